@@ -1,0 +1,93 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  The settings of the extension and the rules among them at boot.
+ *
+ * A check hook that rejects a value does not stop the server from starting: it
+ * starts with the default and a WARNING.  For settings that decide where rows
+ * go that would be the dangerous outcome, so rules that must hold at boot are
+ * raised from runops_guc_check_boot(), once all variables are defined.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "runops.h"
+
+/*
+ * The planner hooks.  Rows are the same without them; a superuser turns them
+ * off to compare plans or to find out whether a hook is at fault.
+ */
+bool		runops_enable_routing = true;
+
+/*
+ * The realtime backend reads runs itself and does not depend on replicating
+ * the control plane.  Whoever turns the split on has to vouch for it: rows of
+ * other stores never reach a backend that replicates the control plane.
+ */
+bool		runops_native_realtime_enabled = false;
+
+/*
+ * The operator's flag: stores other than legacy may be used.  It cannot change
+ * while the server runs, so plans may rely on it.
+ */
+bool		runops_split_enabled = false;
+
+/*
+ * Define the settings; those that only the postmaster may change are known
+ * only to a preloaded library.
+ */
+void
+runops_guc_init(void)
+{
+	DefineCustomBoolVariable("runops.enable_routing",
+							 "Enables the planner hooks of routed tables.",
+							 "Queries return the same rows when it is off.",
+							 &runops_enable_routing,
+							 true,
+							 PGC_SUSET,
+							 GUC_EXPLAIN,
+							 NULL, NULL, NULL);
+
+	if (process_shared_preload_libraries_in_progress)
+	{
+		DefineCustomBoolVariable("runops.native_realtime_enabled",
+								 "Declares that the realtime backend does not depend on replicating the control plane.",
+								 "The split refuses to start without it.",
+								 &runops_native_realtime_enabled,
+								 false,
+								 PGC_POSTMASTER,
+								 0,
+								 NULL, NULL, NULL);
+
+		DefineCustomBoolVariable("runops.split_enabled",
+								 "Allows stores other than \"legacy\" to be used.",
+								 "When it is off, no other database is ever contacted.",
+								 &runops_split_enabled,
+								 false,
+								 PGC_POSTMASTER,
+								 0,
+								 NULL, NULL, NULL);
+	}
+
+	MarkGUCPrefixReserved("runops");
+}
+
+/*
+ * Refuse to start the server with settings that contradict each other.
+ */
+void
+runops_guc_check_boot(void)
+{
+	if (runops_split_enabled && !runops_native_realtime_enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("\"runops.split_enabled\" requires \"runops.native_realtime_enabled\""),
+				 errdetail("A realtime backend that replicates the control plane cannot see rows of other stores, and its subscribers would wait for ever."),
+				 errhint("Set \"runops.native_realtime_enabled\" to on once the realtime backend reads runs itself, or \"runops.split_enabled\" to off.")));
+}
