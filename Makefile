@@ -6,32 +6,61 @@ MODULE_big  = runops
 PGFILEDESC  = "runops - one logical table over several databases"
 OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c))) $(WIN32RES)
 DATA_built  = sql/$(EXTENSION)--$(EXTVERSION).sql
-PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -DRUNOPS_VERSION='"$(EXTVERSION)"'
+PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -DRUNOPS_VERSION='"$(EXTVERSION)"' $(ASSERTS)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
 SHLIB_LINK  = $(libpq)
 
-REGRESS = setup
+# setup makes the extension and the store; after it the tests may run in any
+# order.  A test without an expected file would abort pg_regress: the lint
+# scripts report it instead.
+REGRESS = setup $(filter-out setup %_1,$(sort $(patsubst expected/%.out,%,$(wildcard expected/*.out))))
 REGRESS_OPTS   = --temp-instance=./tmp_regress --temp-config=./test/runops.conf
 ISOLATION      = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=postgres_fdw --load-extension=$(EXTENSION) \
                  --temp-instance=./tmp_isolation --temp-config=./test/runops.conf
 TAP_TESTS      = 1
+PROVE_FLAGS   += -I test/lib
 PROVE_TESTS   ?= test/t/*.pl
 EXTRA_CLEAN    = tmp_regress tmp_isolation tmp_check $(wildcard src/*.gcno src/*.gcda)
+
+# one locale and encoding for every run, whatever the caller's
+export LANG = C.UTF-8
+unexport LC_ALL LC_CTYPE LC_COLLATE LC_MESSAGES
 
 ifdef COVERAGE
 PG_CFLAGS  += --coverage -O0
 SHLIB_LINK += --coverage
 endif
 
-# Without pg_config the targets that install it must still be reachable.
+# Without pg_config, or with one but without the server's headers, the targets
+# that install them must still be reachable.
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)
 include $(PGXS)
+else
+all install installcheck clean:
+	@echo 'no server headers for "$(PG_CONFIG)": install postgresql-server-dev-15 or set PG_CONFIG' >&2; exit 1
 endif
 
 $(OBJS): $(wildcard src/*.h)
 
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/install/*.sql))
 	cat $^ > $@
+
+# PG_CONFIG reaches the scripts only if somebody set it; otherwise they take
+# Debian's PostgreSQL 15 and install it where it is missing.
+GIVEN_PG_CONFIG = $(if $(filter-out file undefined,$(origin PG_CONFIG)),PG_CONFIG='$(PG_CONFIG)')
+
+# all suites, or those named: make test SUITES="regress tap"
+test:
+	@$(GIVEN_PG_CONFIG) test/run $(SUITES)
+
+demo:
+	@$(GIVEN_PG_CONFIG) KEEP='$(KEEP)' test/demo/run
+
+# accept the results of the last installcheck, after reading the diff
+ack:
+	for f in results/*.out; do cp "$$f" expected/; done
+
+.PHONY: test demo ack
