@@ -1,0 +1,71 @@
+#!/bin/sh
+# setup.sh
+#	  Install what "make test" and "make demo" need, and print the pg_config.
+#
+# With PG_CONFIG in the environment nothing is installed and nothing is
+# guessed.  Otherwise it is Debian's PostgreSQL 15; what is missing of it is
+# installed, which takes root.  Progress goes to standard error, the path of
+# pg_config alone to standard output.
+set -eu
+
+packages='make gcc libc6-dev clang perl
+postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgtap libpq-dev
+libipc-run-perl libtap-parser-sourcehandler-pgtap-perl'
+
+say() {
+	echo "$*" >&2
+}
+
+if [ -n "${PG_CONFIG:-}" ]; then
+	pgxs=$("$PG_CONFIG" --pgxs) || {
+		say "PG_CONFIG=$PG_CONFIG does not run"
+		exit 1
+	}
+	[ -f "$pgxs" ] || {
+		say "PG_CONFIG=$PG_CONFIG: no server headers, $pgxs does not exist"
+		exit 1
+	}
+	command -v "$PG_CONFIG"
+	exit 0
+fi
+
+debian_pg_config=/usr/lib/postgresql/15/bin/pg_config
+
+if command -v dpkg-query >/dev/null 2>&1; then
+	missing=
+	for p in $packages; do
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) || status=
+		[ "$status" = installed ] || missing="$missing $p"
+	done
+	if [ -n "$missing" ]; then
+		if [ "$(id -u)" -ne 0 ]; then
+			say "missing packages:$missing"
+			say "install them as root (apt-get install$missing), or run this as root"
+			exit 1
+		fi
+		say "installing$missing"
+		# the package would start a server; nobody asked for one
+		if [ ! -e /usr/sbin/policy-rc.d ]; then
+			printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+			chmod +x /usr/sbin/policy-rc.d
+			trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+			trap 'exit 1' HUP INT TERM
+		fi
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get -q update >&2
+		# shellcheck disable=SC2086
+		apt-get -q install -y --no-install-recommends $missing >&2 </dev/null
+	fi
+	if [ -x "$debian_pg_config" ]; then
+		echo "$debian_pg_config"
+		exit 0
+	fi
+fi
+
+# not a Debian: the pg_config of the PATH, if it has the server's headers
+if found=$(command -v pg_config) && [ -f "$(pg_config --pgxs)" ]; then
+	echo "$found"
+	exit 0
+fi
+say 'no PostgreSQL with server headers found; set PG_CONFIG'
+exit 1
