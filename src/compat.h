@@ -34,4 +34,11 @@
 #include "varatt.h"
 #endif
 
+/* PG16 lists outer joins among fs_relids too. */
+#if PG16_GE
+#define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_base_relids)
+#else
+#define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_relids)
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

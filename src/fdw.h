@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * fdw.h
+ *	  What the files of the foreign-data wrapper share among themselves.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_FDW_H
+#define RUNOPS_FDW_H
+
+#include "foreign/fdwapi.h"
+#include "utils/rel.h"
+
+/* in fdw.c */
+extern FdwRoutine pgfdw;
+extern const char *runops_fdw_store_label(Oid relid);
+extern void runops_fdw_gate_require(Oid relid);
+
+/* in fdw_plan.c */
+extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
+
+/* in fdw_exec.c */
+extern void runops_fdw_exec_callbacks(FdwRoutine *routine);
+
+/* in fdw_utility.c */
+extern void runops_fdw_utility_callbacks(FdwRoutine *routine);
+
+#endif							/* RUNOPS_FDW_H */

@@ -1,0 +1,448 @@
+/*-------------------------------------------------------------------------
+ *
+ * fdw_exec.c
+ *	  The execution callbacks of runops_fdw: the gate, and what core leaves
+ *	  unchecked for rows that are written to a foreign table.
+ *
+ * postgres_fdw does the work.  Core relies on the other side for the
+ * constraints of a foreign table, and so checks neither its partition bound
+ * nor a WITH CHECK OPTION before a row is sent: a row would stand in a store
+ * where no pruned read looks for it, or escape its policy.
+ *
+ * BeginForeignModify is called for every result relation of a plan, also for
+ * those that no row reaches.  It neither asks the gate nor connects here; the
+ * first row does both.  postgres_fdw's state for a result relation is kept
+ * inside ours, and stands in ri_FdwState while its callbacks run.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "errcodes.h"
+#include "fdw.h"
+#include "runops.h"
+
+/* the most parameters that a statement can have in the wire protocol */
+#define MAX_QUERY_PARAMS 65535
+
+/*
+ * What is known of one result relation while a statement runs.
+ *
+ * Lives in the context that Begin was called in.
+ */
+typedef struct ModifyState
+{
+	void	   *pgfdw_state;	/* postgres_fdw's, once it has begun */
+	bool		begun;			/* has postgres_fdw begun? */
+
+	/* the arguments of BeginForeignModify, until the first row comes */
+	ModifyTableState *mtstate;
+	List	   *fdw_private;
+	int			subplan_index;
+	int			eflags;
+} ModifyState;
+
+/*
+ * Raise gate_closed unless the store that a scan reads may be touched.
+ *
+ * A join that was pushed down stands for several tables of one store; the
+ * first of them is named.
+ */
+static void
+require_gate_of_scan(ForeignScanState *node)
+{
+	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
+	int			rtindex = plan->scan.scanrelid;
+	RangeTblEntry *rte;
+
+	if (runops_gate_closed_reason() == NULL)
+		return;
+
+	if (rtindex == 0)
+		rtindex = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
+	rte = exec_rt_fetch(rtindex, node->ss.ps.state);
+	runops_fdw_gate_require(rte->relid);
+}
+
+/*
+ * Begin a scan.
+ */
+static void
+runopsBeginForeignScan(ForeignScanState *node, int eflags)
+{
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		require_gate_of_scan(node);
+
+	pgfdw.BeginForeignScan(node, eflags);
+}
+
+/*
+ * Begin an UPDATE or DELETE that is sent as a whole.
+ */
+static void
+runopsBeginDirectModify(ForeignScanState *node, int eflags)
+{
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		require_gate_of_scan(node);
+
+	pgfdw.BeginDirectModify(node, eflags);
+}
+
+/*
+ * Note what postgres_fdw will need, and leave the rest to the first row.
+ */
+static void
+runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
+						 List *fdw_private, int subplan_index, int eflags)
+{
+	ModifyState *state;
+
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	state = palloc0(sizeof(ModifyState));
+	state->mtstate = mtstate;
+	state->fdw_private = fdw_private;
+	state->subplan_index = subplan_index;
+	state->eflags = eflags;
+	rri->ri_FdwState = state;
+}
+
+/*
+ * Prepare to insert rows that core routes to a foreign table, or that COPY
+ * writes to it.
+ *
+ * A row that an UPDATE moves here would be deleted in one database and
+ * inserted in another, by two transactions of which one may fail.
+ */
+static void
+runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
+{
+	ModifyState *state;
+	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+
+	if (mtstate->operation != CMD_INSERT)
+		ereport(ERROR,
+				(errcode(ERRCODE_RUNOPS_WRONG_STORE),
+				 errmsg("cannot move a row of \"%s\" to store \"%s\"",
+						RelationGetRelationName(rri->ri_RelationDesc),
+						runops_fdw_store_label(relid)),
+				 errdetail("The new key belongs to another store than the row."),
+				 errhint("Insert a row with the new key and delete the old one.")));
+
+	runops_fdw_gate_require(relid);
+
+	state = palloc0(sizeof(ModifyState));
+	state->begun = true;
+	pgfdw.BeginForeignInsert(mtstate, rri);
+	state->pgfdw_state = rri->ri_FdwState;
+	rri->ri_FdwState = state;
+}
+
+/*
+ * Put postgres_fdw's state in place for one of its callbacks, after it has
+ * begun if this is the first row.
+ *
+ * The gate is asked again for each row: it is cheap, and an error is all that
+ * the answer can lead to.
+ */
+static ModifyState *
+enter_pgfdw(EState *estate, ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	runops_fdw_gate_require(RelationGetRelid(rri->ri_RelationDesc));
+
+	if (!state->begun)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+
+		rri->ri_FdwState = NULL;
+		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
+								 state->subplan_index, state->eflags);
+		state->pgfdw_state = rri->ri_FdwState;
+		state->begun = true;
+		MemoryContextSwitchTo(oldcontext);
+	}
+
+	rri->ri_FdwState = state->pgfdw_state;
+
+	return state;
+}
+
+/*
+ * Put our state back after a callback of postgres_fdw.
+ */
+static void
+leave_pgfdw(ResultRelInfo *rri, ModifyState *state)
+{
+	state->pgfdw_state = rri->ri_FdwState;
+	rri->ri_FdwState = state;
+}
+
+/*
+ * Text of the columns that decide the store of a row, like
+ * "Failing row has (id) = (x).", or NULL if there are none that the user may
+ * see: as in core, those that he may select or has set himself, and none under
+ * row security.
+ */
+static char *
+describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
+{
+	Relation	rel = rri->ri_RelationDesc;
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+	Oid			root_relid = rri->ri_RootResultRelInfo ?
+		RelationGetRelid(rri->ri_RootResultRelInfo->ri_RelationDesc) :
+		RelationGetRelid(rel);
+	Bitmapset  *key_attrs = NULL;
+	Bitmapset  *set_cols;
+	StringInfoData names;
+	StringInfoData values;
+	int			i = -1;
+
+	if (check_enable_rls(root_relid, InvalidOid, true) == RLS_ENABLED)
+		return NULL;
+
+	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
+	set_cols = bms_union(ExecGetInsertedCols(rri, estate),
+						 ExecGetUpdatedCols(rri, estate));
+	initStringInfo(&names);
+	initStringInfo(&values);
+
+	while ((i = bms_next_member(key_attrs, i)) >= 0)
+	{
+		AttrNumber	attno = i + FirstLowInvalidHeapAttributeNumber;
+		Form_pg_attribute att;
+		Oid			typoutput;
+		bool		isvarlena;
+		bool		isnull;
+		Datum		value;
+
+		if (attno <= 0)
+			continue;
+
+		att = TupleDescAttr(tupdesc, attno - 1);
+		if (!bms_is_member(i, set_cols) &&
+			pg_class_aclcheck(root_relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+			pg_attribute_aclcheck(root_relid,
+								  get_attnum(root_relid, NameStr(att->attname)),
+								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+			continue;
+
+		if (names.len > 0)
+		{
+			appendStringInfoString(&names, ", ");
+			appendStringInfoString(&values, ", ");
+		}
+		appendStringInfoString(&names, NameStr(att->attname));
+		value = slot_getattr(slot, attno, &isnull);
+		getTypeOutputInfo(att->atttypid, &typoutput, &isvarlena);
+		appendStringInfoString(&values, isnull ? "null" :
+							   OidOutputFunctionCall(typoutput, value));
+	}
+
+	if (names.len == 0)
+		return NULL;
+
+	return psprintf("Failing row has (%s) = (%s).", names.data, values.data);
+}
+
+/*
+ * Refuse a row that violates a policy or a view's check option, or whose key
+ * belongs to another store than the one it is about to be sent to.
+ *
+ * A row that core has routed is known to fit, unless a trigger of the foreign
+ * table has changed it since.
+ */
+static void
+check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+		  CmdType operation)
+{
+	Relation	rel = rri->ri_RelationDesc;
+	bool		update = (operation == CMD_UPDATE);
+	const char *store;
+	char	   *key;
+
+	slot->tts_tableOid = RelationGetRelid(rel);
+
+	if (rri->ri_WithCheckOptions != NIL)
+	{
+		ExecWithCheckOptions(update ? WCO_RLS_UPDATE_CHECK : WCO_RLS_INSERT_CHECK,
+							 rri, slot, estate);
+		ExecWithCheckOptions(WCO_VIEW_CHECK, rri, slot, estate);
+	}
+
+	if (!rel->rd_rel->relispartition)
+		return;
+	if (!update && rri->ri_RootResultRelInfo != NULL &&
+		!(rri->ri_TrigDesc && rri->ri_TrigDesc->trig_insert_before_row))
+		return;
+	if (ExecPartitionCheck(rri, slot, estate, false))
+		return;
+
+	store = runops_fdw_store_label(RelationGetRelid(rel));
+	key = describe_key(estate, rri, slot);
+	ereport(ERROR,
+			(errcode(ERRCODE_RUNOPS_WRONG_STORE),
+			 update ?
+			 errmsg("cannot move a row of \"%s\" out of store \"%s\"",
+					RelationGetRelationName(rel), store) :
+			 errmsg("row of \"%s\" does not belong to store \"%s\"",
+					RelationGetRelationName(rel), store),
+			 key ? errdetail("%s", key) : 0,
+			 update ?
+			 errhint("Insert a row with the new key and delete the old one.") :
+			 errhint("Insert into the routed table, which chooses the store by the key.")));
+}
+
+/*
+ * Insert one row.
+ */
+static TupleTableSlot *
+runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	ModifyState *state;
+
+	check_row(estate, rri, slot, CMD_INSERT);
+
+	state = enter_pgfdw(estate, rri);
+	slot = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
+	leave_pgfdw(rri, state);
+
+	return slot;
+}
+
+/*
+ * Insert several rows by one statement.
+ */
+static TupleTableSlot **
+runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
+							 TupleTableSlot **slots, TupleTableSlot **planSlots,
+							 int *numSlots)
+{
+	ModifyState *state;
+
+	for (int i = 0; i < *numSlots; i++)
+		check_row(estate, rri, slots[i], CMD_INSERT);
+
+	state = enter_pgfdw(estate, rri);
+	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
+	leave_pgfdw(rri, state);
+
+	return slots;
+}
+
+/*
+ * How many rows one INSERT may carry.
+ *
+ * postgres_fdw keeps a batch within the protocol's number of parameters only
+ * once it has begun, so this is done here.
+ */
+static int
+runopsGetForeignModifyBatchSize(ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	int			natts = RelationGetNumberOfAttributes(rri->ri_RelationDesc);
+	int			batch_size;
+
+	rri->ri_FdwState = state ? state->pgfdw_state : NULL;
+	batch_size = pgfdw.GetForeignModifyBatchSize(rri);
+	rri->ri_FdwState = state;
+
+	return Max(1, Min(batch_size, MAX_QUERY_PARAMS / Max(natts, 1)));
+}
+
+/*
+ * Update one row.
+ */
+static TupleTableSlot *
+runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	ModifyState *state;
+
+	check_row(estate, rri, slot, CMD_UPDATE);
+
+	state = enter_pgfdw(estate, rri);
+	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
+	leave_pgfdw(rri, state);
+
+	return slot;
+}
+
+/*
+ * Delete one row.
+ */
+static TupleTableSlot *
+runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	ModifyState *state = enter_pgfdw(estate, rri);
+
+	slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
+	leave_pgfdw(rri, state);
+
+	return slot;
+}
+
+/*
+ * End the modification of a result relation, which may never have begun.
+ */
+static void
+runopsEndForeignModify(EState *estate, ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	if (state == NULL || !state->begun)
+		return;
+
+	rri->ri_FdwState = state->pgfdw_state;
+	pgfdw.EndForeignModify(estate, rri);
+	rri->ri_FdwState = NULL;
+}
+
+/*
+ * End the insertion of routed rows.
+ */
+static void
+runopsEndForeignInsert(EState *estate, ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	rri->ri_FdwState = state->pgfdw_state;
+	pgfdw.EndForeignInsert(estate, rri);
+	rri->ri_FdwState = NULL;
+}
+
+/*
+ * Lay the execution callbacks over postgres_fdw's.
+ */
+void
+runops_fdw_exec_callbacks(FdwRoutine *routine)
+{
+	routine->BeginForeignScan = runopsBeginForeignScan;
+	routine->BeginDirectModify = runopsBeginDirectModify;
+	routine->BeginForeignModify = runopsBeginForeignModify;
+	routine->BeginForeignInsert = runopsBeginForeignInsert;
+	routine->ExecForeignInsert = runopsExecForeignInsert;
+	routine->ExecForeignBatchInsert = runopsExecForeignBatchInsert;
+	routine->GetForeignModifyBatchSize = runopsGetForeignModifyBatchSize;
+	routine->ExecForeignUpdate = runopsExecForeignUpdate;
+	routine->ExecForeignDelete = runopsExecForeignDelete;
+	routine->EndForeignModify = runopsEndForeignModify;
+	routine->EndForeignInsert = runopsEndForeignInsert;
+}
