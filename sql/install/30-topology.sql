@@ -1,0 +1,360 @@
+/*
+ * Topology: which stores there are, and which tables are routed over them.
+ *
+ * Functions whose name starts with an underscore are parts of the public ones.
+ * They run with the rights of their caller and check nothing themselves.
+ */
+
+-- A dump of the control plane carries both tables; the stores' rows are not in it.
+CREATE TABLE runops.store_config (
+	store text NOT NULL PRIMARY KEY
+		CHECK (store IN ('legacy', 'new') OR store ~ '^[a-z0-9]$'),
+	server name CHECK ((server IS NULL) = (store = 'legacy')),
+	reader name,
+	remote_schema name
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.store_config', '');
+
+-- The routed table is the name that SQL uses; the leaf is the old table.
+CREATE TABLE runops.table_config (
+	relation regclass NOT NULL PRIMARY KEY,
+	leaf regclass NOT NULL UNIQUE,
+	key text NOT NULL,
+	aliases name[] NOT NULL,
+	saved jsonb NOT NULL
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.table_config', '');
+
+CREATE VIEW runops.stores AS
+SELECT s.store,
+	CASE s.store WHEN 'legacy' THEN 'LEGACY' ELSE 'NEW' END AS residency,
+	c.server, c.reader, c.remote_schema
+FROM (SELECT 'legacy'::text AS store
+	  UNION SELECT store FROM runops.store_config) s
+LEFT JOIN runops.store_config c USING (store);
+
+CREATE VIEW runops.routed_tables AS
+SELECT t.relation, t.key, t.aliases, t.leaf,
+	(SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i
+	 WHERE i.inhparent = t.relation) AS leaves
+FROM runops.table_config t;
+
+COMMENT ON TABLE runops.store_config IS 'stores, as add_store was told of them';
+COMMENT ON TABLE runops.table_config IS 'routed tables, as attach was told of them';
+COMMENT ON VIEW runops.stores IS 'stores, with the family that each belongs to';
+COMMENT ON VIEW runops.routed_tables IS 'routed tables, with the key that decides the store of a row';
+GRANT SELECT ON runops.stores, runops.routed_tables TO PUBLIC;
+
+/*
+ * Wait for other changes of the topology, so that a store added now and a table
+ * attached now know of each other.  Released at the end of the transaction.
+ */
+CREATE FUNCTION runops._topology_lock() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT has_table_privilege('runops.store_config', 'UPDATE')
+	   OR NOT has_table_privilege('runops.table_config', 'UPDATE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = 'permission denied to change the topology of runops',
+			DETAIL = format('Role "%s" may not write to "runops.store_config" and "runops.table_config".', current_user),
+			HINT = 'Ask a superuser to grant INSERT, UPDATE, DELETE and SELECT on both.';
+	END IF;
+	LOCK TABLE runops.store_config IN SHARE ROW EXCLUSIVE MODE;
+END
+$$;
+
+/* The schema that holds the leaves of a store. */
+CREATE FUNCTION runops._leaf_schema(store text) RETURNS name
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT (CASE WHEN store IN ('legacy', 'new') THEN 'runops_' ELSE 'runops_shard_' END || store)::name $$;
+
+/*
+ * Make the schema for the leaves of a store unless it is there, and return a
+ * free name in it for the leaf of a table.
+ */
+CREATE FUNCTION runops._new_leaf_name(store text, relation regclass) RETURNS name
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf_schema CONSTANT name := runops._leaf_schema(store);
+	plain name;
+	qualified name;
+BEGIN
+	IF to_regnamespace(quote_ident(leaf_schema)) IS NULL THEN
+		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
+	END IF;
+
+	SELECT c.relname, (n.nspname || '.' || c.relname)::name INTO plain, qualified
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.oid = relation;
+
+	IF to_regclass(format('%I.%I', leaf_schema, plain)) IS NULL
+	   AND to_regtype(format('%I.%I', leaf_schema, plain)) IS NULL THEN
+		RETURN plain;
+	END IF;
+	RETURN qualified;
+END
+$$;
+
+/* Add the foreign leaf of one store to a routed table. */
+CREATE FUNCTION runops._create_leaf(relation regclass, store text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf CONSTANT text := format('%I.%I', runops._leaf_schema(store),
+								 runops._new_leaf_name(store, relation));
+	config runops.store_config;
+	owner name;
+	schema_name name;
+	table_name name;
+BEGIN
+	SELECT * INTO STRICT config FROM runops.store_config c WHERE c.store = _create_leaf.store;
+	SELECT pg_get_userbyid(c.relowner), n.nspname, c.relname
+	INTO STRICT owner, schema_name, table_name
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.oid = relation;
+
+	EXECUTE format('CREATE FOREIGN TABLE %s PARTITION OF %s FOR VALUES IN (%L) SERVER %I '
+				   'OPTIONS (schema_name %L, table_name %L, truncatable ''false'')',
+				   leaf, relation, store, config.server,
+				   coalesce(config.remote_schema, schema_name), table_name);
+	IF owner <> current_user THEN
+		EXECUTE format('ALTER FOREIGN TABLE %s OWNER TO %I', leaf, owner);
+	END IF;
+END
+$$;
+
+/* Raise unless the server exists, speaks runops_fdw, and may be used. */
+CREATE FUNCTION runops._check_server(server name) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wrapper name;
+BEGIN
+	SELECT w.fdwname INTO wrapper
+	FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+	WHERE s.srvname = server;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('server "%s" does not exist', server),
+			DETAIL = 'A store is reached through a foreign server.',
+			HINT = 'Make it with CREATE SERVER ... FOREIGN DATA WRAPPER runops_fdw.';
+	END IF;
+	IF wrapper <> 'runops_fdw' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('server "%s" cannot be a store', server),
+			DETAIL = format('Its foreign-data wrapper is "%s", which does not ask the gate.', wrapper),
+			HINT = 'Make a server of the foreign-data wrapper "runops_fdw".';
+	END IF;
+	IF NOT has_server_privilege(server, 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('permission denied for foreign server %s', server),
+			DETAIL = format('Role "%s" lacks USAGE on it.', current_user),
+			HINT = format('GRANT USAGE ON FOREIGN SERVER %I TO %I.', server, current_user);
+	END IF;
+END
+$$;
+
+/* Raise unless add_store may record the store with these arguments. */
+CREATE FUNCTION runops._check_new_store(store text, server name, reader name, remote_schema name) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	other text;
+BEGIN
+	IF store IS NULL OR (store NOT IN ('legacy', 'new') AND store !~ '^[a-z0-9]$') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('invalid store name: %s', coalesce(quote_literal(store), 'NULL')),
+			DETAIL = 'Ids name the stores "legacy" and "new", and shards by one character a-z or 0-9.',
+			HINT = 'Use "new" for the run-ops database, or the character of the shard.';
+	END IF;
+	IF EXISTS (SELECT FROM runops.store_config c WHERE c.store = _check_new_store.store) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('store "%s" already exists', store),
+			DETAIL = 'The view "runops.stores" lists what is known of it.',
+			HINT = format('Use runops.drop_store(%L) first to give it another server.', store);
+	END IF;
+	IF store = 'legacy' AND server IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = 'store "legacy" in another database is not supported',
+			DETAIL = 'Rows with legacy ids stand in the control-plane database itself.',
+			HINT = 'Leave the server NULL, or give it as the reader.';
+	END IF;
+	IF store = 'legacy' AND (reader IS NULL OR remote_schema IS NOT NULL) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'store "legacy" can be given nothing but a reader',
+			DETAIL = 'It exists without being added, in this database and in the schemas of its tables.',
+			HINT = 'Pass reader => ''server''.';
+	END IF;
+	IF store <> 'legacy' AND server IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = format('store "%s" needs a server', store),
+			DETAIL = 'Its rows stand in another database.',
+			HINT = 'Pass the name of a foreign server of the foreign-data wrapper "runops_fdw".';
+	END IF;
+
+	PERFORM runops._check_server(s) FROM unnest(ARRAY[server, reader]) s WHERE s IS NOT NULL;
+
+	SELECT c.store INTO other FROM runops.store_config c
+	WHERE c.server = _check_new_store.server
+		AND c.remote_schema IS NOT DISTINCT FROM _check_new_store.remote_schema;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('server "%s" is already the store "%s"', server, other),
+			DETAIL = 'Two stores over the same tables would return every row twice.',
+			HINT = 'Make another server, or name another schema of it as remote_schema.';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION runops.add_store(store text, server name, reader name DEFAULT NULL, remote_schema name DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM runops._topology_lock();
+	PERFORM runops._check_new_store(store, server, reader, remote_schema);
+
+	INSERT INTO runops.store_config VALUES (store, server, reader, remote_schema);
+
+	IF store <> 'legacy' THEN
+		PERFORM runops._create_leaf(t.relation, add_store.store)
+		FROM runops.table_config t ORDER BY t.relation::oid;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION runops.add_store(text, name, name, name) IS 'adds a store, and a leaf for it to every routed table; connects to nothing';
+
+/*
+ * Of the foreign leaves given, those whose store holds rows.
+ *
+ * A leaf that looks empty here proves nothing, so the store itself is asked,
+ * over the gate.  A table that the store does not have holds no rows.
+ */
+CREATE FUNCTION runops._leaves_with_rows(leaves regclass[]) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	l record;
+	found_in text[] := '{}';
+BEGIN
+	FOR l IN
+		SELECT c.store, i.inhparent::regclass AS relation,
+			(SELECT option_value FROM pg_options_to_table(f.ftoptions) WHERE option_name = 'schema_name') AS remote_schema,
+			(SELECT option_value FROM pg_options_to_table(f.ftoptions) WHERE option_name = 'table_name') AS remote_table
+		FROM unnest(leaves) x
+		JOIN pg_foreign_table f ON f.ftrelid = x
+		JOIN pg_class k ON k.oid = x
+		JOIN pg_namespace n ON n.oid = k.relnamespace
+		JOIN pg_inherits i ON i.inhrelid = x
+		JOIN runops.store_config c ON runops._leaf_schema(c.store) = n.nspname
+		ORDER BY c.store, i.inhparent
+	LOOP
+		BEGIN
+			PERFORM FROM runops.remote_query(l.store, format('SELECT 1 AS one FROM %I.%I LIMIT 1', l.remote_schema, l.remote_table));
+			IF FOUND THEN
+				found_in := found_in || format('%s in store "%s"', l.relation, l.store);
+			END IF;
+		EXCEPTION WHEN undefined_table OR invalid_schema_name THEN
+			NULL;
+		END;
+	END LOOP;
+	RETURN found_in;
+END
+$$;
+
+/* Raise if one of the leaves holds rows; what is the operation asked for. */
+CREATE FUNCTION runops._require_no_rows(leaves regclass[], what text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	holding CONSTANT text[] := runops._leaves_with_rows(leaves);
+BEGIN
+	IF cardinality(holding) > 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'RO006',
+			MESSAGE = format('cannot %s while there are rows in other databases', what),
+			DETAIL = format('Rows of %s would no longer be seen.', array_to_string(holding, ', ')),
+			HINT = 'Move or delete those rows first, or pass force => true to leave them where they are.';
+	END IF;
+END
+$$;
+
+/* Remove the schemas of leaves that have become empty, where the caller may. */
+CREATE FUNCTION runops._drop_empty_leaf_schemas() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	empty_schema name;
+BEGIN
+	FOR empty_schema IN
+		SELECT n.nspname FROM pg_namespace n
+		WHERE n.nspname ~ '^runops_(legacy|new|shard_[a-z0-9])$'
+			AND pg_has_role(n.nspowner, 'USAGE')
+			AND NOT EXISTS (SELECT FROM pg_depend d
+							WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
+	LOOP
+		EXECUTE format('DROP SCHEMA %I', empty_schema);
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION runops.drop_store(store text, force boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaves regclass[];
+	leaf regclass;
+BEGIN
+	PERFORM runops._topology_lock();
+	IF store IS NULL OR NOT EXISTS (SELECT FROM runops.store_config c WHERE c.store = drop_store.store) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('store %s does not exist', coalesce('"' || store || '"', 'NULL')),
+			DETAIL = 'No store of this name was added.',
+			HINT = 'The view "runops.stores" lists the stores.';
+	END IF;
+
+	SELECT coalesce(array_agg(i.inhrelid::regclass ORDER BY i.inhparent), '{}') INTO leaves
+	FROM runops.table_config t
+	JOIN pg_inherits i ON i.inhparent = t.relation
+	JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
+	JOIN pg_class c ON c.oid = i.inhrelid
+	JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname = runops._leaf_schema(drop_store.store);
+
+	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_no_rows(leaves, format('drop store "%s"', store));
+	END IF;
+
+	-- The leaves are protected for as long as the store is known.
+	DELETE FROM runops.store_config c WHERE c.store = drop_store.store;
+	FOREACH leaf IN ARRAY leaves LOOP
+		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
+	END LOOP;
+	PERFORM runops._drop_empty_leaf_schemas();
+END
+$$;
+COMMENT ON FUNCTION runops.drop_store(text, boolean) IS 'removes a store and its leaves; refuses while it holds rows unless forced';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._topology_lock(),
+	runops._new_leaf_name(text, regclass),
+	runops._create_leaf(regclass, text),
+	runops._check_new_store(text, name, name, name),
+	runops.add_store(text, name, name, name),
+	runops._leaves_with_rows(regclass[]),
+	runops._require_no_rows(regclass[], text),
+	runops._drop_empty_leaf_schemas(),
+	runops.drop_store(text, boolean)
+FROM PUBLIC;
