@@ -41,4 +41,13 @@
 #define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_relids)
 #endif
 
+/* PG16 made one object_aclcheck() of the checks of each kind of object. */
+#if PG16_GE
+#define RUNOPS_SERVER_ACLCHECK(serverid, roleid, mode) \
+	object_aclcheck(ForeignServerRelationId, serverid, roleid, mode)
+#else
+#define RUNOPS_SERVER_ACLCHECK(serverid, roleid, mode) \
+	pg_foreign_server_aclcheck(serverid, roleid, mode)
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */
