@@ -34,6 +34,12 @@
 #include "varatt.h"
 #endif
 
+/* PG16 added the variant of SysCacheGetAttr that takes no NULL. */
+#if !PG16_GE
+#define SysCacheGetAttrNotNull(cacheId, tup, attnum) \
+	SysCacheGetAttr(cacheId, tup, attnum, &(bool) {false})
+#endif
+
 /* PG16 lists outer joins among fs_relids too. */
 #if PG16_GE
 #define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_base_relids)
@@ -48,6 +54,29 @@
 #else
 #define RUNOPS_SERVER_ACLCHECK(serverid, roleid, mode) \
 	pg_foreign_server_aclcheck(serverid, roleid, mode)
+#endif
+
+/* PG17 added fdw_restrictinfo to a foreign path, PG18 disabled_nodes. */
+#if PG18_GE
+#define create_foreign_base_path(root, rel, rows, startup, total, outer) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, \
+							NIL, outer, NULL, NIL, NIL)
+#elif PG17_GE
+#define create_foreign_base_path(root, rel, rows, startup, total, outer) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, \
+							NIL, outer, NULL, NIL, NIL)
+#else
+#define create_foreign_base_path(root, rel, rows, startup, total, outer) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, \
+							NIL, outer, NULL, NIL)
+#endif
+
+/* What postgres_fdw supposes of the network; PG17 raised the cost of a row. */
+#define PGFDW_STARTUP_COST 100.0
+#if PG17_GE
+#define PGFDW_TUPLE_COST 0.2
+#else
+#define PGFDW_TUPLE_COST 0.01
 #endif
 
 #endif							/* RUNOPS_COMPAT_H */

@@ -21,6 +21,12 @@ extern void runops_fdw_gate_require(Oid relid);
 /* in fdw_plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
 
+extern bool runops_fdw_uses_remote_estimate(Oid foreigntableid);
+
+/* in fdw_paths.c */
+extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
+								  Oid foreigntableid);
+
 /* in fdw_exec.c */
 extern void runops_fdw_exec_callbacks(FdwRoutine *routine);
 

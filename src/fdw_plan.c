@@ -33,8 +33,8 @@
  *
  * An option of the table goes before the server's, as there.
  */
-static bool
-uses_remote_estimate(Oid foreigntableid)
+bool
+runops_fdw_uses_remote_estimate(Oid foreigntableid)
 {
 	ForeignTable *table = GetForeignTable(foreigntableid);
 	ForeignServer *server = GetForeignServer(table->serverid);
@@ -76,7 +76,7 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 	}
 
 	if (runops_gate_closed_reason() != NULL &&
-		uses_remote_estimate(foreigntableid))
+		runops_fdw_uses_remote_estimate(foreigntableid))
 		runops_fdw_gate_require(foreigntableid);
 
 	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
@@ -172,6 +172,7 @@ void
 runops_fdw_plan_callbacks(FdwRoutine *routine)
 {
 	routine->GetForeignRelSize = runopsGetForeignRelSize;
+	routine->GetForeignPaths = runopsGetForeignPaths;
 	routine->GetForeignJoinPaths = runopsGetForeignJoinPaths;
 	routine->GetForeignUpperPaths = runopsGetForeignUpperPaths;
 	routine->PlanDirectModify = runopsPlanDirectModify;

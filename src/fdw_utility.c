@@ -47,7 +47,9 @@ warn_cannot_analyze(Relation relation, ErrorData *edata)
 			 errmsg("skipping \"%s\" --- cannot analyze it in store \"%s\"",
 					RelationGetRelationName(relation),
 					runops_fdw_store_label(RelationGetRelid(relation))),
-			 errdetail("%s", edata->message)));
+			 edata->detail ?
+			 errdetail("%s: %s", edata->message, edata->detail) :
+			 errdetail("%s.", edata->message)));
 	FreeErrorData(edata);
 }
 
