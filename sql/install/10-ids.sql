@@ -1,5 +1,9 @@
 -- ids: what an id says by its shape alone, and how to make one
 
+-- Every role may use ids; functions that are not for every role are revoked one
+-- by one.
+GRANT USAGE ON SCHEMA runops TO PUBLIC;
+
 CREATE TYPE runops.residency_type AS ENUM ('LEGACY', 'NEW');
 COMMENT ON TYPE runops.residency_type
 	IS 'family of stores that a row belongs to';
