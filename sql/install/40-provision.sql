@@ -1,0 +1,107 @@
+/*
+ * Provision: makes in a store what routed tables need there.
+ */
+
+/* Raise unless the store is known and not this database. */
+CREATE FUNCTION runops._check_remote_store(store text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	server name;
+BEGIN
+	SELECT s.server INTO server FROM runops.stores s WHERE s.store = _check_remote_store.store;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'RO004',
+			MESSAGE = format('store %s is not configured', coalesce('"' || store || '"', 'NULL')),
+			DETAIL = 'No store of this name was added.',
+			HINT = 'The view "runops.stores" lists the stores; runops.add_store() adds one.';
+	END IF;
+	IF server IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('store "%s" is this database itself', store),
+			DETAIL = 'Its tables are the attached tables.',
+			HINT = 'Name a store that has a server.';
+	END IF;
+END
+$$;
+
+/* The routed tables asked for: all, or the one given. */
+CREATE FUNCTION runops._routed_relations(relation regclass) RETURNS regclass[]
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF relation IS NOT NULL AND NOT EXISTS (SELECT FROM runops.routed_tables t WHERE t.relation = _routed_relations.relation) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('table %s is not routed', relation),
+			DETAIL = 'It stands in this database alone.',
+			HINT = 'The view "runops.routed_tables" lists the routed tables; runops.attach() routes one.';
+	END IF;
+	RETURN ARRAY(SELECT t.relation FROM runops.routed_tables t
+				 WHERE t.relation = _routed_relations.relation OR _routed_relations.relation IS NULL
+				 ORDER BY t.relation::oid);
+END
+$$;
+
+/*
+ * One remote transaction makes everything, except that labels are added to
+ * enums in one of their own before: the store refuses to use a label in the
+ * transaction that made it.
+ */
+CREATE FUNCTION runops.provision(store text, dry_run boolean DEFAULT false, relation regclass DEFAULT NULL)
+RETURNS TABLE (object text, action text, ddl text, detail text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	relations regclass[];
+	rows runops._parity[];
+	commands text[];
+	blocker runops._parity;
+BEGIN
+	PERFORM runops._check_remote_store(store);
+	relations := runops._routed_relations(relation);
+	IF NOT coalesce(dry_run, false) THEN
+		PERFORM runops._topology_lock();
+	END IF;
+
+	rows := ARRAY(SELECT r FROM runops._parity_rows(store, relations) r);
+
+	IF NOT coalesce(dry_run, false) THEN
+		SELECT r.* INTO blocker FROM unnest(rows) r
+		WHERE r.kind = 'type' AND r.action = 'drift' AND r.detail LIKE 'missing%' LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'undefined_object',
+				MESSAGE = format('%s is missing in store "%s"', blocker.object, store),
+				DETAIL = 'Only enums, domains and composite types can be made from here; nothing was changed.',
+				HINT = coalesce(format('Run there: %s;', blocker.ddl), 'Create it there first.');
+		END IF;
+
+		commands := ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind = 'label');
+		IF cardinality(commands) > 0 THEN
+			PERFORM runops.remote_transaction(store, ARRAY['SET LOCAL lock_timeout = ''5s'''] || commands);
+		END IF;
+		commands := commands || ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind <> 'label');
+		IF cardinality(commands) > 0 THEN
+			PERFORM runops.remote_transaction(store, ARRAY['SET LOCAL lock_timeout = ''5s''']
+				|| ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind <> 'label'));
+			-- What was made belongs to the caller's remote user: look whom that leaves out.
+			rows := ARRAY(SELECT r FROM unnest(rows) r WHERE r.kind <> 'privilege')
+				|| ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.kind = 'privilege');
+		END IF;
+	END IF;
+
+	RETURN QUERY SELECT r.object, r.action, r.ddl, r.detail FROM unnest(rows) r;
+END
+$$;
+COMMENT ON FUNCTION runops.provision(text, boolean, regclass) IS 'creates in a store what routed tables need there, and tells what differs';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._facts(text, regclass[]),
+	runops._parity_rows(text, regclass[]),
+	runops._mapped_users(text),
+	runops._privilege_parity(text, regclass[], jsonb),
+	runops.provision(text, boolean, regclass)
+FROM PUBLIC;
