@@ -303,7 +303,12 @@ BEGIN
 
 	RETURN QUERY
 	SELECT 5, relation, 'column', format('column %s.%I', target, x ->> 'name'), 'drift',
-		format('ALTER TABLE %s DROP COLUMN %I', target, x ->> 'name'), 'known only in the store'
+		CASE WHEN NOT EXISTS (
+				SELECT FROM jsonb_array_elements(h -> 'columns') c
+				WHERE c ->> 'type' = x ->> 'type'
+					AND NOT EXISTS (SELECT FROM jsonb_array_elements(t -> 'columns') y WHERE y ->> 'name' = c ->> 'name'))
+			 THEN format('ALTER TABLE %s DROP COLUMN %I', target, x ->> 'name') END,
+		'known only in the store'
 	FROM jsonb_array_elements(t -> 'columns') x
 	WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(h -> 'columns') c WHERE x ->> 'name' = c ->> 'name');
 

@@ -1,0 +1,244 @@
+/*
+ * Verify: finds rows that stand in the wrong store, and what differs between
+ * the stores.
+ */
+
+/* SQL for what names a row of the table: its primary key as text, else its key. */
+CREATE FUNCTION runops._identity_sql(leaf regclass, key text) RETURNS text
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE count(*) WHEN 0 THEN key
+			WHEN 1 THEN min(format('(%I)::text', a.attname))
+			ELSE format('ROW(%s)::text', string_agg(quote_ident(a.attname), ', ' ORDER BY k.o)) END
+	FROM pg_index i
+	CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, o)
+	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+	WHERE i.indrelid = leaf AND i.indisprimary AND k.o <= i.indnkeyatts
+$$;
+
+/*
+ * Rows of one table in one store whose key names another store: at most
+ * max_rows, with what names them and where they belong.
+ */
+CREATE FUNCTION runops._misplaced(store text, place record, max_rows int) RETURNS TABLE (id text, belongs_to text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	identity CONSTANT text := runops._identity_sql(place.leaf, place.key);
+BEGIN
+	IF store = 'legacy' THEN
+		RETURN QUERY EXECUTE format(
+			'SELECT %s, runops.store_of(%s) FROM %s WHERE runops.store_of(%2$s) <> ''legacy'' LIMIT %4$s',
+			identity, place.key, place.leaf, max_rows);
+	ELSE
+		RETURN QUERY
+		SELECT q ->> 'id', coalesce(runops.store_of(q ->> 'key'), 'legacy')
+		FROM runops.remote_query(store, format(
+			'SELECT %s AS id, %s AS key FROM %I.%I WHERE ((%2$s COLLATE "C") ~ %5$L) IS NOT TRUE LIMIT %6$s',
+			identity, place.key, place.remote_schema, place.remote_table, runops._id_pattern(store), max_rows)) AS q;
+	END IF;
+END
+$$;
+
+/*
+ * Rows that stand in more than one of the stores, by their primary key.
+ *
+ * Where the primary key is the key of the table, every copy but one is
+ * misplaced: candidates are those rows, and nothing else is looked for.  NULL
+ * compares whole tables; the legacy leaf is then read once, and of each other
+ * store the primary keys.
+ */
+CREATE FUNCTION runops._duplicates(stores text[], relation regclass, candidates text[], max_rows int)
+RETURNS TABLE (id text, store text, others text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	remote_rows text;
+	local_rows text;
+	filter text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM runops.routed_tables t JOIN pg_index i ON i.indrelid = t.leaf
+				   WHERE t.relation = _duplicates.relation AND i.indisprimary) THEN
+		RETURN;
+	END IF;
+
+	SELECT string_agg(format('SELECT %L AS store, q ->> ''id'' AS id FROM runops.remote_query(%1$L, %L) q', s,
+			format('SELECT %s AS id FROM %I.%I', runops._identity_sql(p.leaf, p.key), p.remote_schema, p.remote_table)
+			|| CASE WHEN candidates IS NULL THEN ''
+					ELSE format(' WHERE %s = ANY (%L::text[])', runops._identity_sql(p.leaf, p.key), candidates) END),
+		' UNION ALL ')
+	INTO remote_rows
+	FROM unnest(stores) s CROSS JOIN LATERAL runops._placements(s) p
+	WHERE p.relation = _duplicates.relation AND s <> 'legacy';
+	IF remote_rows IS NULL THEN
+		RETURN;
+	END IF;
+
+	SELECT format('SELECT %L, %s FROM %s', 'legacy', runops._identity_sql(p.leaf, p.key), p.leaf),
+		format(' WHERE %s IN (SELECT f.id FROM found f)', runops._identity_sql(p.leaf, p.key))
+	INTO local_rows, filter
+	FROM runops._placements('legacy') p WHERE p.relation = _duplicates.relation;
+	IF candidates IS NOT NULL THEN
+		filter := replace(filter, '(SELECT f.id FROM found f)', format('(SELECT unnest(%L::text[]))', candidates));
+	END IF;
+
+	RETURN QUERY EXECUTE format(
+		'WITH found (store, id) AS MATERIALIZED (%s), held AS (SELECT id, array_agg(store ORDER BY store <> ''legacy'', store) AS stores '
+		'FROM (SELECT store, id FROM found UNION ALL %s%s) x (store, id) GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT %s) '
+		'SELECT h.id, s, array_to_string(array_remove(h.stores, s), '', '') FROM held h, unnest(h.stores) s',
+		remote_rows, local_rows, filter, max_rows);
+END
+$$;
+
+/*
+ * What the parity rows of a store are called as findings.  Of a table that is
+ * missing nothing more is told.
+ */
+CREATE FUNCTION runops._drift_findings(store text, relations regclass[])
+RETURNS TABLE (relation regclass, finding text, detail text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH r AS MATERIALIZED (SELECT * FROM runops._parity_rows(store, relations))
+	SELECT r.relation,
+		CASE r.kind WHEN 'database' THEN 'collation' WHEN 'label' THEN 'type' WHEN 'table' THEN 'column' ELSE r.kind END,
+		r.object || ': ' || coalesce(r.detail, 'missing in the store')
+	FROM r
+	WHERE r.action <> 'exists' AND r.kind NOT IN ('schema', 'trigger')
+		AND (r.kind = 'table' OR NOT EXISTS (
+			SELECT FROM r x WHERE x.kind = 'table' AND x.action = 'create' AND x.relation = r.relation))
+$$;
+
+/* CHECKs that the legacy leaf of a table needs, and lacks or has not validated. */
+CREATE FUNCTION runops._leaf_findings(relations regclass[]) RETURNS TABLE (relation regclass, detail text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT t.relation, format('constraint %I on %s: %s', x.name, t.leaf,
+							  CASE WHEN c.oid IS NULL THEN 'missing' ELSE 'not validated' END)
+	FROM runops.routed_tables t
+	CROSS JOIN LATERAL (SELECT 'runops_store'::name
+						UNION ALL SELECT ('runops_alias_' || a)::name FROM unnest(t.aliases) a) AS x (name)
+	LEFT JOIN pg_constraint c ON c.conrelid = t.leaf AND c.conname = x.name AND c.contype = 'c'
+	WHERE t.relation = ANY (relations) AND c.convalidated IS NOT TRUE
+$$;
+
+/* Why a store could not be asked, in one line. */
+CREATE FUNCTION runops._reason(message text, state text, detail text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT replace(format('%s (SQLSTATE %s)', message, state) || coalesce(': ' || nullif(detail, ''), ''), E'\n', ' ') $$;
+
+/* Rows in the wrong store, and rows in several, of one table. */
+CREATE FUNCTION runops._row_findings(stores text[], place record, max_rows int)
+RETURNS TABLE (store text, finding text, id text, belongs_to text, detail text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s text;
+	m record;
+	own_key CONSTANT boolean := runops._identity_sql(place.leaf, place.key) IN (place.key, format('(%s)::text', place.key));
+	candidates text[] := '{}';
+	readable text[] := '{}';
+	target record;
+	reason text;
+BEGIN
+	FOREACH s IN ARRAY stores LOOP
+		SELECT * INTO STRICT target FROM runops._placements(s) p WHERE p.relation = place.relation;
+		BEGIN
+			FOR m IN SELECT * FROM runops._misplaced(s, target, max_rows) LOOP
+				candidates := candidates || m.id;
+				RETURN QUERY SELECT s, 'misplaced', m.id, m.belongs_to, NULL::text;
+			END LOOP;
+			readable := readable || s;
+		EXCEPTION
+			WHEN SQLSTATE 'RO002' THEN
+				RAISE;
+			WHEN undefined_table OR invalid_schema_name THEN
+				NULL;	-- told by _drift_findings
+			WHEN OTHERS THEN
+				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+				RETURN QUERY SELECT s, 'unreachable', NULL::text, NULL::text,
+					runops._reason('rows cannot be read: ' || SQLERRM, SQLSTATE, reason);
+		END;
+	END LOOP;
+
+	IF own_key AND cardinality(candidates) = 0 THEN
+		RETURN;
+	END IF;
+	RETURN QUERY
+	SELECT d.store, 'duplicate', d.id, b.belongs_to, format('also in store %s', d.others)
+	FROM runops._duplicates(readable, place.relation, CASE WHEN own_key THEN candidates END, max_rows) d
+	CROSS JOIN LATERAL (SELECT CASE WHEN own_key THEN runops.store_of(d.id) END) AS b (belongs_to)
+	WHERE d.store <> coalesce(b.belongs_to, 'legacy');
+EXCEPTION
+	-- from the comparison of several stores: the others raise above
+	WHEN SQLSTATE 'RO002' THEN
+		RAISE;
+	WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+		RETURN QUERY SELECT NULL::text, 'unreachable', NULL::text, NULL::text,
+			runops._reason('stores cannot be compared: ' || SQLERRM, SQLSTATE, reason);
+END
+$$;
+
+/*
+ * A store that cannot be asked is a finding, because the others can; only a
+ * closed gate is an error.
+ */
+CREATE FUNCTION runops._verify(only_relation regclass, max_rows int)
+RETURNS TABLE (relation regclass, store text, finding text, id text, belongs_to text, detail text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+DECLARE
+	relations CONSTANT regclass[] := runops._routed_relations(only_relation);
+	reachable text[] := ARRAY['legacy'];
+	s text;
+	reason text;
+	place record;
+BEGIN
+	IF max_rows IS NULL OR max_rows < 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('invalid value for max_rows: %s', coalesce(max_rows::text, 'NULL')),
+			DETAIL = 'It is the most rows that are listed for each table, store and finding.',
+			HINT = 'Pass a number that is not negative.';
+	END IF;
+
+	RETURN QUERY SELECT f.relation, 'legacy', 'constraint', NULL::text, NULL::text, f.detail
+	FROM runops._leaf_findings(relations) f;
+
+	FOR s IN SELECT x.store FROM runops.stores x WHERE x.server IS NOT NULL ORDER BY x.store LOOP
+		BEGIN
+			RETURN QUERY SELECT f.relation, s, f.finding, NULL::text, NULL::text, f.detail
+			FROM runops._drift_findings(s, relations) f;
+			reachable := reachable || s;
+		EXCEPTION
+			WHEN SQLSTATE 'RO002' THEN
+				RAISE;
+			WHEN OTHERS THEN
+				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+				RETURN QUERY SELECT only_relation, s, 'unreachable', NULL::text, NULL::text,
+					runops._reason(SQLERRM, SQLSTATE, reason);
+		END;
+	END LOOP;
+
+	FOR place IN SELECT * FROM runops._placements('legacy') p WHERE p.relation = ANY (relations) LOOP
+		RETURN QUERY SELECT place.relation, f.store, f.finding, f.id, f.belongs_to, f.detail
+		FROM runops._row_findings(reachable, place, max_rows) f;
+	END LOOP;
+END
+$$;
+
+-- PL/pgSQL does not let an argument and a result column share a name.
+CREATE FUNCTION runops.verify(relation regclass DEFAULT NULL, max_rows int DEFAULT 1000)
+RETURNS TABLE (relation regclass, store text, finding text, id text, belongs_to text, detail text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM runops._verify($1, $2) $$;
+COMMENT ON FUNCTION runops.verify(regclass, int) IS 'finds rows in the wrong store, rows in several stores, and every difference between the stores';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._misplaced(text, record, int),
+	runops._duplicates(text[], regclass, text[], int),
+	runops._drift_findings(text, regclass[]),
+	runops._row_findings(text[], record, int),
+	runops._verify(regclass, int),
+	runops.verify(regclass, int)
+FROM PUBLIC;
