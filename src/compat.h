@@ -79,4 +79,10 @@
 #define PGFDW_TUPLE_COST 0.01
 #endif
 
+/* PG16 made one function of the checks of ownership of each kind of object. */
+#if !PG16_GE
+#define object_ownercheck(classid, objid, roleid) \
+	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objid, roleid))
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

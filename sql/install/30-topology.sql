@@ -73,28 +73,37 @@ AS $$ SELECT (CASE WHEN store IN ('legacy', 'new') THEN 'runops_' ELSE 'runops_s
 /*
  * Make the schema for the leaves of a store unless it is there, and return a
  * free name in it for the leaf of a table.
+ *
+ * The owner of the table gets USAGE on the schema: foreign keys are checked by
+ * queries that name the leaf and run with the owner's rights.
  */
 CREATE FUNCTION runops._new_leaf_name(store text, relation regclass) RETURNS name
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	leaf_schema CONSTANT name := runops._leaf_schema(store);
-	plain name;
-	qualified name;
+	r record;
 BEGIN
+	SELECT c.relname, pg_get_userbyid(c.relowner) AS owner, (n.nspname || '.' || c.relname)::name AS qualified, y.typname AS array_type
+	INTO STRICT r
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	JOIN pg_type t ON t.oid = c.reltype JOIN pg_type y ON y.oid = t.typarray
+	WHERE c.oid = relation;
+
 	IF to_regnamespace(quote_ident(leaf_schema)) IS NULL THEN
 		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
 	END IF;
-
-	SELECT c.relname, (n.nspname || '.' || c.relname)::name INTO plain, qualified
-	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.oid = relation;
-
-	IF to_regclass(format('%I.%I', leaf_schema, plain)) IS NULL
-	   AND to_regtype(format('%I.%I', leaf_schema, plain)) IS NULL THEN
-		RETURN plain;
+	IF NOT has_schema_privilege(r.owner, leaf_schema, 'USAGE') THEN
+		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', leaf_schema, r.owner);
 	END IF;
-	RETURN qualified;
+
+	IF EXISTS (SELECT FROM pg_class c
+			   WHERE c.relnamespace = leaf_schema::regnamespace AND c.relname = r.relname)
+	   OR EXISTS (SELECT FROM pg_type t
+				  WHERE t.typnamespace = leaf_schema::regnamespace AND t.typname IN (r.relname, r.array_type)) THEN
+		RETURN r.qualified;
+	END IF;
+	RETURN r.relname;
 END
 $$;
 

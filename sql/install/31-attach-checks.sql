@@ -1,0 +1,331 @@
+/*
+ * Attach, first part: what a table must be to be routed, and what to tell the
+ * one who routes it.
+ */
+
+-- The call of store_of for a key or an alias, and the columns that it reads.
+CREATE FUNCTION runops._key_expression(relation regclass, key text, nullable boolean, OUT store text, OUT columns name[])
+	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_key_expression';
+
+/*
+ * The CHECKs of the legacy leaf, by name, in the words of pg_get_constraintdef.
+ *
+ * NULL is allowed for an id that a BEFORE trigger makes, and so that a missing
+ * id gives core's own error.  The planner knows an alias by its CHECK.
+ */
+CREATE FUNCTION runops._leaf_checks(relation regclass, key text, aliases name[])
+	RETURNS TABLE (name name, def text, alias name)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	store CONSTANT text := (runops._key_expression(relation, key, false)).store;
+	a name;
+	alias_store text;
+BEGIN
+	RETURN QUERY SELECT 'runops_store'::name,
+		format('CHECK (((%1$s IS NULL) OR (%1$s = ''legacy''::text)))', store), NULL::name;
+	FOREACH a IN ARRAY aliases LOOP
+		alias_store := (runops._key_expression(relation, a, true)).store;
+		RETURN QUERY SELECT ('runops_alias_' || a)::name,
+			format('CHECK (((%1$I IS NULL) OR (NOT %2$s) OR (%3$s = %4$s)))', a,
+				   'runops.is_classifiable' || substr(alias_store, length('runops.store_of') + 1),
+				   alias_store, store), a;
+	END LOOP;
+END
+$$;
+
+/* Raise unless the relation is a table that can be routed, and the caller's. */
+CREATE FUNCTION runops._check_target(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c pg_class;
+	reason text;
+BEGIN
+	IF relation IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'relation must not be NULL',
+			DETAIL = 'A table has to be named.',
+			HINT = 'Pass the table as text, quoted as in a statement: ''public."TaskRun"''.';
+	END IF;
+	SELECT * INTO c FROM pg_class WHERE oid = relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_table',
+			MESSAGE = format('relation with OID %s does not exist', relation::oid),
+			DETAIL = 'It may have been dropped.',
+			HINT = 'Pass the table as text, quoted as in a statement: ''public."TaskRun"''.';
+	END IF;
+
+	IF EXISTS (SELECT FROM runops.table_config t WHERE _check_target.relation IN (t.relation, t.leaf)) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('table %s is already routed', relation),
+			DETAIL = 'The view "runops.routed_tables" lists the routed tables.',
+			HINT = 'Use runops.detach first to route it by another key.';
+	END IF;
+
+	reason := CASE
+		WHEN c.relkind = 'v' THEN 'It is a view.'
+		WHEN c.relkind = 'm' THEN 'It is a materialized view.'
+		WHEN c.relkind = 'f' THEN 'It is a foreign table.'
+		WHEN c.relkind NOT IN ('r', 'p') THEN 'It is not a table.'
+		WHEN c.relpersistence = 't' THEN 'It is a temporary table.'
+		WHEN c.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) THEN 'It is a system table.'
+		WHEN c.relispartition THEN 'It is a partition of another table.'
+		WHEN c.reloftype <> 0 THEN 'It is a typed table.'
+		WHEN EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid) THEN 'It inherits from another table.'
+		WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) THEN 'Other tables inherit from it.'
+		WHEN EXISTS (SELECT FROM pg_depend d
+					 WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') THEN 'It belongs to an extension.'
+		WHEN EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = c.oid) THEN 'A subscription replicates into it.'
+		END;
+	IF reason IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('cannot route %s', relation),
+			DETAIL = reason,
+			HINT = 'Only plain and partitioned tables that stand alone can be routed.';
+	END IF;
+
+	IF NOT pg_has_role(c.relowner, 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s', relation),
+			DETAIL = format('It belongs to role "%s".', pg_get_userbyid(c.relowner)),
+			HINT = 'Run this as the owner of the table or as a superuser.';
+	END IF;
+END
+$$;
+
+/* Raise unless the key and the aliases can be what they are to be. */
+CREATE FUNCTION runops._check_key(relation regclass, key text, aliases name[]) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key_columns name[];
+	alias name;
+	bad record;
+BEGIN
+	IF key IS NULL OR aliases IS NULL OR array_position(aliases, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'key and aliases must not be NULL',
+			DETAIL = 'Rows are routed by the key.',
+			HINT = 'Pass the name of the column that holds the id of the owner.';
+	END IF;
+
+	key_columns := (runops._key_expression(relation, key, false)).columns;
+
+	FOREACH alias IN ARRAY aliases LOOP
+		IF NOT EXISTS (SELECT FROM pg_attribute a
+					   WHERE a.attrelid = relation AND a.attname = alias AND a.attnum > 0 AND NOT a.attisdropped) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'undefined_column',
+				MESSAGE = format('column "%s" of table %s does not exist', alias, relation),
+				DETAIL = 'An alias is a column whose value, where it is an id, always names the store of the row.',
+				HINT = 'Check the spelling; a column''s name is passed in its own case.';
+		END IF;
+		PERFORM runops._key_expression(relation, alias, true);
+		IF key_columns = ARRAY[alias] OR cardinality(array_positions(aliases, alias)) > 1 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'duplicate_column',
+				MESSAGE = format('alias "%s" is given twice', alias),
+				DETAIL = 'The key itself is no alias, and each alias is named once.',
+				HINT = 'Leave it out of the aliases.';
+		END IF;
+	END LOOP;
+
+	SELECT c.conname, a.attname INTO bad
+	FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid
+	WHERE c.conrelid = relation AND c.contype = 'f' AND a.attname = ANY (key_columns)
+		AND (c.confupdtype IN ('n', 'd') AND a.attnum = ANY (c.conkey)
+			 OR c.confdeltype IN ('n', 'd') AND a.attnum = ANY (coalesce(nullif(c.confdelsetcols, '{}'), c.conkey)))
+	ORDER BY c.conname LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = format('foreign key "%s" may change the key of a row of %s', bad.conname, relation),
+			DETAIL = format('It sets column "%s" when the row that it refers to goes, and the row would belong to another store.', bad.attname),
+			HINT = 'Give the foreign key another action, for example ON DELETE CASCADE.';
+	END IF;
+
+	SELECT t.tgname INTO bad FROM pg_trigger t
+	WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 1
+		AND (t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL)
+	ORDER BY t.tgname LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = format('trigger "%s" prevents table %s from being routed', bad.tgname, relation),
+			DETAIL = 'Row triggers with transition tables cannot stand on a partition.',
+			HINT = 'Make it a statement trigger, or do without the transition table.';
+	END IF;
+END
+$$;
+
+/* Does the CHECK stand on the table, and has every row been checked? */
+CREATE FUNCTION runops._has_check(relation regclass, name name, def text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM pg_constraint c
+				   WHERE c.conrelid = relation AND c.conname = _has_check.name AND c.contype = 'c'
+				   AND pg_get_constraintdef(c.oid) = def)
+$$;
+
+/*
+ * Raise if there are rows that do not belong into the legacy leaf, and name
+ * the first ten.  What is proven by a CHECK is not looked for.
+ */
+CREATE FUNCTION runops._check_rows(relation regclass, key text, aliases name[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key_call CONSTANT text := (runops._key_expression(relation, key, false)).store;
+	c record;
+	bad text[];
+BEGIN
+	FOR c IN
+		SELECT * FROM runops._leaf_checks(relation, key, aliases) l
+		WHERE NOT runops._has_check(relation, l.name, l.def)
+	LOOP
+		EXECUTE format('SELECT array_agg(x.what) FROM (SELECT %s AS what FROM %s WHERE NOT (%s) LIMIT 11) x',
+					   CASE WHEN c.alias IS NULL THEN 'format(''%L'', ' || substr(key_call, length('runops.store_of') + 2)
+							ELSE format('format(''%%L (%%s)'', %I, ', c.alias) || key_call || ')' END,
+					   relation, substr(c.def, length('CHECK ') + 1))
+		INTO bad;
+		CONTINUE WHEN bad IS NULL;
+		RAISE EXCEPTION USING
+			ERRCODE = 'RO003',
+			MESSAGE = CASE WHEN c.alias IS NULL
+				THEN format('table %s holds rows of other stores', relation)
+				ELSE format('column "%s" of table %s does not always name the store of the row', c.alias, relation) END,
+			DETAIL = CASE WHEN c.alias IS NULL
+				THEN format('Ids of other stores: %s', array_to_string(bad[1:10], ', '))
+				ELSE format('Values that name another store than the key does, with the store of the key: %s', array_to_string(bad[1:10], ', ')) END
+				|| CASE WHEN cardinality(bad) > 10 THEN ', ...' ELSE '' END,
+			HINT = CASE WHEN c.alias IS NULL
+				THEN 'Move or delete these rows first.'
+				ELSE 'Leave the column out of the aliases.' END;
+	END LOOP;
+END
+$$;
+
+/* Tell which triggers, keys and replication will not cover other stores. */
+CREATE FUNCTION runops._report_changes(relation regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r record;
+	names text;
+BEGIN
+	FOR r IN
+		SELECT t.tgname, t.tgtype & 1 = 1 AS is_row FROM pg_trigger t
+		WHERE t.tgrelid = relation AND NOT t.tgisinternal
+			AND (t.tgtype & 1 = 1 OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL)
+		ORDER BY t.tgname
+	LOOP
+		RAISE NOTICE USING
+			MESSAGE = format(CASE WHEN r.is_row THEN 'trigger "%s" of %s will not fire for rows of other stores'
+							 ELSE 'trigger "%s" of %s prevents changes of rows of other stores' END, r.tgname, relation),
+			HINT = CASE WHEN r.is_row THEN 'Create it in the other databases where it is needed.'
+				   ELSE 'Its transition table cannot hold them; drop it, or do without the transition table.' END;
+	END LOOP;
+
+	FOR r IN
+		SELECT c.conname, c.conrelid::regclass AS other FROM pg_constraint c
+		WHERE c.confrelid = relation AND c.conrelid <> relation AND c.contype = 'f' AND c.conparentid = 0
+		ORDER BY c.conrelid::regclass::text, c.conname
+	LOOP
+		RAISE NOTICE USING
+			MESSAGE = format('foreign key "%s" of %s will find only rows of store "legacy" in %s', r.conname, r.other, relation),
+			HINT = 'Drop it before rows refer to rows of other stores.';
+	END LOOP;
+
+	SELECT string_agg(quote_ident(c.conname), ', ' ORDER BY c.conname) INTO names
+	FROM pg_constraint c
+	WHERE c.conrelid = relation AND c.contype = 'f' AND c.conparentid = 0;
+	IF names IS NOT NULL THEN
+		RAISE NOTICE USING
+			MESSAGE = format('foreign keys of %s will not be checked for rows of other stores', relation),
+			DETAIL = format('Foreign keys: %s.', names),
+			HINT = 'runops.provision creates those among routed tables in the other databases.';
+	END IF;
+
+	FOR r IN
+		SELECT p.pubname FROM pg_publication_tables p JOIN pg_class c ON c.oid = relation
+		WHERE p.schemaname = c.relnamespace::regnamespace::name AND p.tablename = c.relname
+		ORDER BY p.pubname
+	LOOP
+		RAISE NOTICE USING
+			MESSAGE = format('publication "%s" will not send rows of other stores of %s', r.pubname, relation),
+			HINT = 'Publish the table in the other databases too.';
+	END LOOP;
+
+	SELECT string_agg(quote_ident(s.slot_name), ', ' ORDER BY s.slot_name) INTO names
+	FROM pg_replication_slots s
+	WHERE s.slot_type = 'logical' AND s.database = current_database() AND NOT s.temporary;
+	IF names IS NOT NULL THEN
+		RAISE NOTICE USING
+			MESSAGE = format('replication slots will not see rows of other stores of %s', relation),
+			DETAIL = format('Slots: %s.', names),
+			HINT = 'Read the other databases through slots of their own.';
+	END IF;
+END
+$$;
+
+/* The objects that are bound to a table or its row type, not counting its own parts. */
+CREATE FUNCTION runops._bound_objects(relation regclass) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN r.rulename = '_RETURN' THEN pg_describe_object('pg_class'::regclass, r.ev_class, 0)
+		   ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END
+	FROM pg_class c
+	JOIN pg_type t ON t.oid = c.reltype
+	JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+		OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray)
+	LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+	WHERE c.oid = relation AND d.deptype = 'n'
+		AND d.classid NOT IN ('pg_constraint'::regclass, 'pg_publication_rel'::regclass, 'pg_trigger'::regclass)
+		AND NOT EXISTS (SELECT FROM pg_policy p
+						WHERE d.classid = 'pg_policy'::regclass AND p.oid = d.objid AND p.polrelid = c.oid)
+		AND NOT EXISTS (SELECT FROM pg_attrdef a
+						WHERE d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid AND a.adrelid = c.oid)
+		AND r.ev_class IS DISTINCT FROM c.oid
+	UNION
+	SELECT pg_describe_object('pg_rewrite'::regclass, r.oid, 0) FROM pg_rewrite r WHERE r.ev_class = relation
+$$;
+
+/*
+ * Warn of what is bound to the table and not to its name: it stays with the
+ * leaf, and will see the rows of store "legacy" alone.
+ */
+CREATE FUNCTION runops._report_bound(relation regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	names text;
+BEGIN
+	SELECT string_agg(what, ', ' ORDER BY what) INTO names FROM runops._bound_objects(relation) what;
+	IF names IS NOT NULL THEN
+		RAISE WARNING USING
+			MESSAGE = format('objects bound to %s will see only rows of store "legacy"', relation),
+			DETAIL = format('They refer to the table and not to its name: %s.', names),
+			HINT = 'Create them again now that the name stands for all stores.';
+	END IF;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION
+	runops._leaf_checks(regclass, text, name[]),
+	runops._check_target(regclass),
+	runops._check_key(regclass, text, name[]),
+	runops._has_check(regclass, name, text),
+	runops._check_rows(regclass, text, name[]),
+	runops._report_changes(regclass),
+	runops._bound_objects(regclass),
+	runops._report_bound(regclass),
+	runops._key_expression(regclass, text, boolean)
+FROM PUBLIC;

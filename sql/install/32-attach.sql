@@ -1,0 +1,382 @@
+/*
+ * Attach, second part: a plain table becomes the legacy leaf of a routed table
+ * of its name.
+ */
+
+-- Write to the catalogs what SQL cannot express without loss; see src/carry.c.
+CREATE FUNCTION runops._carry_privileges("from" regclass, "to" regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_carry_privileges';
+CREATE FUNCTION runops._carry_sequences("from" regclass, "to" regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_carry_sequences';
+CREATE FUNCTION runops._carry_statistics(leaf regclass, parent regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_carry_statistics';
+
+/*
+ * Wait for locks no longer than the interval; NULL waits as long as the session
+ * does.  Returns the setting to go back to.
+ */
+CREATE FUNCTION runops._limit_lock_wait(lock_timeout interval) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	before CONSTANT text := current_setting('lock_timeout');
+BEGIN
+	IF lock_timeout IS NOT NULL THEN
+		PERFORM set_config('lock_timeout', ceil(date_part('epoch', lock_timeout) * 1000)::text, true);
+	END IF;
+	RETURN before;
+END
+$$;
+
+/*
+ * Lock the table against everything, but wait no longer than lock_timeout.
+ *
+ * Others queue behind this lock, so a long wait here would stop the service.
+ */
+CREATE FUNCTION runops._lock_table(relation regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
+EXCEPTION WHEN lock_not_available THEN
+	RAISE EXCEPTION USING
+		ERRCODE = 'lock_not_available',
+		MESSAGE = format('could not lock table %s within %s', relation, current_setting('lock_timeout')),
+		DETAIL = 'Other transactions hold locks on it; nothing was changed.',
+		HINT = 'Try again when they have ended, or allow a longer wait.';
+END
+$$;
+
+/*
+ * The statements that give a table what does not belong to its columns.
+ *
+ * They name it as it is called now, and so apply to whatever has the name when
+ * they run: to the parent in attach, to the leaf in detach.
+ */
+CREATE FUNCTION runops._definitions(relation regclass) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c pg_class;
+BEGIN
+	SELECT * INTO STRICT c FROM pg_class WHERE oid = relation;
+
+	RETURN NEXT format('COMMENT ON TABLE %s IS %L', relation, obj_description(relation, 'pg_class'));
+	RETURN NEXT format('ALTER TABLE ONLY %s %s ROW LEVEL SECURITY, %s ROW LEVEL SECURITY', relation,
+					   CASE WHEN c.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END,
+					   CASE WHEN c.relforcerowsecurity THEN 'FORCE' ELSE 'NO FORCE' END);
+
+	RETURN QUERY
+	SELECT format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', p.polname, relation,
+				  CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+				  CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+				  (SELECT string_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END, ', ')
+				   FROM unnest(p.polroles) role))
+		   || coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', '')
+		   || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '')
+	FROM pg_policy p WHERE p.polrelid = relation ORDER BY p.polname;
+	RETURN QUERY
+	SELECT format('COMMENT ON POLICY %I ON %s IS %L', p.polname, relation, d.description)
+	FROM pg_policy p JOIN pg_description d ON d.classoid = 'pg_policy'::regclass AND d.objoid = p.oid
+	WHERE p.polrelid = relation;
+
+	RETURN QUERY
+	SELECT pg_get_triggerdef(t.oid)
+	FROM pg_trigger t WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0 ORDER BY t.tgname;
+	RETURN QUERY
+	SELECT format('ALTER TABLE ONLY %s %s TRIGGER %I', relation,
+				  CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE REPLICA' END, t.tgname)
+	FROM pg_trigger t WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0 AND t.tgenabled <> 'O';
+	RETURN QUERY
+	SELECT format('COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, relation, d.description)
+	FROM pg_trigger t JOIN pg_description d ON d.classoid = 'pg_trigger'::regclass AND d.objoid = t.oid
+	WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0;
+
+	RETURN QUERY
+	SELECT format('SECURITY LABEL FOR %I ON %s %s%s IS %L', s.provider,
+				  CASE s.objsubid WHEN 0 THEN 'TABLE' ELSE 'COLUMN' END, relation,
+				  coalesce('.' || quote_ident(a.attname), ''), s.label)
+	FROM pg_seclabel s LEFT JOIN pg_attribute a ON a.attrelid = s.objoid AND a.attnum = s.objsubid AND s.objsubid <> 0
+	WHERE s.classoid = 'pg_class'::regclass AND s.objoid = relation;
+END
+$$;
+
+/*
+ * Take the table out of the publications that name it, and return, for each,
+ * the statement that puts whatever has its name now into it again.
+ */
+CREATE FUNCTION runops._leave_publications(relation regclass, only_from name[] DEFAULT NULL) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p record;
+	again text[] := '{}';
+BEGIN
+	FOR p IN
+		SELECT b.pubname,
+			(SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+			 WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs)) AS columns,
+			pg_get_expr(r.prqual, r.prrelid) AS filter
+		FROM pg_publication_rel r JOIN pg_publication b ON b.oid = r.prpubid
+		WHERE r.prrelid = relation AND (only_from IS NULL OR b.pubname = ANY (only_from))
+		ORDER BY b.pubname
+	LOOP
+		EXECUTE format('ALTER PUBLICATION %I DROP TABLE %s', p.pubname, relation);
+		again := again || (format('ALTER PUBLICATION %I ADD TABLE %s', p.pubname, relation)
+						   || coalesce(' (' || p.columns || ')', '') || coalesce(' WHERE (' || p.filter || ')', ''));
+	END LOOP;
+	RETURN again;
+END
+$$;
+
+/*
+ * Let the publications that name the table send the rows of partitions under
+ * the parent's name, as subscribers know it.  Returns those that did not before
+ * the first routed table; detach turns them back after the last.
+ *
+ * One with partitioned tables of its own is left as it is, and keeps the leaf.
+ */
+CREATE FUNCTION runops._publish_via_root(relation regclass, OUT changed name[], OUT movable name[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p record;
+BEGIN
+	changed := '{}';
+	movable := '{}';
+	FOR p IN
+		SELECT b.oid, b.pubname, b.pubviaroot, b.pubowner,
+			EXISTS (SELECT FROM pg_publication_rel o JOIN pg_class c ON c.oid = o.prrelid
+					WHERE o.prpubid = b.oid AND c.relkind = 'p'
+					AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = o.prrelid)) AS has_others,
+			EXISTS (SELECT FROM runops.table_config t WHERE t.saved -> 'publications' ? b.pubname) AS was_changed
+		FROM pg_publication_rel r JOIN pg_publication b ON b.oid = r.prpubid
+		WHERE r.prrelid = relation ORDER BY b.pubname
+	LOOP
+		IF NOT pg_has_role(p.pubowner, 'USAGE') THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'insufficient_privilege',
+				MESSAGE = format('must be owner of publication %s', p.pubname),
+				DETAIL = format('It names table %s, which becomes a partition.', relation),
+				HINT = 'Run this as the owner of the publication or as a superuser.';
+		END IF;
+		IF NOT p.pubviaroot AND p.has_others THEN
+			RAISE WARNING USING
+				MESSAGE = format('publication "%s" will send the rows of %s under the name of its leaf', p.pubname, relation),
+				DETAIL = 'It publishes other partitioned tables by their partitions, and was not changed.',
+				HINT = 'Publish the table through a publication with publish_via_partition_root.';
+			CONTINUE;
+		END IF;
+		movable := movable || p.pubname;
+		IF NOT p.pubviaroot OR p.was_changed THEN
+			changed := changed || p.pubname;
+		END IF;
+		IF NOT p.pubviaroot THEN
+			EXECUTE format('ALTER PUBLICATION %I SET (publish_via_partition_root = true)', p.pubname);
+		END IF;
+	END LOOP;
+END
+$$;
+
+/*
+ * Make the parent under a name of its own, beside the table that is to become
+ * its leaf, with everything that belongs to its columns.
+ */
+CREATE FUNCTION runops._create_parent(relation regclass, key text, aliases name[]) RETURNS regclass
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parent text;
+	ddl text;
+BEGIN
+	SELECT format('%I.%I', n.nspname, 'runops_attach_' || c.oid) INTO STRICT parent
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.oid = relation;
+
+	EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING GENERATED '
+				   'INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS) '
+				   'PARTITION BY LIST (%s)', parent, relation,
+				   (runops._key_expression(relation, key, false)).store);
+
+	FOR ddl IN
+		SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', parent, c.conname, pg_get_constraintdef(c.oid))
+			|| format('; COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, parent, obj_description(c.oid, 'pg_constraint'))
+		FROM pg_constraint c
+		WHERE c.conrelid = relation AND c.contype = 'c' AND c.convalidated AND NOT c.connoinherit
+			AND NOT EXISTS (SELECT FROM runops._leaf_checks(relation, key, aliases) l WHERE l.name = c.conname)
+		UNION ALL
+		SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', parent, l.name, l.def)
+		FROM runops._leaf_checks(relation, key, aliases) l WHERE l.alias IS NOT NULL
+		UNION ALL
+		SELECT format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', parent, a.attname, a.attstattarget)
+		FROM pg_attribute a
+		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
+		UNION ALL
+		SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', parent, a.attname, array_to_string(a.attoptions, ', '))
+		FROM pg_attribute a
+		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attoptions IS NOT NULL
+		UNION ALL
+		SELECT format('ALTER TABLE %s REPLICA IDENTITY %s', parent, CASE c.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END)
+		FROM pg_class c WHERE c.oid = relation AND c.relreplident IN ('f', 'n')
+	LOOP
+		EXECUTE ddl;
+	END LOOP;
+
+	RETURN parent::regclass;
+END
+$$;
+
+/* Put on the table the CHECKs of the legacy leaf that it does not have yet. */
+CREATE FUNCTION runops._add_checks(relation regclass, key text, aliases name[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c record;
+BEGIN
+	FOR c IN
+		SELECT * FROM runops._leaf_checks(relation, key, aliases) l
+		WHERE NOT runops._has_check(relation, l.name, l.def)
+	LOOP
+		-- One that prepare_attach has not finished with is checked here at once.
+		IF runops._has_check(relation, c.name, c.def || ' NOT VALID') THEN
+			EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation, c.name);
+		ELSE
+			EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, c.name, c.def);
+		END IF;
+	END LOOP;
+EXCEPTION WHEN check_violation THEN
+	PERFORM runops._check_rows(relation, key, aliases);
+	RAISE;
+END
+$$;
+
+/*
+ * Move the table into the schema of the leaves, under a name that is free
+ * there, and its indexes likewise.  Returns what detach needs to undo this.
+ */
+CREATE FUNCTION runops._move_to_leaf_schema(relation regclass) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf_schema CONSTANT name := runops._leaf_schema('legacy');
+	leaf_name CONSTANT name := runops._new_leaf_name('legacy', relation);
+	i record;
+	new_name name;
+	renamed jsonb := '{}';
+BEGIN
+	FOR i IN
+		SELECT x.indexrelid::regclass AS index, c.relname, (n.nspname || '.' || c.relname)::name AS new_name
+		FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE x.indrelid = relation
+			AND to_regclass(format('%I.%I', leaf_schema, c.relname)) IS NOT NULL
+	LOOP
+		EXECUTE format('ALTER INDEX %s RENAME TO %I', i.index, i.new_name);
+		renamed := renamed || jsonb_build_object(i.new_name, i.relname);
+	END LOOP;
+	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relname = leaf_name) THEN
+		EXECUTE format('ALTER TABLE %s RENAME TO %I', relation, leaf_name);
+	END IF;
+	EXECUTE format('ALTER TABLE %s SET SCHEMA %I', relation, leaf_schema);
+
+	RETURN jsonb_build_object('indexes', renamed);
+END
+$$;
+
+/*
+ * Put the parent in the table's place.  The lock is held, the checks are made.
+ */
+CREATE FUNCTION runops._attach(relation regclass, key text, aliases name[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	old pg_class;
+	parent regclass;
+	definitions text[];
+	publications record;
+	saved jsonb;
+	ddl text;
+BEGIN
+	SELECT * INTO STRICT old FROM pg_class WHERE oid = relation;
+
+	SELECT array_agg(d) INTO definitions FROM runops._definitions(relation) d;
+	SELECT * INTO publications FROM runops._publish_via_root(relation);
+	definitions := definitions || runops._leave_publications(relation, publications.movable);
+	FOR ddl IN
+		SELECT format('DROP TRIGGER %I ON %s', t.tgname, relation)
+		FROM pg_trigger t WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0
+	LOOP
+		EXECUTE ddl;
+	END LOOP;
+
+	PERFORM runops._add_checks(relation, key, aliases);
+	parent := runops._create_parent(relation, key, aliases);
+	IF old.relowner <> current_user::regrole THEN
+		EXECUTE format('ALTER TABLE %s OWNER TO %I', parent, pg_get_userbyid(old.relowner));
+	END IF;
+	PERFORM runops._carry_sequences(relation, parent);
+
+	saved := runops._move_to_leaf_schema(relation)
+		|| jsonb_build_object('publications', to_jsonb(publications.changed));
+	EXECUTE format('ALTER TABLE %s RENAME TO %I', parent, old.relname);
+	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (''legacy'', NULL)', parent, relation);
+
+	FOREACH ddl IN ARRAY definitions LOOP
+		EXECUTE ddl;
+	END LOOP;
+	PERFORM runops._carry_privileges(relation, parent);
+	PERFORM runops._carry_statistics(relation, parent);
+
+	INSERT INTO runops.table_config VALUES (parent, relation, key, aliases, saved);
+	PERFORM runops._create_leaf(parent, c.store)
+	FROM runops.store_config c WHERE c.store <> 'legacy' ORDER BY c.store;
+END
+$$;
+
+CREATE FUNCTION runops.attach(relation regclass, key text, aliases name[] DEFAULT '{}', lock_timeout interval DEFAULT '5 s') RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	old_timeout text;
+BEGIN
+	-- Find out what is wrong before anyone has to wait.
+	PERFORM runops._check_target(relation);
+	PERFORM runops._check_key(relation, key, aliases);
+	PERFORM runops._check_rows(relation, key, aliases);
+
+	old_timeout := runops._limit_lock_wait(lock_timeout);
+	PERFORM runops._topology_lock();
+	PERFORM runops._lock_table(relation);
+
+	-- The table may have changed before the lock was there; its rows are checked
+	-- again by what _add_checks puts on it.
+	PERFORM runops._check_target(relation);
+	PERFORM runops._check_key(relation, key, aliases);
+
+	PERFORM runops._report_changes(relation);
+	PERFORM runops._report_bound(relation);
+	PERFORM runops._attach(relation, key, aliases);
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.attach(regclass, text, name[], interval) IS
+	'routes a table by its key, in place: it keeps every row and becomes the leaf of store legacy';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._carry_privileges(regclass, regclass),
+	runops._carry_sequences(regclass, regclass),
+	runops._carry_statistics(regclass, regclass),
+	runops._lock_table(regclass),
+	runops._definitions(regclass),
+	runops._leave_publications(regclass, name[]),
+	runops._publish_via_root(regclass),
+	runops._create_parent(regclass, text, name[]),
+	runops._add_checks(regclass, text, name[]),
+	runops._move_to_leaf_schema(regclass),
+	runops._attach(regclass, text, name[]),
+	runops._limit_lock_wait(interval),
+	runops.attach(regclass, text, name[], interval)
+FROM PUBLIC;

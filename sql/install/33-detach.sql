@@ -1,0 +1,204 @@
+/*
+ * Detach: the legacy leaf becomes a plain table of the routed table's name
+ * again, with what stood on the parent.
+ */
+
+-- ALTER TABLE parent DETACH PARTITION leaf, past a check that goes wrong; see src/carry.c.
+CREATE FUNCTION runops._detach_partition(parent regclass, leaf regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_detach_partition';
+
+/* Raise unless the relation is a routed table, and the caller's. */
+CREATE FUNCTION runops._check_routed(relation regclass) RETURNS runops.table_config
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config runops.table_config;
+	dependents text;
+BEGIN
+	SELECT * INTO config FROM runops.table_config t WHERE t.relation = _check_routed.relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('table %s is not routed', coalesce(relation::text, 'NULL')),
+			DETAIL = 'It is no name that runops.attach was given.',
+			HINT = 'The view "runops.routed_tables" lists the routed tables.';
+	END IF;
+	IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = config.relation), 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s', relation),
+			DETAIL = 'Only its owner may change how a table is stored.',
+			HINT = 'Run this as the owner of the table or as a superuser.';
+	END IF;
+
+	SELECT string_agg(what, ', ' ORDER BY what) INTO dependents FROM runops._bound_objects(relation) what;
+	IF dependents IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'dependent_objects_still_exist',
+			MESSAGE = format('cannot detach %s because other objects depend on it', relation),
+			DETAIL = format('They refer to the routed table and not to its name: %s.', dependents),
+			HINT = 'Drop them, and create them again once the table is detached.';
+	END IF;
+	RETURN config;
+END
+$$;
+
+/* The foreign leaves of a routed table. */
+CREATE FUNCTION runops._foreign_leaves(relation regclass) RETURNS regclass[]
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(array_agg(i.inhrelid::regclass ORDER BY i.inhrelid), '{}')
+	FROM pg_inherits i JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
+	WHERE i.inhparent = relation
+$$;
+
+/*
+ * Remove from the leaf what the parent has a newer version of, and what was
+ * put on it for its place as a leaf.
+ */
+CREATE FUNCTION runops._strip_leaf(config runops.table_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	ddl text;
+BEGIN
+	FOR ddl IN
+		SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', config.leaf, c.conname)
+		FROM pg_constraint c
+		WHERE c.conrelid = config.leaf AND c.contype = 'c'
+			AND (c.conname = 'runops_store'
+				 OR c.conname IN (SELECT ('runops_alias_' || a)::name FROM unnest(config.aliases) a))
+		UNION ALL
+		SELECT format('DROP POLICY %I ON %s', p.polname, config.leaf)
+		FROM pg_policy p WHERE p.polrelid = config.leaf
+		UNION ALL
+		SELECT format('COMMENT ON COLUMN %s.%I IS %L', config.leaf, l.attname, col_description(p.attrelid, p.attnum))
+		FROM pg_attribute p JOIN pg_attribute l ON l.attname = p.attname
+		WHERE p.attrelid = config.relation AND l.attrelid = config.leaf AND p.attnum > 0 AND NOT p.attisdropped
+			AND col_description(p.attrelid, p.attnum) IS DISTINCT FROM col_description(l.attrelid, l.attnum)
+	LOOP
+		EXECUTE ddl;
+	END LOOP;
+END
+$$;
+
+/*
+ * Give the leaf the name and the schema of the parent, which steps aside, and
+ * its indexes the names that attach had to change.
+ */
+CREATE FUNCTION runops._move_from_leaf_schema(config runops.table_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	nsp name;
+	rel name;
+	ddl text;
+BEGIN
+	SELECT n.nspname, c.relname INTO STRICT nsp, rel
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = config.relation;
+
+	EXECUTE format('ALTER TABLE %s RENAME TO %I', config.relation, 'runops_detach_' || config.relation::oid);
+	EXECUTE format('ALTER TABLE %s SET SCHEMA %I', config.leaf, nsp);
+	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = config.leaf AND c.relname = rel) THEN
+		EXECUTE format('ALTER TABLE %s RENAME TO %I', config.leaf, rel);
+	END IF;
+	FOR ddl IN
+		SELECT format('ALTER INDEX %s RENAME TO %I', x.indexrelid::regclass, config.saved -> 'indexes' ->> c.relname)
+		FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+		WHERE x.indrelid = config.leaf AND config.saved -> 'indexes' ? c.relname
+	LOOP
+		EXECUTE ddl;
+	END LOOP;
+END
+$$;
+
+/* Put the leaf in the parent's place.  The lock is held, the checks are made. */
+CREATE FUNCTION runops._detach(config runops.table_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	definitions text[];
+	publications text[];
+	foreign_leaf regclass;
+	owner name;
+	ddl text;
+BEGIN
+	SELECT array_agg(d) INTO definitions FROM runops._definitions(config.relation) d;
+	publications := runops._leave_publications(config.relation);
+
+	-- The relations are protected for as long as they are known as routed.
+	DELETE FROM runops.table_config t WHERE t.relation = config.relation;
+	FOREACH foreign_leaf IN ARRAY runops._foreign_leaves(config.relation) LOOP
+		EXECUTE format('DROP FOREIGN TABLE %s', foreign_leaf);
+	END LOOP;
+	PERFORM runops._detach_partition(config.relation, config.leaf);
+
+	SELECT pg_get_userbyid(p.relowner) INTO owner
+	FROM pg_class p JOIN pg_class l ON l.relowner <> p.relowner
+	WHERE p.oid = config.relation AND l.oid = config.leaf;
+	IF FOUND THEN
+		EXECUTE format('ALTER TABLE %s OWNER TO %I', config.leaf, owner);
+	END IF;
+	PERFORM runops._strip_leaf(config);
+	PERFORM runops._move_from_leaf_schema(config);
+	PERFORM runops._carry_sequences(config.relation, config.leaf);
+	PERFORM runops._carry_privileges(config.relation, config.leaf);
+	EXECUTE format('DROP TABLE %s', config.relation);
+
+	-- A publication stops sending partitions under their parent's name with the
+	-- last routed table that it names.
+	FOR ddl IN
+		SELECT format('ALTER PUBLICATION %I SET (publish_via_partition_root = false)', b.pubname)
+		FROM pg_publication b
+		WHERE config.saved -> 'publications' ? b.pubname AND b.pubviaroot
+			AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.saved -> 'publications' ? b.pubname)
+	LOOP
+		EXECUTE ddl;
+	END LOOP;
+	FOREACH ddl IN ARRAY definitions || publications LOOP
+		EXECUTE ddl;
+	END LOOP;
+
+	PERFORM runops._drop_empty_leaf_schemas();
+END
+$$;
+
+CREATE FUNCTION runops.detach(relation regclass, force boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config runops.table_config := runops._check_routed(relation);
+	old_timeout text;
+	what CONSTANT text := format('detach %s', relation);
+BEGIN
+	-- Ask the stores before anyone has to wait, and again when nobody can write.
+	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_no_rows(runops._foreign_leaves(relation), what);
+	END IF;
+
+	old_timeout := runops._limit_lock_wait(CASE current_setting('lock_timeout') WHEN '0' THEN '5 s'::interval END);
+	PERFORM runops._topology_lock();
+	PERFORM runops._lock_table(relation);
+	config := runops._check_routed(relation);
+	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_no_rows(runops._foreign_leaves(relation), what);
+	END IF;
+
+	PERFORM runops._detach(config);
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.detach(regclass, boolean) IS
+	'makes a routed table a plain one again; refuses while other stores hold rows unless forced';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._detach_partition(regclass, regclass),
+	runops._check_routed(regclass),
+	runops._foreign_leaves(regclass),
+	runops._strip_leaf(runops.table_config),
+	runops._move_from_leaf_schema(runops.table_config),
+	runops._detach(runops.table_config),
+	runops.detach(regclass, boolean)
+FROM PUBLIC;
