@@ -19,7 +19,6 @@ ISOLATION      = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=postgres_fdw --load-extension=$(EXTENSION) \
                  --temp-instance=./tmp_isolation --temp-config=./test/runops.conf
 TAP_TESTS      = 1
-PROVE_FLAGS   += -I test/lib
 PROVE_TESTS   ?= test/t/*.pl
 EXTRA_CLEAN    = tmp_regress tmp_isolation tmp_check $(wildcard src/*.gcno src/*.gcda)
 
