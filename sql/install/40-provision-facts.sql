@@ -132,8 +132,8 @@ SELECT r.tag, jsonb_build_object(
 		 FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
 		 WHERE c.oid = t.typcollation) END,
 	'notnull', t.typnotnull,
-	'checks', (SELECT jsonb_agg(jsonb_build_object('name', c.conname,
-			'def', regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')) ORDER BY c.conname)
+	'checks', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', c.conname,
+			'def', regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')) ORDER BY c.conname), '[]')
 		FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c'),
 	'attributes', (SELECT jsonb_agg(jsonb_build_object('name', a.attname,
 			'type', format_type(a.atttypid, a.atttypmod),
