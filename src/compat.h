@@ -85,4 +85,29 @@
 	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objid, roleid))
 #endif
 
+/* PG16 added missing_ok to the functions that match columns by name. */
+#if PG16_GE
+#define build_attrmap_by_name_if_req_compat(in, out) \
+	build_attrmap_by_name_if_req(in, out, false)
+#else
+#define build_attrmap_by_name_if_req_compat(in, out) \
+	build_attrmap_by_name_if_req(in, out)
+#endif
+
+/* PG16 finds out itself whether a placeholder may still be made. */
+#if PG16_GE
+#define find_placeholder_info_compat(root, phv) \
+	find_placeholder_info(root, phv)
+#else
+#define find_placeholder_info_compat(root, phv) \
+	find_placeholder_info(root, phv, false)
+#endif
+
+/* PG18 keeps pruning steps in a list of the statement. */
+#if PG18_GE
+#define APPEND_PRUNES(append) ((append)->part_prune_index >= 0)
+#else
+#define APPEND_PRUNES(append) ((append)->part_prune_info != NULL)
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

@@ -1,0 +1,290 @@
+/*-------------------------------------------------------------------------
+ *
+ * insert.c
+ *	  Which leaf an INSERT goes into, if its keys say so when it is planned.
+ *
+ * Core routes each row at execution anyway; a plan against the leaf itself is
+ * what makes ON CONFLICT with a target work in the legacy store, since the
+ * unique indexes stand on the leaves alone.  The leaf's partition constraint
+ * refuses a row that a trigger gave another key.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "planner.h"
+
+/* What the mutator that puts a row's values into the key carries. */
+typedef struct KeyContext
+{
+	Query	   *query;
+	RangeTblEntry *values;		/* of several rows, or NULL */
+	List	   *row;			/* the row of values that is looked at */
+	bool		failed;			/* a value cannot be traced */
+} KeyContext;
+
+/*
+ * The expression that a column of the new row gets, or NULL for NULL.
+ *
+ * Follows the target list into one row of VALUES, or into a subquery's target
+ * list.  Sets failed if it leads elsewhere.
+ */
+static Node *
+inserted_expression(KeyContext *context, AttrNumber attno)
+{
+	ListCell   *lc;
+
+	foreach(lc, context->query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Node	   *expr = runops_strip_relabel((Node *) tle->expr);
+		Var		   *var = (Var *) expr;
+		RangeTblEntry *rte;
+
+		if (tle->resno != attno || tle->resjunk)
+			continue;
+		if (!IsA(expr, Var))
+			return expr;
+
+		rte = rt_fetch(var->varno, context->query->rtable);
+		if (var->varlevelsup == 0 && rte == context->values)
+			return runops_strip_relabel(list_nth(context->row, var->varattno - 1));
+		if (var->varlevelsup == 0 && rte->rtekind == RTE_SUBQUERY &&
+			rte->subquery->setOperations == NULL && var->varattno > 0)
+		{
+			TargetEntry *source = list_nth(rte->subquery->targetList,
+										   var->varattno - 1);
+
+			expr = runops_strip_relabel((Node *) source->expr);
+			if (IsA(expr, Const) || IsA(expr, Param))
+				return expr;
+		}
+		context->failed = true;
+		return NULL;
+	}
+
+	return NULL;
+}
+
+/*
+ * Mutator: put the values of the new row into the key's expression.
+ */
+static Node *
+substitute_columns(Node *node, KeyContext *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+		Node	   *expr = inserted_expression(context, var->varattno);
+
+		if (expr == NULL)
+			return (Node *) makeNullConst(var->vartype, var->vartypmod,
+										  var->varcollid);
+		return copyObject(expr);
+	}
+
+	return expression_tree_mutator(node, substitute_columns, context);
+}
+
+/*
+ * The store that one new row belongs to; false if that is not known yet.
+ *
+ * unbound tells whether that is for want of a parameter's value.
+ */
+static bool
+row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
+		  RunopsStoreSet *store, bool *unbound)
+{
+	RunopsScope scope = {.depth = 1, .params = params};
+	Node	   *key = runops_strip_relabel(route->key);
+	bool		known;
+
+	context->failed = false;
+	if (IsA(key, Var))
+	{
+		key = inserted_expression(context, ((Var *) key)->varattno);
+		if (key == NULL && !context->failed)
+			key = (Node *) makeNullConst(exprType(route->key), -1,
+										 exprCollation(route->key));
+	}
+	else
+		key = runops_fold(substitute_columns(route->key, context), params);
+
+	if (context->failed)
+		return false;
+
+	known = runops_value_stores(key, &scope, store);
+	if (!known && scope.unfolded)
+	{
+		key = runops_fold(key, params);
+		known = runops_value_stores(key, &scope, store);
+	}
+	if (!known)
+	{
+		*unbound = params == NULL && runops_has_extern_param(key);
+		return false;
+	}
+
+	/* An id of no shape goes to legacy, and so does a NULL. */
+	if (*store == RUNOPS_STORES_ALL || *store == RUNOPS_STORES_NONE)
+		*store = runops_store_bit(RUNOPS_LEGACY_STORE);
+
+	return true;
+}
+
+/*
+ * The store that all new rows of an INSERT belong to; false if it is not known
+ * or not one.
+ */
+static bool
+insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
+			 RunopsStoreSet *store, bool *unbound)
+{
+	KeyContext	context = {.query = query};
+	ListCell   *lc;
+	bool		first = true;
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_VALUES && context.values == NULL)
+			context.values = rte;
+	}
+
+	if (context.values == NULL)
+	{
+		if (!row_store(&context, route, params, store, unbound))
+			return false;
+		runops_require_stores(route, *store);
+		return true;
+	}
+
+	foreach(lc, context.values->values_lists)
+	{
+		RunopsStoreSet row;
+
+		context.row = lfirst(lc);
+		if (!row_store(&context, route, params, &row, unbound))
+			return false;
+		runops_require_stores(route, row);
+		if (!first && row != *store)
+		{
+			*unbound = false;
+			return false;
+		}
+		*store = row;
+		first = false;
+	}
+
+	return !first;
+}
+
+/*
+ * Does DO UPDATE leave the key alone?
+ *
+ * "SET key = EXCLUDED.key" does: that value is of the same store.
+ */
+static bool
+upsert_keeps_key(OnConflictExpr *conflict, const RunopsRoute *route)
+{
+	ListCell   *lc;
+
+	foreach(lc, conflict->onConflictSet)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Var		   *var = (Var *) runops_strip_relabel((Node *) tle->expr);
+
+		if (tle->resjunk ||
+			!bms_is_member(tle->resno - FirstLowInvalidHeapAttributeNumber,
+						   route->key_attnos))
+			continue;
+		if (bms_membership(route->key_attnos) != BMS_SINGLETON ||
+			!IsA(var, Var) || var->varno != conflict->exclRelIndex ||
+			var->varlevelsup != 0 || var->varattno != tle->resno)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Refuse ON CONFLICT with a target in a store that is reached by a wrapper.
+ */
+static void
+refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
+{
+	if (runops_gate_flag_off())
+		runops_gate_require(leaf->store, get_rel_name(route->relid));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot use a conflict target for a row of store \"%s\" of \"%s\"",
+					leaf->store, get_rel_name(route->relid)),
+			 errdetail("The unique indexes of the store are in another database."),
+			 errhint("Use ON CONFLICT DO NOTHING without a target.")));
+}
+
+/*
+ * The leaf that an INSERT can be planned against, or NULL to let core route.
+ *
+ * With ON CONFLICT, a plan for unknown parameters would fail for want of a
+ * unique index, and the plan cache makes such a plan if only to learn its
+ * cost.  It is made against the legacy leaf then, and guess is set.
+ */
+const RunopsLeaf *
+runops_insert_leaf(Query *query, const RunopsRoute *route,
+				   ParamListInfo params, bool *guess)
+{
+	OnConflictExpr *conflict = query->onConflict;
+	bool		target = conflict != NULL &&
+		(conflict->arbiterElems != NIL || OidIsValid(conflict->constraint));
+	bool		upsert = conflict != NULL &&
+		conflict->action == ONCONFLICT_UPDATE;
+	RunopsStoreSet store;
+	bool		unbound = false;
+	const RunopsLeaf *leaf = NULL;
+
+	if (!insert_store(query, route, params, &store, &unbound))
+	{
+		if (!unbound || !target)
+			return NULL;
+		store = runops_store_bit(RUNOPS_LEGACY_STORE);
+		*guess = true;
+	}
+
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (runops_store_bit(route->leaves[i].store) == store)
+			leaf = &route->leaves[i];
+	}
+	if (leaf == NULL)
+		return NULL;
+
+	if (target && leaf->foreign)
+		refuse_foreign_upsert(route, leaf);
+
+	if ((upsert && !upsert_keeps_key(conflict, route)) ||
+		runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
+		runops_has_statement_triggers(leaf->relid, CMD_INSERT, upsert))
+	{
+		*guess = false;
+		return NULL;
+	}
+
+	return leaf;
+}

@@ -1,0 +1,635 @@
+/*-------------------------------------------------------------------------
+ *
+ * planner.c
+ *	  Replaces routed tables by the one leaf that a statement needs of them.
+ *
+ * For every query level the facts that hold are collected from its join tree,
+ * and each routed table is resolved with those that hold where it stands:
+ *
+ * - WHERE and the ON of an inner join hold for every row that matters, so they
+ *	 speak of each table beneath them;
+ * - the ON of an outer join speaks of its nullable side alone.  Removing rows
+ *	 of the nullable side that fail it cannot change which rows are
+ *	 null-extended; a fact from above that fails there fails for the
+ *	 null-extended row too, as equality is strict;
+ * - facts of a level hold in its sublinks and lateral subqueries, but not in
+ *	 RETURNING and in WITH CHECK OPTION, which see the new row;
+ * - facts about the output of a plain subquery hold for the column behind it.
+ *
+ * A table of which two or more stores are needed stays; see prune.c.
+ *
+ * planner() may scribble on its argument, and so does this hook.  First all
+ * levels are read, then the replacements are made from the innermost level
+ * outwards, because renumbering the columns of one level copies those inside.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/planner.h"
+#include "parser/parsetree.h"
+#include "port/pg_bitutils.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "planner.h"
+
+/* What is carried through the levels of one statement. */
+typedef struct AnalyzeContext
+{
+	ParamListInfo params;
+	List	   *replacements;	/* of RunopsReplacement, outer levels first */
+	RunopsTally tally;			/* what the plan cache is steered by */
+} AnalyzeContext;
+
+/* What the walker for sublinks carries. */
+typedef struct SublinkContext
+{
+	AnalyzeContext *cxt;
+	Index		depth;
+	List	   *facts;
+} SublinkContext;
+
+static planner_hook_type prev_planner_hook = NULL;
+
+static bool query_has_routed(Query *query);
+static void analyze_query(AnalyzeContext *cxt, Query *query, Index depth,
+						  List *outer, List *outputs);
+static void descend(AnalyzeContext *cxt, Query *query, Index depth,
+					Node *jtnode, List *facts);
+
+/*
+ * Walk an expression for sublinks over routed tables.
+ */
+static bool
+sublink_has_routed(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_has_routed((Query *) node);
+
+	return expression_tree_walker(node, sublink_has_routed, context);
+}
+
+/*
+ * Does a query name a routed table, at any level?
+ *
+ * This is all that a statement without one pays; it allocates nothing.
+ */
+static bool
+query_has_routed(Query *query)
+{
+	ListCell   *lc;
+
+	check_stack_depth();
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION)
+		{
+			if (rte->relkind == RELKIND_PARTITIONED_TABLE &&
+				runops_route(rte->relid) != NULL)
+				return true;
+		}
+		else if (rte->rtekind == RTE_SUBQUERY)
+		{
+			if (query_has_routed(rte->subquery))
+				return true;
+		}
+	}
+
+	foreach(lc, query->cteList)
+	{
+		if (query_has_routed((Query *) ((CommonTableExpr *) lfirst(lc))->ctequery))
+			return true;
+	}
+
+	if (query->hasSubLinks)
+		return query_tree_walker(query, sublink_has_routed, NULL,
+								 QTW_IGNORE_RT_SUBQUERIES |
+								 QTW_IGNORE_CTE_SUBQUERIES);
+
+	return false;
+}
+
+/*
+ * Add to a list what a WHERE or ON clause says.
+ *
+ * Constant folding comes after this hook.  Where it could make a value known,
+ * fold the clause as a whole, as the planner will: part by part would raise
+ * errors that "false AND ..." hides.
+ */
+static List *
+read_quals(AnalyzeContext *cxt, Node *quals, Index depth, List *facts)
+{
+	RunopsScope scope = {.depth = depth, .params = cxt->params};
+	List	   *result;
+
+	if (quals == NULL)
+		return facts;
+
+	result = runops_collect_facts(quals, &scope, list_copy(facts));
+	if (scope.unfolded)
+	{
+		quals = runops_fold(quals, cxt->params);
+		result = runops_collect_facts(quals, &scope, list_copy(facts));
+	}
+
+	return result;
+}
+
+/*
+ * Add to a list what holds for every row that a join tree node puts out.
+ */
+static List *
+collect_output(AnalyzeContext *cxt, Node *jtnode, Index depth, List *facts)
+{
+	ListCell   *lc;
+
+	if (jtnode == NULL)
+		return facts;
+
+	if (IsA(jtnode, FromExpr))
+	{
+		FromExpr   *from = (FromExpr *) jtnode;
+
+		facts = read_quals(cxt, from->quals, depth, facts);
+		foreach(lc, from->fromlist)
+			facts = collect_output(cxt, lfirst(lc), depth, facts);
+	}
+	else if (IsA(jtnode, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) jtnode;
+
+		if (join->jointype == JOIN_INNER)
+			facts = read_quals(cxt, join->quals, depth, facts);
+		if (join->jointype == JOIN_INNER || join->jointype == JOIN_LEFT)
+			facts = collect_output(cxt, join->larg, depth, facts);
+		if (join->jointype == JOIN_INNER || join->jointype == JOIN_RIGHT)
+			facts = collect_output(cxt, join->rarg, depth, facts);
+	}
+
+	return facts;
+}
+
+/*
+ * Report a decision to whoever wants to know.
+ */
+static void
+log_decision(const RunopsRoute *route, RunopsDecision decision)
+{
+	static const char *const reasons[] = {
+		[RUNOPS_REASON_NO_PREDICATE] = "no predicate on its key or an alias",
+		[RUNOPS_REASON_UNKNOWN] = "the value compared with is unknown or unclassifiable",
+		[RUNOPS_REASON_KNOWN] = "the values name the stores",
+		[RUNOPS_REASON_CONTRADICTION] = "no row can satisfy the predicates"
+	};
+	StringInfoData stores;
+
+	if (!message_level_is_interesting(DEBUG2))
+		return;
+
+	initStringInfo(&stores);
+	runops_store_names(&stores, decision.stores);
+	ereport(DEBUG2,
+			(errmsg_internal("routed table \"%s\": stores {%s}: %s",
+							 get_rel_name(route->relid), stores.data,
+							 reasons[decision.reason])));
+}
+
+/*
+ * Can the target of an UPDATE be one store's leaf although a column of the key
+ * is assigned?
+ *
+ * Only if the new value is known and names that very store.  Otherwise the
+ * table has to stay whole: core notices a row that changes its partition only
+ * if it sees all of them.
+ */
+static bool
+assignment_keeps_store(AnalyzeContext *cxt, Query *query,
+					   const RunopsRoute *route, Index depth,
+					   RunopsStoreSet stores)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		RunopsScope scope = {.depth = depth, .params = cxt->params};
+		RunopsStoreSet assigned;
+
+		if (tle->resjunk ||
+			!bms_is_member(tle->resno - FirstLowInvalidHeapAttributeNumber,
+						   route->key_attnos))
+			continue;
+
+		if (tle->resno != route->lead_attno ||
+			bms_membership(route->key_attnos) != BMS_SINGLETON ||
+			!runops_value_stores((Node *) tle->expr, &scope, &assigned) ||
+			assigned != stores)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Decide about one routed table in a join tree.
+ */
+static void
+consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
+			   List *facts)
+{
+	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+	const RunopsRoute *route;
+	RunopsDecision decision;
+	RunopsStoreSet needed;
+	const RunopsLeaf *leaf = NULL;
+	RunopsReplacement *replacement;
+
+	if (rte->relkind != RELKIND_PARTITIONED_TABLE || !rte->inh)
+		return;
+	route = runops_route(rte->relid);
+	if (route == NULL)
+		return;
+
+	cxt->tally.ntables++;
+	decision = runops_resolve(route, facts, depth, rti);
+	log_decision(route, decision);
+	runops_require_stores(route, decision.stores);
+
+	if (decision.reason == RUNOPS_REASON_UNKNOWN)
+	{
+		cxt->tally.nunknown++;
+		cxt->tally.level = query;
+	}
+
+	needed = decision.stores & runops_route_stores(route);
+	if (decision.reason != RUNOPS_REASON_KNOWN ||
+		pg_popcount64(needed) != 1 || rte->tablesample != NULL)
+		return;
+
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (runops_store_bit(route->leaves[i].store) == needed)
+			leaf = &route->leaves[i];
+	}
+
+	if (rti == query->resultRelation &&
+		(!assignment_keeps_store(cxt, query, route, depth, needed) ||
+		 runops_has_statement_triggers(route->relid, query->commandType, false) ||
+		 runops_has_statement_triggers(leaf->relid, query->commandType, false)))
+		return;
+
+	replacement = palloc0(sizeof(RunopsReplacement));
+	replacement->query = query;
+	replacement->rti = rti;
+	replacement->route = route;
+	replacement->leaf = leaf;
+	cxt->replacements = lappend(cxt->replacements, replacement);
+}
+
+/*
+ * May facts about the output of a subquery be applied to its rows?
+ *
+ * Not where a row that is dropped could change another one.
+ */
+static bool
+subquery_is_transparent(Query *subquery)
+{
+	return subquery->commandType == CMD_SELECT &&
+		subquery->limitCount == NULL && subquery->limitOffset == NULL &&
+		subquery->groupClause == NIL && subquery->groupingSets == NIL &&
+		subquery->havingQual == NULL && !subquery->hasAggs &&
+		!subquery->hasWindowFuncs && !subquery->hasDistinctOn &&
+		!subquery->hasTargetSRFs && subquery->rowMarks == NIL;
+}
+
+/*
+ * What is known of the columns of a subquery's output.
+ *
+ * The result is a list of value facts whose columns have depth and varno 0.
+ */
+static List *
+output_facts(Query *subquery, Index depth, Index rti, List *facts)
+{
+	List	   *result = NIL;
+	Bitmapset  *done = NULL;
+	ListCell   *lc;
+
+	if (facts == NIL || !subquery_is_transparent(subquery))
+		return NIL;
+
+	foreach(lc, facts)
+	{
+		RunopsFact *fact = lfirst(lc);
+
+		for (int side = 0; side < 2; side++)
+		{
+			RunopsColumn column = side == 0 ? fact->column : fact->other;
+			RunopsFact *output;
+
+			if (column.varno != rti || column.depth != depth ||
+				bms_is_member(column.attno, done))
+				continue;
+			done = bms_add_member(done, column.attno);
+
+			output = palloc0(sizeof(RunopsFact));
+			output->column.attno = column.attno;
+			output->stores = runops_column_stores(facts, column);
+			result = lappend(result, output);
+		}
+	}
+
+	return result;
+}
+
+/*
+ * Turn what is known of the output of a query into facts about its columns.
+ */
+static List *
+facts_of_outputs(Query *query, Index depth, List *outputs, List *facts)
+{
+	ListCell   *lc;
+
+	foreach(lc, outputs)
+	{
+		RunopsFact *output = lfirst(lc);
+		RunopsFact *fact;
+		TargetEntry *tle;
+		Var		   *var;
+		Oid			type;
+
+		if (output->column.attno > list_length(query->targetList))
+			continue;
+		tle = list_nth(query->targetList, output->column.attno - 1);
+		var = (Var *) runops_strip_relabel((Node *) tle->expr);
+		if (tle->resjunk || !IsA(var, Var) || var->varlevelsup != 0 ||
+			var->varattno <= 0)
+			continue;
+		type = getBaseType(var->vartype);
+		if (type != TEXTOID && type != VARCHAROID)
+			continue;
+
+		fact = palloc0(sizeof(RunopsFact));
+		fact->column.depth = depth;
+		fact->column.varno = var->varno;
+		fact->column.attno = var->varattno;
+		fact->stores = output->stores;
+		facts = lappend(facts, fact);
+	}
+
+	return facts;
+}
+
+/*
+ * Walk the join tree of a query; facts are those that hold for every row that
+ * matters at this node.
+ */
+static void
+descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
+		List *facts)
+{
+	ListCell   *lc;
+
+	if (jtnode == NULL)
+		return;
+
+	check_stack_depth();
+
+	if (IsA(jtnode, RangeTblRef))
+	{
+		Index		rti = ((RangeTblRef *) jtnode)->rtindex;
+		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+
+		if (rte->rtekind == RTE_RELATION)
+			consider_table(cxt, query, depth, rti, facts);
+		else if (rte->rtekind == RTE_SUBQUERY)
+			analyze_query(cxt, rte->subquery, depth + 1, facts,
+						  output_facts(rte->subquery, depth, rti, facts));
+	}
+	else if (IsA(jtnode, FromExpr))
+	{
+		foreach(lc, ((FromExpr *) jtnode)->fromlist)
+			descend(cxt, query, depth, lfirst(lc), facts);
+	}
+	else if (IsA(jtnode, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) jtnode;
+		List	   *left = facts;
+		List	   *right = facts;
+
+		/* What an outer join's node did not put out holds further down. */
+		if (join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL)
+		{
+			if (join->jointype == JOIN_LEFT)
+				right = read_quals(cxt, join->quals, depth, right);
+			right = collect_output(cxt, join->rarg, depth, right);
+		}
+		if (join->jointype == JOIN_RIGHT || join->jointype == JOIN_FULL)
+		{
+			if (join->jointype == JOIN_RIGHT)
+				left = read_quals(cxt, join->quals, depth, left);
+			left = collect_output(cxt, join->larg, depth, left);
+		}
+
+		descend(cxt, query, depth, join->larg, left);
+		descend(cxt, query, depth, join->rarg, right);
+	}
+}
+
+/*
+ * Walk an expression for sublinks, and analyze the query of each.
+ */
+static bool
+analyze_sublinks(Node *node, void *context)
+{
+	SublinkContext *sublinks = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		analyze_query(sublinks->cxt, (Query *) node, sublinks->depth + 1,
+					  sublinks->facts, NIL);
+		return false;
+	}
+
+	return expression_tree_walker(node, analyze_sublinks, context);
+}
+
+/*
+ * Analyze the sublinks of a query.
+ */
+static void
+analyze_all_sublinks(AnalyzeContext *cxt, Query *query, Index depth,
+					 List *outer, List *facts)
+{
+	SublinkContext sublinks = {.cxt = cxt, .depth = depth};
+	List	   *returning = query->returningList;
+	List	   *check_options = query->withCheckOptions;
+
+	/* What sees the new row must not be read with what held for the old. */
+	sublinks.facts = outer;
+	analyze_sublinks((Node *) returning, &sublinks);
+	analyze_sublinks((Node *) check_options, &sublinks);
+
+	query->returningList = NIL;
+	query->withCheckOptions = NIL;
+	sublinks.facts = facts;
+	query_tree_walker(query, analyze_sublinks, &sublinks,
+					  QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES |
+					  QTW_IGNORE_JOINALIASES);
+	query->returningList = returning;
+	query->withCheckOptions = check_options;
+}
+
+/*
+ * Decide about the target of an INSERT.
+ */
+static void
+consider_insert(AnalyzeContext *cxt, Query *query)
+{
+	RangeTblEntry *rte = rt_fetch(query->resultRelation, query->rtable);
+	const RunopsRoute *route;
+	const RunopsLeaf *leaf;
+	RunopsReplacement *replacement;
+
+	if (rte->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+	route = runops_route(rte->relid);
+	if (route == NULL)
+		return;
+
+	leaf = runops_insert_leaf(query, route, cxt->params, &cxt->tally.guess);
+	if (leaf == NULL)
+		return;
+
+	replacement = palloc0(sizeof(RunopsReplacement));
+	replacement->query = query;
+	replacement->rti = query->resultRelation;
+	replacement->route = route;
+	replacement->leaf = leaf;
+	cxt->replacements = lappend(cxt->replacements, replacement);
+}
+
+/*
+ * Analyze a query and what is inside it.
+ *
+ * outer holds facts about the columns of enclosing queries, outputs what is
+ * known of this query's own output columns.
+ */
+static void
+analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
+			  List *outputs)
+{
+	List	   *facts = outer;
+	ListCell   *lc;
+
+	check_stack_depth();
+
+	/* MERGE keeps its ON clause where WHERE would be; do not read it. */
+	if (query->commandType == CMD_MERGE)
+	{
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+
+			if (rte->rtekind == RTE_SUBQUERY)
+				analyze_query(cxt, rte->subquery, depth + 1, outer, NIL);
+		}
+	}
+	else if (query->setOperations != NULL)
+	{
+		/* What holds for the output of a set operation holds for every arm. */
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+
+			if (rte->rtekind == RTE_SUBQUERY)
+				analyze_query(cxt, rte->subquery, depth + 1, outer,
+							  subquery_is_transparent(rte->subquery) ?
+							  outputs : NIL);
+		}
+	}
+	else
+	{
+		if (outputs != NIL)
+			facts = facts_of_outputs(query, depth, outputs, list_copy(facts));
+		facts = collect_output(cxt, (Node *) query->jointree, depth, facts);
+		descend(cxt, query, depth, (Node *) query->jointree, facts);
+
+		if (query->commandType == CMD_INSERT)
+			consider_insert(cxt, query);
+	}
+
+	foreach(lc, query->cteList)
+		analyze_query(cxt, (Query *) ((CommonTableExpr *) lfirst(lc))->ctequery,
+					  depth + 1, outer, NIL);
+
+	if (query->hasSubLinks)
+		analyze_all_sublinks(cxt, query, depth, outer, facts);
+}
+
+/*
+ * Call the next planner in the chain.
+ */
+static PlannedStmt *
+plan_next(Query *parse, const char *query_string, int cursorOptions,
+		  ParamListInfo boundParams)
+{
+	if (prev_planner_hook)
+		return prev_planner_hook(parse, query_string, cursorOptions,
+								 boundParams);
+
+	return standard_planner(parse, query_string, cursorOptions, boundParams);
+}
+
+/*
+ * planner_hook: make the replacements, plan, and steer the plan cache.
+ */
+static PlannedStmt *
+runops_plan(Query *parse, const char *query_string, int cursorOptions,
+			ParamListInfo boundParams)
+{
+	AnalyzeContext cxt = {.params = boundParams};
+	RunopsSteering steering;
+	PlannedStmt *stmt;
+
+	if (!runops_enable_routing || !query_has_routed(parse))
+		return plan_next(parse, query_string, cursorOptions, boundParams);
+
+	analyze_query(&cxt, parse, 1, NIL, NIL);
+	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
+		runops_replace(list_nth(cxt.replacements, i));
+
+	steering = runops_steering(parse, boundParams, &cxt.tally);
+	stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+	runops_steer(stmt, steering);
+
+	return stmt;
+}
+
+/*
+ * Install the planner hooks.
+ */
+void
+runops_planner_init(void)
+{
+	prev_planner_hook = planner_hook;
+	planner_hook = runops_plan;
+	runops_prune_init();
+}

@@ -1,0 +1,383 @@
+/*-------------------------------------------------------------------------
+ *
+ * replace.c
+ *	  Puts a leaf in the place of a routed table in a query.
+ *
+ * The user asked for the table, so that is what permissions are checked on: an
+ * entry for it, outside the join tree, keeps the permission request, and the
+ * leaf's own entry requests none.  The columns in the leaf's entry stay, since
+ * triggers, generated columns and the foreign-data wrapper look at them.  Row
+ * security was expanded for the table before and stays with the entry.
+ *
+ * The leaf's attribute numbers differ wherever the old table ever dropped a
+ * column.  They stand in Vars, but also in target lists, permission bitmaps,
+ * alias lists and in what belongs to ON CONFLICT.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/attmap.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "commands/trigger.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "parser/parse_relation.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "storage/lmgr.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "planner.h"
+
+/* What the walker for whole-row references looks for. */
+typedef struct WholeRowContext
+{
+	Index		varno;
+	Index		other_varno;
+	int			sublevels_up;
+} WholeRowContext;
+
+/*
+ * Does a relation have triggers for a command that fire once a statement, or
+ * that see the statement's rows as a table?
+ *
+ * Such a trigger fires for the relation that the statement names, so a leaf may
+ * not take the place of the table then.  upsert: the INSERT may also update.
+ */
+bool
+runops_has_statement_triggers(Oid relid, CmdType command, bool upsert)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	TriggerDesc *triggers = rel->trigdesc;
+	bool		result = false;
+
+	if (triggers != NULL)
+	{
+		if (command == CMD_INSERT)
+			result = triggers->trig_insert_before_statement ||
+				triggers->trig_insert_after_statement ||
+				triggers->trig_insert_new_table;
+		if (command == CMD_UPDATE || upsert)
+			result = result || triggers->trig_update_before_statement ||
+				triggers->trig_update_after_statement ||
+				triggers->trig_update_old_table ||
+				triggers->trig_update_new_table;
+		if (command == CMD_DELETE)
+			result = triggers->trig_delete_before_statement ||
+				triggers->trig_delete_after_statement ||
+				triggers->trig_delete_old_table;
+	}
+	table_close(rel, NoLock);
+
+	return result;
+}
+
+/*
+ * Walker: is there a whole-row reference to either of two entries?
+ */
+static bool
+whole_row_walker(Node *node, WholeRowContext *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+
+		return var->varattno == 0 &&
+			var->varlevelsup == context->sublevels_up &&
+			(var->varno == context->varno ||
+			 var->varno == context->other_varno);
+	}
+	if (IsA(node, Query))
+	{
+		bool		result;
+
+		context->sublevels_up++;
+		result = query_tree_walker((Query *) node, whole_row_walker, context, 0);
+		context->sublevels_up--;
+		return result;
+	}
+
+	return expression_tree_walker(node, whole_row_walker, context);
+}
+
+/*
+ * Does a query refer to a whole row of one of two of its entries?
+ */
+static bool
+has_whole_row(Query *query, Index varno, Index other_varno)
+{
+	WholeRowContext context = {
+		.varno = varno,
+		.other_varno = other_varno
+	};
+
+	return query_tree_walker(query, whole_row_walker, &context, 0);
+}
+
+/*
+ * A map from each column of a relation to itself.
+ */
+static AttrMap *
+identity_map(TupleDesc desc)
+{
+	AttrMap    *map = make_attrmap(desc->natts);
+
+	for (int i = 0; i < desc->natts; i++)
+		map->attnums[i] = TupleDescAttr(desc, i)->attisdropped ? 0 : i + 1;
+
+	return map;
+}
+
+/*
+ * Renumber the columns in a permission bitmap.
+ */
+static Bitmapset *
+map_columns(Bitmapset *columns, const AttrMap *map)
+{
+	Bitmapset  *result = NULL;
+	int			member = -1;
+
+	while ((member = bms_next_member(columns, member)) >= 0)
+	{
+		AttrNumber	attno = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno > 0)
+		{
+			if (attno > map->maplen || map->attnums[attno - 1] == 0)
+				continue;
+			attno = map->attnums[attno - 1];
+		}
+		result = bms_add_member(result,
+								attno - FirstLowInvalidHeapAttributeNumber);
+	}
+
+	return result;
+}
+
+static int
+compare_resno(const ListCell *a, const ListCell *b)
+{
+	const TargetEntry *left = lfirst(a);
+	const TargetEntry *right = lfirst(b);
+
+	return left->resno - right->resno;
+}
+
+/*
+ * Renumber the columns that a target list assigns to.
+ *
+ * The list is put into the order of the leaf's columns, as the rewriter would
+ * have done; junk entries follow behind the last of them.
+ */
+static List *
+map_assignments(List *targetlist, const AttrMap *map, int natts)
+{
+	List	   *result = NIL;
+	List	   *junk = NIL;
+	ListCell   *lc;
+
+	foreach(lc, targetlist)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk)
+		{
+			tle->resno = natts + list_length(junk) + 1;
+			junk = lappend(junk, tle);
+		}
+		else
+		{
+			tle->resno = map->attnums[tle->resno - 1];
+			result = lappend(result, tle);
+		}
+	}
+	list_sort(result, compare_resno);
+
+	return list_concat(result, junk);
+}
+
+/*
+ * Put an alias's column names into the order of the leaf's columns.
+ */
+static Alias *
+map_alias(Alias *alias, const AttrMap *map, TupleDesc leafdesc)
+{
+	List	   *names = NIL;
+
+	if (alias == NULL || alias->colnames == NIL)
+		return alias;
+
+	for (int i = 0; i < leafdesc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(leafdesc, i);
+		char	   *name = att->attisdropped ? "" : NameStr(att->attname);
+
+		for (int j = 0; j < map->maplen && j < list_length(alias->colnames); j++)
+		{
+			if (map->attnums[j] == i + 1)
+				name = strVal(list_nth(alias->colnames, j));
+		}
+		names = lappend(names, makeString(pstrdup(name)));
+	}
+
+	return makeAlias(alias->aliasname, names);
+}
+
+/*
+ * Renumber a query's references to the columns of one of its entries.
+ *
+ * The query is changed in place, although its contents are copied.
+ */
+static void
+map_references(Query *query, Index varno, const AttrMap *map, Oid rowtype)
+{
+	bool		found_whole_row;
+	Query	   *mapped;
+
+	mapped = (Query *) map_variable_attnos((Node *) query, varno, 0, map,
+										   rowtype, &found_whole_row);
+	memcpy(query, mapped, sizeof(Query));
+}
+
+/*
+ * Make the EXCLUDED entry of ON CONFLICT stand for a row of the leaf.
+ */
+static void
+map_excluded(OnConflictExpr *conflict, List *rtable, Relation leaf,
+			 const AttrMap *map)
+{
+	RangeTblEntry *rte = rt_fetch(conflict->exclRelIndex, rtable);
+
+	conflict->onConflictSet = map ?
+		map_assignments(conflict->onConflictSet, map,
+						RelationGetNumberOfAttributes(leaf)) :
+		conflict->onConflictSet;
+	conflict->exclRelTlist =
+		BuildOnConflictExcludedTargetlist(leaf, conflict->exclRelIndex);
+	rte->relid = RelationGetRelid(leaf);
+	if (map)
+	{
+		rte->alias = map_alias(rte->alias, map, RelationGetDescr(leaf));
+		rte->eref = map_alias(rte->eref, map, RelationGetDescr(leaf));
+	}
+}
+
+/*
+ * Split the permission request from the entry that the leaf takes over, and
+ * return the new entry that carries it.
+ */
+static RangeTblEntry *
+split_permissions(Query *query, RangeTblEntry *rte, Relation leaf,
+				  const AttrMap *map)
+{
+	RangeTblEntry *request = makeNode(RangeTblEntry);
+
+	memcpy(request, rte, sizeof(RangeTblEntry));
+	request->inh = false;
+	request->inFromCl = false;
+	request->securityQuals = NIL;
+
+	rte->relid = RelationGetRelid(leaf);
+	rte->relkind = leaf->rd_rel->relkind;
+
+#if PG16_GE
+	{
+		RTEPermissionInfo *wanted = getRTEPermissionInfo(query->rteperminfos,
+														 request);
+		RTEPermissionInfo *own;
+
+		rte->perminfoindex = 0;
+		own = addRTEPermissionInfo(&query->rteperminfos, rte);
+		own->inh = wanted->inh;
+		own->checkAsUser = wanted->checkAsUser;
+		own->selectedCols = map ? map_columns(wanted->selectedCols, map) :
+			wanted->selectedCols;
+		own->insertedCols = map ? map_columns(wanted->insertedCols, map) :
+			wanted->insertedCols;
+		own->updatedCols = map ? map_columns(wanted->updatedCols, map) :
+			wanted->updatedCols;
+	}
+#else
+	rte->requiredPerms = 0;
+	if (map)
+	{
+		rte->selectedCols = map_columns(rte->selectedCols, map);
+		rte->insertedCols = map_columns(rte->insertedCols, map);
+		rte->updatedCols = map_columns(rte->updatedCols, map);
+		rte->extraUpdatedCols = map_columns(rte->extraUpdatedCols, map);
+	}
+#endif
+
+	return request;
+}
+
+/*
+ * Make one replacement.
+ *
+ * The leaf is locked as the table was.  Levels inside this query must have been
+ * done before, as their Query nodes may be copied here.
+ */
+void
+runops_replace(RunopsReplacement *replacement)
+{
+	Query	   *query = replacement->query;
+	Index		rti = replacement->rti;
+	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+	RangeTblEntry *request;
+	bool		is_target = rti == query->resultRelation;
+	Index		excluded = 0;
+	Relation	parent;
+	Relation	leaf;
+	AttrMap    *map;
+
+	leaf = table_open(replacement->leaf->relid, rte->rellockmode);
+	parent = table_open(rte->relid, NoLock);
+	map = build_attrmap_by_name_if_req_compat(RelationGetDescr(leaf),
+											  RelationGetDescr(parent));
+
+	if (is_target && query->onConflict &&
+		query->onConflict->action == ONCONFLICT_UPDATE)
+	{
+		excluded = query->onConflict->exclRelIndex;
+		query->onConflict->exclRelTlist = NIL;	/* is built anew */
+	}
+
+	if (map != NULL || has_whole_row(query, rti, excluded))
+	{
+		AttrMap    *references = map ? map :
+			identity_map(RelationGetDescr(parent));
+
+		map_references(query, rti, references, leaf->rd_rel->reltype);
+		if (excluded != 0)
+			map_references(query, excluded, references, leaf->rd_rel->reltype);
+		rte = rt_fetch(rti, query->rtable);
+	}
+
+	if (map != NULL)
+	{
+		rte->alias = map_alias(rte->alias, map, RelationGetDescr(leaf));
+		rte->eref = map_alias(rte->eref, map, RelationGetDescr(leaf));
+		if (is_target && (query->commandType == CMD_INSERT ||
+						  query->commandType == CMD_UPDATE))
+			query->targetList = map_assignments(query->targetList, map,
+												RelationGetNumberOfAttributes(leaf));
+	}
+	if (excluded != 0)
+		map_excluded(query->onConflict, query->rtable, leaf, map);
+
+	request = split_permissions(query, rte, leaf, map);
+	query->rtable = lappend(query->rtable, request);
+	if (!is_target || query->commandType != CMD_INSERT)
+		rte->inh = leaf->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+
+	table_close(parent, NoLock);
+	table_close(leaf, NoLock);
+}

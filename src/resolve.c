@@ -1,0 +1,684 @@
+/*-------------------------------------------------------------------------
+ *
+ * resolve.c
+ *	  Decides from the clauses of a query which stores a routed table needs.
+ *
+ * The decision is pure: clauses and bound values go in, a set of stores and a
+ * reason come out.  Only equality is read, and only the btree equality of text
+ * under a deterministic collation, where equal means the same bytes; varchar
+ * and domains use the same operator.  Whatever is not understood says nothing,
+ * and then every store is needed.
+ *
+ * A value that no generator makes ("unclassifiable") says nothing either: a
+ * row must never be lost from view because its id is odd.  Equality with NULL
+ * is never true and needs no store at all.
+ *
+ * Facts are kept in a list, together with equalities between columns, because
+ * what holds depends on the place in the join tree; see planner.c.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "errcodes.h"
+#include "id.h"
+#include "planner.h"
+
+/* Text <> text, the negator of TextEqualOperator; it has no symbol. */
+#define TEXT_NOT_EQUAL_OPERATOR 531
+
+#define SHARD_DIGIT_BIT		2
+#define SHARD_LETTER_BIT	12
+#define STORE_BITS			38
+
+/*
+ * The bit of a store's name; no bit for a name that is none.
+ */
+RunopsStoreSet
+runops_store_bit(const char *store)
+{
+	if (store[0] != '\0' && store[1] == '\0')
+	{
+		if (store[0] >= '0' && store[0] <= '9')
+			return UINT64CONST(1) << (SHARD_DIGIT_BIT + store[0] - '0');
+		if (store[0] >= 'a' && store[0] <= 'z')
+			return UINT64CONST(1) << (SHARD_LETTER_BIT + store[0] - 'a');
+	}
+	else if (strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+		return UINT64CONST(1);
+	else if (strcmp(store, "new") == 0)
+		return UINT64CONST(2);
+
+	return RUNOPS_STORES_NONE;
+}
+
+/*
+ * Append the names of the stores in a set, separated by commas.
+ */
+void
+runops_store_names(StringInfo buf, RunopsStoreSet stores)
+{
+	const char *separator = "";
+
+	if (stores == RUNOPS_STORES_ALL)
+	{
+		appendStringInfoString(buf, "all");
+		return;
+	}
+
+	for (int bit = 0; bit < STORE_BITS; bit++)
+	{
+		if ((stores & (UINT64CONST(1) << bit)) == 0)
+			continue;
+
+		appendStringInfoString(buf, separator);
+		separator = ", ";
+		if (bit == 0)
+			appendStringInfoString(buf, RUNOPS_LEGACY_STORE);
+		else if (bit == 1)
+			appendStringInfoString(buf, "new");
+		else if (bit < SHARD_LETTER_BIT)
+			appendStringInfoChar(buf, '0' + bit - SHARD_DIGIT_BIT);
+		else
+			appendStringInfoChar(buf, 'a' + bit - SHARD_LETTER_BIT);
+	}
+}
+
+/*
+ * The stores where a row with this id may be: one, or all if the id's shape
+ * does not say.
+ */
+RunopsStoreSet
+runops_id_stores(const char *id, size_t len)
+{
+	const char *body;
+	char		shard[2];
+
+	switch (runops_id_classify(id, len, &body))
+	{
+		case RUNOPS_ID_CUID:
+			return runops_store_bit(RUNOPS_LEGACY_STORE);
+		case RUNOPS_ID_KSUID:
+		case RUNOPS_ID_RUNOPS:
+			return runops_store_bit("new");
+		case RUNOPS_ID_SHARD:
+			shard[0] = body[RUNOPS_CORE_LEN - 2];
+			shard[1] = '\0';
+			return runops_store_bit(shard);
+		case RUNOPS_ID_NONE:
+			break;
+	}
+
+	return RUNOPS_STORES_ALL;
+}
+
+/*
+ * The stores where rows with the ids in an array of text may be.
+ */
+RunopsStoreSet
+runops_array_stores(ArrayType *array)
+{
+	RunopsStoreSet stores = RUNOPS_STORES_NONE;
+	ArrayIterator iterator = array_create_iterator(array, 0, NULL);
+	Datum		value;
+	bool		isnull;
+
+	while (stores != RUNOPS_STORES_ALL &&
+		   array_iterate(iterator, &value, &isnull))
+	{
+		text	   *id;
+
+		if (isnull)
+			continue;
+		id = DatumGetTextPP(value);
+		stores |= runops_id_stores(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	}
+	array_free_iterator(iterator);
+
+	return stores;
+}
+
+/*
+ * The stores that a table has leaves for.
+ */
+RunopsStoreSet
+runops_route_stores(const RunopsRoute *route)
+{
+	RunopsStoreSet stores = RUNOPS_STORES_NONE;
+
+	for (int i = 0; i < route->nleaves; i++)
+		stores |= runops_store_bit(route->leaves[i].store);
+
+	return stores;
+}
+
+/*
+ * Raise store_not_configured for one store of a table.
+ */
+void
+runops_report_missing_store(Oid relid, const char *store)
+{
+	char	   *relname = get_rel_name(relid);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_RUNOPS_STORE_NOT_CONFIGURED),
+			 errmsg("store \"%s\" of \"%s\" is not configured",
+					store, relname ? relname : "?"),
+			 errdetail("An id in the statement belongs to a store that the table has no leaf for."),
+			 errhint("Use runops.add_store() to add the store.")));
+}
+
+/*
+ * Raise store_not_configured if ids were named whose store the table lacks.
+ *
+ * An open scan (all stores) names none.
+ */
+void
+runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores)
+{
+	StringInfoData names;
+	RunopsStoreSet missing;
+
+	if (stores == RUNOPS_STORES_ALL)
+		return;
+	missing = stores & ~runops_route_stores(route);
+	if (missing == RUNOPS_STORES_NONE)
+		return;
+
+	initStringInfo(&names);
+	runops_store_names(&names, missing);
+	runops_report_missing_store(route->relid, names.data);
+}
+
+/*
+ * Remove casts that do not change the value.
+ */
+Node *
+runops_strip_relabel(Node *expr)
+{
+	while (expr && IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+
+	return expr;
+}
+
+/*
+ * Does the operator compare two texts byte by byte?
+ */
+bool
+runops_is_id_equality(Oid opno, Oid inputcollid)
+{
+	return opno == TextEqualOperator && OidIsValid(inputcollid) &&
+		get_collation_isdeterministic(inputcollid);
+}
+
+/*
+ * Is the clause NOT (a <> b)?
+ *
+ * The planner turns it into a = b later than planner_hook sees it.
+ */
+bool
+runops_is_negated_equality(Node *clause)
+{
+	BoolExpr   *expr = (BoolExpr *) clause;
+	OpExpr	   *op;
+
+	if (!IsA(clause, BoolExpr) || expr->boolop != NOT_EXPR)
+		return false;
+	op = (OpExpr *) linitial(expr->args);
+
+	return IsA(op, OpExpr) && op->opno == TEXT_NOT_EQUAL_OPERATOR &&
+		runops_is_id_equality(TextEqualOperator, op->inputcollid);
+}
+
+/*
+ * Fetch the value of an external parameter if it is bound for this plan alone.
+ *
+ * The same rule as eval_const_expressions: a value that may change between
+ * executions is none.
+ */
+static bool
+bound_value(Param *param, ParamListInfo params, Datum *value, bool *isnull)
+{
+	ParamExternData *data;
+	ParamExternData workspace;
+
+	if (params == NULL || param->paramkind != PARAM_EXTERN ||
+		param->paramid <= 0 || param->paramid > params->numParams)
+		return false;
+
+	if (params->paramFetch != NULL)
+		data = params->paramFetch(params, param->paramid, true, &workspace);
+	else
+		data = &params->params[param->paramid - 1];
+
+	if (data->ptype != param->paramtype ||
+		(data->pflags & PARAM_FLAG_CONST) == 0)
+		return false;
+
+	*value = data->value;
+	*isnull = data->isnull;
+	return true;
+}
+
+/*
+ * Is the value of an expression known, and what is it?
+ *
+ * Sets scope->unfolded if constant folding could make it known.
+ */
+static bool
+known_value(Node *expr, RunopsScope *scope, Datum *value, bool *isnull)
+{
+	expr = runops_strip_relabel(expr);
+
+	switch (nodeTag(expr))
+	{
+		case T_Const:
+			*value = ((Const *) expr)->constvalue;
+			*isnull = ((Const *) expr)->constisnull;
+			return true;
+		case T_Param:
+			return bound_value((Param *) expr, scope->params, value, isnull);
+		case T_Var:
+		case T_SubLink:
+		case T_SubPlan:
+			return false;
+		default:
+			if (!contain_vars_of_level(expr, 0))
+				scope->unfolded = true;
+			return false;
+	}
+}
+
+/*
+ * The stores that the id in an expression may belong to, if its value is known.
+ *
+ * NULL belongs to no store.
+ */
+bool
+runops_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores)
+{
+	Datum		value;
+	bool		isnull;
+	text	   *id;
+
+	if (!known_value(expr, scope, &value, &isnull))
+		return false;
+
+	if (isnull)
+	{
+		*stores = RUNOPS_STORES_NONE;
+		return true;
+	}
+
+	id = DatumGetTextPP(value);
+	*stores = runops_id_stores(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	return true;
+}
+
+/*
+ * The stores that the ids of an array-valued expression may belong to.
+ */
+static bool
+array_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores)
+{
+	Datum		value;
+	bool		isnull;
+
+	expr = runops_strip_relabel(expr);
+
+	if (IsA(expr, ArrayExpr))
+	{
+		ArrayExpr  *array = (ArrayExpr *) expr;
+		ListCell   *lc;
+		RunopsStoreSet result = RUNOPS_STORES_NONE;
+
+		if (array->multidims)
+			return false;
+		foreach(lc, array->elements)
+		{
+			RunopsStoreSet element;
+
+			if (!runops_value_stores(lfirst(lc), scope, &element))
+				return false;
+			result |= element;
+		}
+		*stores = result;
+		return true;
+	}
+
+	if (!known_value(expr, scope, &value, &isnull))
+		return false;
+	*stores = isnull ? RUNOPS_STORES_NONE :
+		runops_array_stores(DatumGetArrayTypeP(value));
+	return true;
+}
+
+/*
+ * If an expression is a column of a query that encloses the scope, say which.
+ */
+static bool
+column_of(Node *expr, RunopsScope *scope, RunopsColumn *column)
+{
+	Var		   *var = (Var *) runops_strip_relabel(expr);
+
+	if (!IsA(var, Var) || var->varattno <= 0 ||
+		var->varlevelsup >= scope->depth)
+		return false;
+
+	column->depth = scope->depth - var->varlevelsup;
+	column->varno = var->varno;
+	column->attno = var->varattno;
+	return true;
+}
+
+static inline bool
+same_column(RunopsColumn a, RunopsColumn b)
+{
+	return a.varno == b.varno && a.attno == b.attno && a.depth == b.depth;
+}
+
+/*
+ * Add the fact that a column's value belongs to one of some stores.
+ */
+static List *
+add_value_fact(List *facts, RunopsColumn column, RunopsStoreSet stores)
+{
+	RunopsFact *fact = palloc0(sizeof(RunopsFact));
+
+	fact->column = column;
+	fact->stores = stores;
+	return lappend(facts, fact);
+}
+
+/*
+ * Read "left = right".
+ */
+static List *
+collect_equality(Node *left, Node *right, RunopsScope *scope, List *facts)
+{
+	RunopsColumn column;
+	RunopsColumn other;
+	RunopsStoreSet stores;
+
+	if (!column_of(left, scope, &column))
+	{
+		Node	   *swap = left;
+
+		left = right;
+		right = swap;
+		if (!column_of(left, scope, &column))
+			return facts;
+	}
+
+	if (column_of(right, scope, &other))
+	{
+		RunopsFact *fact = palloc0(sizeof(RunopsFact));
+
+		fact->column = column;
+		fact->other = other;
+		fact->stores = RUNOPS_STORES_ALL;
+		return lappend(facts, fact);
+	}
+
+	/* Keep the fact even if it says "all": it is the reason for that. */
+	if (!runops_value_stores(right, scope, &stores))
+		stores = RUNOPS_STORES_ALL;
+	return add_value_fact(facts, column, stores);
+}
+
+/*
+ * Read an OR: what every arm says of a column holds, in union.
+ */
+static List *
+collect_or(List *arms, RunopsScope *scope, List *facts)
+{
+	List	  **arm_facts = palloc0(sizeof(List *) * list_length(arms));
+	int			narms = 0;
+	ListCell   *lc;
+
+	foreach(lc, arms)
+	{
+		Node	   *arm = lfirst(lc);
+
+		/* An arm that is never true adds nothing. */
+		if (IsA(arm, Const) &&
+			(((Const *) arm)->constisnull ||
+			 !DatumGetBool(((Const *) arm)->constvalue)))
+			continue;
+
+		arm_facts[narms] = runops_collect_facts(arm, scope, NIL);
+		if (arm_facts[narms] == NIL)
+			return facts;
+		narms++;
+	}
+
+	if (narms == 0)
+		return facts;
+
+	foreach(lc, arm_facts[0])
+	{
+		RunopsFact *fact = lfirst(lc);
+		RunopsColumn column = fact->column;
+		RunopsStoreSet stores = RUNOPS_STORES_NONE;
+
+		/* Equal columns are followed from the other one, if it has a value. */
+		if (fact->other.varno != 0)
+			continue;
+
+		for (int i = 0; i < narms && stores != RUNOPS_STORES_ALL; i++)
+			stores |= runops_column_stores(arm_facts[i], column);
+		facts = add_value_fact(facts, column, stores);
+	}
+
+	return facts;
+}
+
+/*
+ * Simplify an expression as the planner will, with bound values put in.
+ *
+ * eval_const_expressions takes them from a PlannerInfo; of this one it looks at
+ * no more, except to record inlined functions, which the planner will do again.
+ */
+Node *
+runops_fold(Node *expr, ParamListInfo params)
+{
+	PlannerInfo *root = makeNode(PlannerInfo);
+
+	root->glob = makeNode(PlannerGlobal);
+	root->glob->boundParams = params;
+
+	return eval_const_expressions(root, copyObject(expr));
+}
+
+/*
+ * Add to a list what a clause says that must be true for a row to matter.
+ */
+List *
+runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
+{
+	ListCell   *lc;
+
+	if (clause == NULL)
+		return facts;
+
+	check_stack_depth();
+
+	switch (nodeTag(clause))
+	{
+		case T_List:
+			foreach(lc, (List *) clause)
+				facts = runops_collect_facts(lfirst(lc), scope, facts);
+			return facts;
+
+		case T_RestrictInfo:
+			return runops_collect_facts((Node *) ((RestrictInfo *) clause)->clause,
+										scope, facts);
+
+		case T_BoolExpr:
+			{
+				BoolExpr   *expr = (BoolExpr *) clause;
+
+				if (expr->boolop == AND_EXPR)
+					return runops_collect_facts((Node *) expr->args, scope, facts);
+				if (expr->boolop == OR_EXPR)
+					return collect_or(expr->args, scope, facts);
+				if (runops_is_negated_equality(clause))
+				{
+					OpExpr	   *op = linitial(expr->args);
+
+					return collect_equality(linitial(op->args), lsecond(op->args),
+											scope, facts);
+				}
+				return facts;
+			}
+
+		case T_OpExpr:
+			{
+				OpExpr	   *op = (OpExpr *) clause;
+
+				if (!runops_is_id_equality(op->opno, op->inputcollid))
+					return facts;
+				return collect_equality(linitial(op->args), lsecond(op->args),
+										scope, facts);
+			}
+
+		case T_ScalarArrayOpExpr:
+			{
+				ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) clause;
+				RunopsColumn column;
+				RunopsStoreSet stores;
+
+				if (!op->useOr ||
+					!runops_is_id_equality(op->opno, op->inputcollid) ||
+					!column_of(linitial(op->args), scope, &column))
+					return facts;
+				if (!array_value_stores(lsecond(op->args), scope, &stores))
+					stores = RUNOPS_STORES_ALL;
+				return add_value_fact(facts, column, stores);
+			}
+
+		default:
+			return facts;
+	}
+}
+
+/*
+ * What facts say of a column, followed through columns equal to it.
+ *
+ * seen tells whether any fact gave it a value, if only an unknown one.
+ */
+static RunopsStoreSet
+follow_column(List *facts, RunopsColumn column, bool *seen)
+{
+	RunopsColumn *reached;
+	int			nreached = 1;
+	RunopsStoreSet stores = RUNOPS_STORES_ALL;
+
+	*seen = false;
+	if (facts == NIL)
+		return stores;
+
+	reached = palloc(sizeof(RunopsColumn) * (list_length(facts) + 1));
+	reached[0] = column;
+
+	for (int i = 0; i < nreached; i++)
+	{
+		ListCell   *lc;
+
+		foreach(lc, facts)
+		{
+			RunopsFact *fact = lfirst(lc);
+			RunopsColumn next;
+			bool		known = false;
+
+			if (fact->other.varno == 0)
+			{
+				if (same_column(fact->column, reached[i]))
+				{
+					stores &= fact->stores;
+					*seen = true;
+				}
+				continue;
+			}
+
+			if (same_column(fact->column, reached[i]))
+				next = fact->other;
+			else if (same_column(fact->other, reached[i]))
+				next = fact->column;
+			else
+				continue;
+
+			for (int j = 0; j < nreached && !known; j++)
+				known = same_column(next, reached[j]);
+			if (!known && nreached <= list_length(facts))
+				reached[nreached++] = next;
+		}
+	}
+	pfree(reached);
+
+	return stores;
+}
+
+/*
+ * The stores that a column's value can belong to.
+ */
+RunopsStoreSet
+runops_column_stores(List *facts, RunopsColumn column)
+{
+	bool		seen;
+
+	return follow_column(facts, column, &seen);
+}
+
+/*
+ * Decide which stores a routed table needs where the facts hold.
+ */
+RunopsDecision
+runops_resolve(const RunopsRoute *route, List *facts, Index depth, Index varno)
+{
+	RunopsDecision decision = {RUNOPS_STORES_ALL, RUNOPS_REASON_NO_PREDICATE};
+	RunopsColumn column = {.depth = depth, .varno = varno};
+	bool		seen_any = false;
+	bool		seen;
+	int			member = -1;
+
+	if (facts == NIL)
+		return decision;
+
+	if (route->lead_attno > 0)
+	{
+		column.attno = route->lead_attno;
+		decision.stores &= follow_column(facts, column, &seen);
+		seen_any |= seen;
+	}
+	while ((member = bms_next_member(route->alias_attnos, member)) >= 0)
+	{
+		column.attno = member + FirstLowInvalidHeapAttributeNumber;
+		decision.stores &= follow_column(facts, column, &seen);
+		seen_any |= seen;
+	}
+
+	if (decision.stores == RUNOPS_STORES_NONE)
+		decision.reason = RUNOPS_REASON_CONTRADICTION;
+	else if (decision.stores != RUNOPS_STORES_ALL)
+		decision.reason = RUNOPS_REASON_KNOWN;
+	else if (seen_any)
+		decision.reason = RUNOPS_REASON_UNKNOWN;
+
+	return decision;
+}
