@@ -1,0 +1,105 @@
+--
+-- functions.sql
+--	  Every public function is what the documentation says: arguments, result,
+--	  volatility, strictness, parallel safety, and who may call it.
+--
+BEGIN;
+SET search_path = tap, pg_catalog;
+SELECT no_plan();
+
+CREATE TEMP TABLE documented (
+	kind "char", name name, arguments text, result text,
+	volatility "char", strict boolean, parallel "char", public boolean);
+INSERT INTO documented VALUES
+	-- ids
+	('f', 'store_of', 'id text', 'text', 'i', true, 's', true),
+	('f', 'residency', 'id text', 'runops.residency_type', 'i', true, 's', true),
+	('f', 'try_residency', 'id text', 'runops.residency_type', 'i', true, 's', true),
+	('f', 'id_kind', 'id text', 'text', 'i', true, 's', true),
+	('f', 'is_classifiable', 'id text', 'boolean', 'i', true, 's', true),
+	('f', 'parse_id', 'id text, OUT kind text, OUT prefix text, OUT body text, OUT store text, OUT minted_at timestamp with time zone, OUT region text, OUT shard text, OUT payload bytea', 'record', 'i', true, 's', true),
+	('f', 'gen_cuid', '', 'text', 'v', false, 's', true),
+	('f', 'gen_ksuid', 'payload bytea DEFAULT NULL::bytea', 'text', 'v', false, 's', true),
+	('f', 'gen_run_ops_id', 'region text DEFAULT NULL::text', 'text', 'v', false, 's', true),
+	('f', 'gen_shard_id', 'shard text', 'text', 'v', false, 's', true),
+	('f', 'to_friendly_id', 'entity text, id text', 'text', 'i', true, 's', true),
+	('f', 'from_friendly_id', 'friendly_id text, entity text DEFAULT NULL::text', 'text', 'i', false, 's', true),
+	-- topology
+	('f', 'add_store', 'store text, server name, reader name DEFAULT NULL::name, remote_schema name DEFAULT NULL::name', 'void', 'v', false, 'u', false),
+	('f', 'drop_store', 'store text, force boolean DEFAULT false', 'void', 'v', false, 'u', false),
+	('p', 'prepare_attach', 'IN relation regclass, IN key text, IN aliases name[] DEFAULT ''{}''::name[]', NULL, 'v', false, 'u', false),
+	('f', 'attach', 'relation regclass, key text, aliases name[] DEFAULT ''{}''::name[], lock_timeout interval DEFAULT ''00:00:05''::interval', 'void', 'v', false, 'u', false),
+	('f', 'detach', 'relation regclass, force boolean DEFAULT false', 'void', 'v', false, 'u', false),
+	('f', 'provision', 'store text, dry_run boolean DEFAULT false, relation regclass DEFAULT NULL::regclass', 'TABLE(object text, action text, ddl text, detail text)', 'v', false, 'u', false),
+	('f', 'verify', 'relation regclass DEFAULT NULL::regclass, max_rows integer DEFAULT 1000', 'TABLE(relation regclass, store text, finding text, id text, belongs_to text, detail text)', 'v', false, 'u', false);
+
+-- functions without an underscore that are parts of others; not documented
+CREATE TEMP TABLE internal (name name);
+INSERT INTO internal VALUES
+	('runops_fdw_handler'), ('runops_fdw_validator'),
+	('remote_query'), ('remote_exec'), ('remote_transaction'),
+	('store_arm');
+
+CREATE TEMP VIEW members AS
+SELECT p.*
+FROM pg_depend d
+JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
+WHERE e.extname = 'runops' AND d.deptype = 'e';
+
+-- what is documented
+SELECT is(
+	(SELECT string_agg(format('%s(%s) -> %s, volatility %s, strict %s, parallel %s, public %s',
+			p.proname, pg_get_function_arguments(p.oid), coalesce(pg_get_function_result(p.oid), 'none'),
+			p.provolatile, p.proisstrict, p.proparallel,
+			has_function_privilege('public', p.oid, 'EXECUTE')), '; ')
+	 FROM members p WHERE p.proname = d.name AND p.prokind = d.kind
+		AND p.pronamespace = 'runops'::regnamespace),
+	format('%s(%s) -> %s, volatility %s, strict %s, parallel %s, public %s',
+		d.name, d.arguments, coalesce(d.result, 'none'), d.volatility, d.strict, d.parallel, d.public),
+	format('%s is as documented', d.name))
+FROM documented d;
+
+-- what is there
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p WHERE p.proname NOT LIKE E'\\_%'
+		AND p.proname NOT IN (SELECT name FROM documented UNION SELECT name FROM internal)
+		ORDER BY 1 $$,
+	'every function without a leading underscore is documented');
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p WHERE p.proname LIKE E'\\_%'
+		AND pg_catalog.obj_description(p.oid, 'pg_proc') IS NOT NULL $$,
+	'functions with a leading underscore are not presented to users by a comment');
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p WHERE p.pronamespace <> 'runops'::regnamespace $$,
+	'every function is in the schema of the extension');
+
+-- rights
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p WHERE p.prosecdef
+		AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false) $$,
+	'a SECURITY DEFINER function pins its search_path');
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p JOIN pg_language l ON l.oid = p.prolang
+		WHERE l.lanname = 'plpgsql' AND p.prokind = 'f'
+		AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false) $$,
+	'a PL/pgSQL function pins its search_path');
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p
+		WHERE p.provolatile = 'v' AND p.proname !~ '^gen_'
+		AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
+		AND p.proname <> 'runops_fdw_validator'
+		AND has_function_privilege('public', p.oid, 'EXECUTE') $$,
+	'what changes something may not be called by everybody');
+
+-- the attributes fit each other
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p WHERE p.proisstrict AND p.pronargdefaults > 0
+		AND pg_get_function_arguments(p.oid) LIKE '%DEFAULT NULL%' $$,
+	'no STRICT function has an argument that is NULL by default');
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM members p WHERE p.proleakproof AND p.provolatile <> 'i' $$,
+	'only immutable functions are leakproof');
+
+SELECT * FROM finish();
+ROLLBACK;

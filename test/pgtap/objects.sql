@@ -1,0 +1,85 @@
+--
+-- objects.sql
+--	  The extension and every object in it other than functions: what they are,
+--	  who may use them, that each has a comment, and what a dump carries.
+--
+BEGIN;
+SET search_path = tap, pg_catalog;
+SELECT no_plan();
+
+SELECT is(
+	(SELECT format('%s, relocatable %s, schema %s', extversion, extrelocatable, extnamespace::regnamespace) FROM pg_extension WHERE extname = 'runops'),
+	(SELECT format('%s, relocatable f, schema runops', default_version) FROM pg_available_extensions WHERE name = 'runops'),
+	'the extension is installed in its own schema');
+SELECT is(
+	(SELECT string_agg(e.extname, ', ') FROM pg_depend d
+		JOIN pg_extension x ON x.oid = d.objid AND x.extname = 'runops'
+		JOIN pg_extension e ON e.oid = d.refobjid
+		WHERE d.classid = 'pg_extension'::regclass AND d.refclassid = 'pg_extension'::regclass),
+	'postgres_fdw', 'it requires postgres_fdw and nothing else');
+SELECT is(
+	(SELECT string_agg(x.oid::regclass::text, ', ' ORDER BY x.oid::regclass::text)
+		FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops'),
+	'runops.store_config, runops.table_config', 'a dump carries the configuration');
+
+-- relations
+SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
+SELECT columns_are('runops', 'table_config', '{relation,leaf,key,aliases,saved}'::name[]);
+SELECT col_is_pk('runops', 'store_config', 'store', 'a store stands in its table once');
+SELECT col_is_pk('runops', 'table_config', 'relation', 'a routed table stands in its table once');
+SELECT has_view('runops', 'stores', 'runops.stores is a view');
+SELECT has_view('runops', 'routed_tables', 'runops.routed_tables is a view');
+SELECT has_enum('runops', 'residency_type', 'residency_type is an enum');
+SELECT enum_has_labels('runops', 'residency_type', '{LEGACY,NEW}', 'the labels of residency_type');
+
+-- the wrapper
+SELECT is(
+	(SELECT format('%s, %s', fdwhandler::regproc, fdwvalidator::regproc) FROM pg_foreign_data_wrapper WHERE fdwname = 'runops_fdw'),
+	'runops.runops_fdw_handler, runops.runops_fdw_validator',
+	'the wrapper has a handler and a validator of its own');
+SELECT ok(NOT has_foreign_data_wrapper_privilege('public', 'runops_fdw', 'USAGE'),
+	'not everybody may make a server of the wrapper');
+
+-- rights
+SELECT ok(has_schema_privilege('public', 'runops', 'USAGE'), 'everybody may use the schema');
+SELECT ok(NOT has_schema_privilege('public', 'runops', 'CREATE'), 'nobody else may create in it');
+
+CREATE TEMP VIEW members AS
+SELECT d.classid, d.objid
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+WHERE e.extname = 'runops' AND d.deptype = 'e';
+
+SELECT is_empty(
+	$$ SELECT c.oid::regclass FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+		WHERE c.relkind IN ('r', 'v') AND has_table_privilege('public', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') $$,
+	'nobody else may write to a table of the extension');
+
+-- comments: on what is public, which is what does not begin with an underscore
+SELECT is_empty(
+	$$ SELECT pg_describe_object(m.classid, m.objid, 0) FROM members m
+		LEFT JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+		LEFT JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+		LEFT JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
+		WHERE coalesce(c.relname, p.proname, t.typname, '') NOT LIKE E'\\_%'
+		AND (t.oid IS NULL OR t.typtype IN ('e', 'd') OR (t.typtype = 'c' AND (SELECT relkind FROM pg_class r WHERE r.oid = t.typrelid) = 'c'))
+		AND obj_description(m.objid, m.classid::regclass::text::name) IS NULL
+		ORDER BY 1 $$,
+	'every public object has a comment');
+SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'the extension has a comment')
+FROM pg_extension WHERE extname = 'runops';
+SELECT is_empty(
+	$$ SELECT pg_describe_object(m.classid, m.objid, 0), obj_description(m.objid, m.classid::regclass::text::name)
+		FROM members m WHERE obj_description(m.objid, m.classid::regclass::text::name) ~ '\.\s*$' $$,
+	'comments are phrases, as those of PostgreSQL');
+
+-- settings
+SELECT is_empty(
+	$$ SELECT name FROM pg_settings WHERE name LIKE 'runops.%' AND (short_desc !~ '^[A-Z].*\.$' OR extra_desc !~ '^[A-Z].*\.$') $$,
+	'every setting is described by sentences');
+SELECT is(
+	(SELECT string_agg(format('%s %s %s', name, context, boot_val), ', ' ORDER BY name COLLATE "C") FROM pg_settings WHERE name LIKE 'runops.%'),
+	'runops.enable_routing superuser on, runops.native_realtime_enabled postmaster off, runops.split_enabled postmaster off',
+	'settings, who may change them, and their defaults');
+
+SELECT * FROM finish();
+ROLLBACK;
