@@ -34,6 +34,7 @@ void
 _PG_init(void)
 {
 	runops_guc_init();
+	runops_protect_init();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;

@@ -69,6 +69,9 @@ extern void runops_guc_check_boot(void);
 /* in planner.c */
 extern void runops_planner_init(void);
 
+/* in protect.c */
+extern void runops_protect_init(void);
+
 /* in routes.c */
 extern const RunopsRoute *runops_route(Oid relid);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);

@@ -70,6 +70,14 @@ CREATE FUNCTION runops._leaf_schema(store text) RETURNS name
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT (CASE WHEN store IN ('legacy', 'new') THEN 'runops_' ELSE 'runops_shard_' END || store)::name $$;
 
+/* The store that a leaf stands for, read from its bound. */
+CREATE FUNCTION runops._store_of_leaf(leaf regclass) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$^FOR VALUES IN \('([a-z0-9]+)'$re$)
+	FROM pg_class c WHERE c.oid = leaf
+$$;
+
 /*
  * Make the schema for the leaves of a store unless it is there, and return a
  * free name in it for the leaf of a table.
@@ -258,16 +266,13 @@ DECLARE
 	found_in text[] := '{}';
 BEGIN
 	FOR l IN
-		SELECT c.store, i.inhparent::regclass AS relation,
+		SELECT runops._store_of_leaf(x) AS store, i.inhparent::regclass AS relation,
 			(SELECT option_value FROM pg_options_to_table(f.ftoptions) WHERE option_name = 'schema_name') AS remote_schema,
 			(SELECT option_value FROM pg_options_to_table(f.ftoptions) WHERE option_name = 'table_name') AS remote_table
 		FROM unnest(leaves) x
 		JOIN pg_foreign_table f ON f.ftrelid = x
-		JOIN pg_class k ON k.oid = x
-		JOIN pg_namespace n ON n.oid = k.relnamespace
 		JOIN pg_inherits i ON i.inhrelid = x
-		JOIN runops.store_config c ON runops._leaf_schema(c.store) = n.nspname
-		ORDER BY c.store, i.inhparent
+		ORDER BY store, relation
 	LOOP
 		BEGIN
 			PERFORM FROM runops.remote_query(l.store, format('SELECT 1 AS one FROM %I.%I LIMIT 1', l.remote_schema, l.remote_table));
@@ -338,9 +343,7 @@ BEGIN
 	FROM runops.table_config t
 	JOIN pg_inherits i ON i.inhparent = t.relation
 	JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
-	JOIN pg_class c ON c.oid = i.inhrelid
-	JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE n.nspname = runops._leaf_schema(drop_store.store);
+	WHERE runops._store_of_leaf(i.inhrelid) = drop_store.store;
 
 	IF NOT coalesce(force, false) THEN
 		PERFORM runops._require_no_rows(leaves, format('drop store "%s"', store));

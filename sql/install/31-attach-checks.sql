@@ -138,6 +138,30 @@ BEGIN
 		END IF;
 	END LOOP;
 
+	SELECT c.conname INTO bad
+	FROM runops._leaf_checks(relation, key, aliases) l
+	JOIN pg_constraint c ON c.conrelid = relation AND c.conname = l.name
+	WHERE pg_get_constraintdef(c.oid) NOT IN (l.def, l.def || ' NOT VALID')
+	ORDER BY c.conname LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('table %s has another constraint named "%s"', relation, bad.conname),
+			DETAIL = 'The name is needed for a check of the ids; it may be left from an attempt with another key.',
+			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I.', relation, bad.conname);
+	END IF;
+
+	PERFORM runops._check_objects(relation, key_columns);
+END
+$$;
+
+/* Raise if something on the table would change the key of rows, or keeps it from being a leaf. */
+CREATE FUNCTION runops._check_objects(relation regclass, key_columns name[]) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad record;
+BEGIN
 	SELECT c.conname, a.attname INTO bad
 	FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid
 	WHERE c.conrelid = relation AND c.contype = 'f' AND a.attname = ANY (key_columns)
@@ -322,6 +346,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._leaf_checks(regclass, text, name[]),
 	runops._check_target(regclass),
 	runops._check_key(regclass, text, name[]),
+	runops._check_objects(regclass, name[]),
 	runops._has_check(regclass, name, text),
 	runops._check_rows(regclass, text, name[]),
 	runops._report_changes(regclass),

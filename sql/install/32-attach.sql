@@ -215,9 +215,10 @@ BEGIN
 		FROM pg_attribute a
 		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
 		UNION ALL
-		SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', parent, a.attname, array_to_string(a.attoptions, ', '))
-		FROM pg_attribute a
-		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attoptions IS NOT NULL
+		SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', parent, a.attname, string_agg(o, ', '))
+		FROM pg_attribute a, unnest(a.attoptions) o
+		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND o NOT LIKE 'pg\_%'
+		GROUP BY a.attname
 		UNION ALL
 		SELECT format('ALTER TABLE %s REPLICA IDENTITY %s', parent, CASE c.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END)
 		FROM pg_class c WHERE c.oid = relation AND c.relreplident IN ('f', 'n')

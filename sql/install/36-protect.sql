@@ -1,0 +1,23 @@
+/*
+ * Protection of what routed tables stand on; the last word has a hook in the
+ * library, which the event trigger loads where it is not preloaded.
+ */
+CREATE FUNCTION runops._protect_start() RETURNS event_trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_protect_start';
+CREATE FUNCTION runops._protect_end() RETURNS event_trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_protect_end';
+
+CREATE EVENT TRIGGER runops_protect_start ON ddl_command_start
+	WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SERVER',
+				 'DROP FOREIGN DATA WRAPPER', 'DROP FUNCTION', 'DROP ROUTINE', 'DROP OWNED',
+				 'ALTER TABLE', 'ALTER SERVER')
+	EXECUTE FUNCTION runops._protect_start();
+CREATE EVENT TRIGGER runops_protect_end ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX')
+	EXECUTE FUNCTION runops._protect_end();
+COMMENT ON EVENT TRIGGER runops_protect_start IS 'refuses to drop what routed tables stand on';
+COMMENT ON EVENT TRIGGER runops_protect_end IS 'says what to run after a change of a routed table';
+
+REVOKE EXECUTE ON FUNCTION runops._protect_start(), runops._protect_end() FROM PUBLIC;

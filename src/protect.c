@@ -1,0 +1,541 @@
+/*-------------------------------------------------------------------------
+ *
+ * protect.c
+ *	  Keeps routed tables from being dropped with what they stand on.
+ *
+ * DROP ... CASCADE of the extension, of its partition function or of a server
+ * would take every row of store legacy with it, so dropping what routed tables
+ * stand on is refused while they are routed.  The last word has the object
+ * access hook, which sees every object that goes, however the command reached
+ * it.  Before it, an event trigger looks at the objects that a DROP names, so
+ * that a plain DROP is refused with our hint and not with core's advice to use
+ * CASCADE.  The event trigger also loads the library, and thereby the hook,
+ * where it is not preloaded.
+ *
+ * What may go is read from the tables of stores and routed tables: detach and
+ * drop_store delete their row first.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
+#include "tcop/cmdtag.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "errcodes.h"
+#include "runops.h"
+
+PG_FUNCTION_INFO_V1(runops_protect_start);
+PG_FUNCTION_INFO_V1(runops_protect_end);
+
+/* the columns of runops.table_config and runops.store_config that are read */
+#define Anum_table_config_relation	1
+#define Anum_table_config_leaf		2
+#define Anum_store_config_store		1
+#define Anum_store_config_server	2
+
+static object_access_hook_type prev_object_access_hook = NULL;
+
+/*
+ * The OID of a table of the extension, or InvalidOid while there is none.
+ */
+static Oid
+config_oid(const char *name)
+{
+	Oid			nsp = get_namespace_oid(RUNOPS_SCHEMA, true);
+
+	if (!OidIsValid(nsp) || !OidIsValid(runops_store_of_oid()))
+		return InvalidOid;
+
+	return get_relname_relid(name, nsp);
+}
+
+/*
+ * The routed tables, by their OIDs.
+ */
+static List *
+routed_tables(void)
+{
+	Oid			config = config_oid("table_config");
+	List	   *result = NIL;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(config))
+		return NIL;
+
+	rel = table_open(config, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		result = lappend_oid(result,
+							 DatumGetObjectId(heap_getattr(tuple, Anum_table_config_relation,
+														   RelationGetDescr(rel), &isnull)));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return result;
+}
+
+/*
+ * Is there a store of the name, or, if server is true, on the server of the
+ * name?
+ */
+static bool
+store_exists(const char *name, bool server)
+{
+	Oid			config = config_oid("store_config");
+	bool		found = false;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(config))
+		return false;
+
+	rel = table_open(config, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple,
+										 server ? Anum_store_config_server : Anum_store_config_store,
+										 RelationGetDescr(rel), &isnull);
+
+		if (isnull)
+			continue;
+		if (server)
+			found = strcmp(NameStr(*DatumGetName(value)), name) == 0;
+		else
+			found = strcmp(TextDatumGetCString(value), name) == 0;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return found;
+}
+
+/*
+ * The routed table that a relation is, or is a leaf of; InvalidOid if neither.
+ *
+ * The foreign leaf of a store that was dropped is a leaf no more.
+ */
+static Oid
+routed_table_of(Oid relid)
+{
+	List	   *routed = routed_tables();
+	char		store[RUNOPS_STORE_LEN];
+	Oid			parent;
+
+	if (routed == NIL)
+		return InvalidOid;
+	if (list_member_oid(routed, relid))
+		return relid;
+	if (!get_rel_relispartition(relid))
+		return InvalidOid;
+
+	parent = get_partition_parent(relid, true);
+	if (!list_member_oid(routed, parent))
+		return InvalidOid;
+	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE &&
+		runops_leaf_store(relid, store) && !store_exists(store, false))
+		return InvalidOid;
+
+	return parent;
+}
+
+/*
+ * A routed table with a leaf in the schema, or InvalidOid.
+ */
+static Oid
+routed_table_in_schema(Oid nsp)
+{
+	ListCell   *lc;
+
+	foreach(lc, routed_tables())
+	{
+		ListCell   *lc2;
+
+		foreach(lc2, find_inheritance_children(lfirst_oid(lc), NoLock))
+		{
+			if (get_rel_namespace(lfirst_oid(lc2)) == nsp)
+				return lfirst_oid(lc);
+		}
+	}
+
+	return InvalidOid;
+}
+
+/*
+ * Raise routed_object_in_use: the object cannot go because of a routed table.
+ */
+static void
+refuse_drop(const ObjectAddress *object, Oid routed)
+{
+	char	   *name = get_rel_name(routed);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+			 object->classId == RelationRelationId && object->objectId == routed ?
+			 errmsg("cannot drop routed table \"%s\"", name ? name : "?") :
+			 errmsg("cannot drop %s because table \"%s\" is routed",
+					getObjectDescription(object, false), name ? name : "?"),
+			 errdetail("The rows of store \"%s\" would go with it, and those of other stores could no longer be seen.",
+					   RUNOPS_LEGACY_STORE),
+			 errhint("Make it a plain table first: SELECT runops.detach('%s')",
+					 name ? quote_qualified_identifier(get_namespace_name(get_rel_namespace(routed)), name) : "?")));
+}
+
+/*
+ * Does every routed table stand on the object?
+ *
+ * The table of routed tables counts: once it is gone, nothing tells any more
+ * what is routed.
+ */
+static bool
+all_stand_on(const ObjectAddress *object)
+{
+	Oid			objid = object->objectId;
+
+	switch (object->classId)
+	{
+		case RelationRelationId:
+			return objid == config_oid("table_config");
+		case NamespaceRelationId:
+			return objid == get_namespace_oid(RUNOPS_SCHEMA, true);
+		case ExtensionRelationId:
+			return objid == get_extension_oid("runops", true) ||
+				objid == get_extension_oid("postgres_fdw", true);
+		case ForeignDataWrapperRelationId:
+			return objid == get_foreign_data_wrapper_oid("runops_fdw", true);
+		case ForeignServerRelationId:
+			return store_exists(GetForeignServer(objid)->servername, true);
+		case ProcedureRelationId:
+			return objid == runops_store_of_oid();
+		default:
+			return false;
+	}
+}
+
+/*
+ * Raise if routed tables stand on the object.
+ */
+static void
+protect_object(const ObjectAddress *object)
+{
+	Oid			routed = InvalidOid;
+
+	if (!OidIsValid(object->objectId) || object->objectSubId != 0)
+		return;
+
+	if (all_stand_on(object))
+	{
+		List	   *all = routed_tables();
+
+		if (all != NIL)
+			routed = linitial_oid(all);
+	}
+	else if (object->classId == RelationRelationId)
+		routed = routed_table_of(object->objectId);
+	else if (object->classId == NamespaceRelationId)
+		routed = routed_table_in_schema(object->objectId);
+
+	if (OidIsValid(routed))
+		refuse_drop(object, routed);
+}
+
+/*
+ * Raise a clear error for TRUNCATE of a routed table with other stores.
+ */
+static void
+refuse_truncate(Oid relid)
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
+		!list_member_oid(routed_tables(), relid))
+		return;
+
+	foreach(lc, find_inheritance_children(relid, NoLock))
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot truncate routed table \"%s\"", get_rel_name(relid)),
+					 errdetail("The rows of other stores cannot be truncated from here."),
+					 errhint("Truncate the leaf of store \"%s\", and use DELETE for the rows of other stores.",
+							 RUNOPS_LEGACY_STORE)));
+	}
+}
+
+/*
+ * Object access hook: the last word on what goes.
+ */
+static void
+protect_object_access(ObjectAccessType access, Oid classId, Oid objectId,
+					  int subId, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, classId, objectId, subId, arg);
+
+	if (IsBinaryUpgrade)
+		return;
+
+	if (access == OAT_DROP)
+	{
+		ObjectAddress object;
+
+		ObjectAddressSubSet(object, classId, objectId, subId);
+		protect_object(&object);
+	}
+	else if (access == OAT_TRUNCATE)
+		refuse_truncate(objectId);
+}
+
+/*
+ * The object that a DROP names, as far as it is of a kind that is protected.
+ * Nothing is locked: core looks the name up again, and the hook is behind it.
+ */
+static ObjectAddress
+named_object(ObjectType type, Node *name)
+{
+	ObjectAddress object = InvalidObjectAddress;
+
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_FOREIGN_TABLE:
+			object.classId = RelationRelationId;
+			object.objectId = RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, name)), NoLock, true);
+			break;
+		case OBJECT_SCHEMA:
+			object.classId = NamespaceRelationId;
+			object.objectId = get_namespace_oid(strVal(name), true);
+			break;
+		case OBJECT_EXTENSION:
+			object.classId = ExtensionRelationId;
+			object.objectId = get_extension_oid(strVal(name), true);
+			break;
+		case OBJECT_FDW:
+			object.classId = ForeignDataWrapperRelationId;
+			object.objectId = get_foreign_data_wrapper_oid(strVal(name), true);
+			break;
+		case OBJECT_FOREIGN_SERVER:
+			object.classId = ForeignServerRelationId;
+			object.objectId = get_foreign_server_oid(strVal(name), true);
+			break;
+		case OBJECT_FUNCTION:
+		case OBJECT_ROUTINE:
+			object.classId = ProcedureRelationId;
+			object.objectId = LookupFuncWithArgs(type, castNode(ObjectWithArgs, name), true);
+			break;
+		default:
+			break;
+	}
+
+	return object;
+}
+
+/*
+ * Raise for a DROP of an object that is in use.
+ *
+ * The server of a store is refused here even when no table is routed; the hook
+ * lets it go with the extension.
+ */
+static void
+check_drop(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objects)
+	{
+		ObjectAddress object = named_object(stmt->removeType, lfirst(lc));
+
+		protect_object(&object);
+
+		if (object.classId == ForeignServerRelationId && OidIsValid(object.objectId) &&
+			store_exists(strVal(lfirst(lc)), true))
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot drop server \"%s\" because it is a store", strVal(lfirst(lc))),
+					 errdetail("The view \"runops.stores\" lists the stores."),
+					 errhint("Use runops.drop_store first.")));
+	}
+}
+
+/*
+ * Raise for a statement that takes a leaf away from a routed table.
+ */
+static void
+check_detach(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		Oid			relid;
+
+		if (cmd->subtype != AT_DetachPartition)
+			continue;
+		relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+		if (OidIsValid(relid) && list_member_oid(routed_tables(), relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot detach a partition of routed table \"%s\"", get_rel_name(relid)),
+					 errdetail("Its partitions are the stores, and rows of a store without one could not be seen."),
+					 errhint("Use runops.detach for the table, or runops.drop_store for a store.")));
+	}
+}
+
+/*
+ * Raise for a statement that gives the server of a store another name.
+ */
+static void
+check_rename(RenameStmt *stmt)
+{
+	if (stmt->renameType == OBJECT_FOREIGN_SERVER && store_exists(strVal(stmt->object), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+				 errmsg("cannot rename server \"%s\" because it is a store", strVal(stmt->object)),
+				 errdetail("The store is known by the name of its server."),
+				 errhint("Use runops.drop_store first, and runops.add_store with the new name.")));
+}
+
+/*
+ * Event trigger on ddl_command_start: refuse what a statement names.
+ */
+Datum
+runops_protect_start(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *trigdata;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	trigdata = (EventTriggerData *) fcinfo->context;
+
+	if (IsA(trigdata->parsetree, DropStmt))
+		check_drop((DropStmt *) trigdata->parsetree);
+	else if (IsA(trigdata->parsetree, AlterTableStmt))
+		check_detach((AlterTableStmt *) trigdata->parsetree);
+	else if (IsA(trigdata->parsetree, RenameStmt))
+		check_rename((RenameStmt *) trigdata->parsetree);
+
+	PG_RETURN_NULL();
+}
+
+/*
+ * Does the ALTER TABLE change what the tables of other stores should be like?
+ */
+static bool
+changes_stores(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		switch (lfirst_node(AlterTableCmd, lc)->subtype)
+		{
+			case AT_AddColumn:
+			case AT_DropColumn:
+			case AT_AlterColumnType:
+			case AT_SetNotNull:
+			case AT_DropNotNull:
+			case AT_AddConstraint:
+			case AT_DropConstraint:
+			case AT_DropExpression:
+				return true;
+			default:
+				break;
+		}
+	}
+
+	return false;
+}
+
+/*
+ * Event trigger on ddl_command_end: say what to run after a change of a routed
+ * table that does not reach the other stores.
+ *
+ * Not while a dump is restored: it says ONLY of what stands on the parent, and
+ * its search_path is empty when it makes the indexes of a leaf.
+ */
+Datum
+runops_protect_end(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *trigdata;
+	Node	   *parsetree;
+	RangeVar   *relation = NULL;
+	Oid			relid;
+	Oid			routed;
+	char	   *name;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	trigdata = (EventTriggerData *) fcinfo->context;
+	parsetree = trigdata->parsetree;
+
+	if (IsA(parsetree, AlterTableStmt) && changes_stores((AlterTableStmt *) parsetree))
+		relation = ((AlterTableStmt *) parsetree)->relation;
+	else if (IsA(parsetree, IndexStmt))
+		relation = ((IndexStmt *) parsetree)->relation;
+	else if (IsA(parsetree, RenameStmt) && ((RenameStmt *) parsetree)->renameType == OBJECT_COLUMN)
+		relation = ((RenameStmt *) parsetree)->relation;
+	if (relation == NULL || !relation->inh || IsBinaryUpgrade)
+		PG_RETURN_NULL();
+
+	relid = RangeVarGetRelid(relation, NoLock, true);
+	routed = OidIsValid(relid) ? routed_table_of(relid) : InvalidOid;
+	if (!OidIsValid(routed) ||
+		(routed != relid && namespace_search_path[0] == '\0') || list_length(find_inheritance_children(routed, NoLock)) < 2)
+		PG_RETURN_NULL();
+
+	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(routed)), get_rel_name(routed));
+	ereport(NOTICE,
+			(errmsg("table \"%s\" was changed in this database only", get_rel_name(routed)),
+			 errdetail("The tables of its other stores are as they were."),
+			 errhint("Run for each of these stores: SELECT * FROM runops.provision(store, relation => %s)",
+					 quote_literal_cstr(name))));
+
+	PG_RETURN_NULL();
+}
+
+/*
+ * Install the hook.
+ */
+void
+runops_protect_init(void)
+{
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = protect_object_access;
+}
