@@ -1,4 +1,4 @@
--- The application before the split: three control plane tables, eight run tables, foreign keys between them all.
+-- The application before the split: three control plane tables, seven run tables, foreign keys between them all.
 CREATE TYPE "RuntimeEnvironmentType" AS ENUM ('PRODUCTION', 'STAGING', 'DEVELOPMENT', 'PREVIEW');
 CREATE TYPE "TaskRunStatus" AS ENUM ('PENDING', 'EXECUTING', 'COMPLETED_SUCCESSFULLY', 'COMPLETED_WITH_ERRORS');
 CREATE TYPE "TaskRunAttemptStatus" AS ENUM ('EXECUTING', 'FAILED', 'COMPLETED');
