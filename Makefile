@@ -55,6 +55,10 @@ GIVEN_PG_CONFIG = $(if $(filter-out file undefined,$(origin PG_CONFIG)),PG_CONFI
 test:
 	@$(GIVEN_PG_CONFIG) test/run $(SUITES)
 
+# what routing costs, as ratios; takes some minutes
+bench:
+	@$(GIVEN_PG_CONFIG) test/run bench
+
 demo:
 	@$(GIVEN_PG_CONFIG) KEEP='$(KEEP)' test/demo/run
 
@@ -62,4 +66,4 @@ demo:
 ack:
 	for f in results/*.out; do cp "$$f" expected/; done
 
-.PHONY: test demo ack
+.PHONY: test bench demo ack

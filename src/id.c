@@ -154,8 +154,7 @@ runops_id_classify(const char *id, size_t len, const char **body)
 }
 
 /*
- * The value of a digit of base62, base36 or base32hex; the latter two have
- * lower-case letters follow the digits directly.
+ * The value of a digit of base62.
  */
 static uint32_t
 base62_value(char c)
@@ -167,6 +166,9 @@ base62_value(char c)
 	return (uint32_t) (c - 'a') + 36;
 }
 
+/*
+ * The value of a digit of base36, or of base32hex, which is the start of it.
+ */
 static uint32_t
 base36_value(char c)
 {

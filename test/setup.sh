@@ -2,6 +2,8 @@
 # setup.sh
 #	  Install what "make test" and "make demo" need, and print the pg_config.
 #
+# usage: [PG_CONFIG=path] test/setup.sh [package ...]
+#
 # With PG_CONFIG in the environment nothing is installed and nothing is
 # guessed.  Otherwise it is Debian's PostgreSQL 15; what is missing of it is
 # installed, which takes root.  Progress goes to standard error, the path of
@@ -10,7 +12,7 @@ set -eu
 
 packages='make gcc libc6-dev clang perl
 postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgtap libpq-dev
-libipc-run-perl libtap-parser-sourcehandler-pgtap-perl'
+libipc-run-perl libtap-parser-sourcehandler-pgtap-perl '"$*"
 
 say() {
 	echo "$*" >&2

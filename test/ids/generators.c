@@ -391,6 +391,9 @@ test_bias(void)
 	ok(make(&gen, RUNOPS_ID_CUID, MS_2026, id) && strcmp(id + 13, "000000000000") == 0, "zero is a random number");
 }
 
+/*
+ * Run the tests; the exit status tells whether one failed.
+ */
 int
 main(void)
 {
