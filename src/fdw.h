@@ -11,12 +11,29 @@
 #define RUNOPS_FDW_H
 
 #include "foreign/fdwapi.h"
+#include "utils/elog.h"
 #include "utils/rel.h"
+
+/* One call of a callback of postgres_fdw, for the errors that it raises. */
+typedef struct RunopsFdwCall
+{
+	ErrorContextCallback callback;
+	ForeignScanState *node;		/* the scan, or NULL */
+	Oid			relid;			/* the foreign table if there is no scan */
+	bool		begins;			/* does the callback connect? */
+} RunopsFdwCall;
 
 /* in fdw.c */
 extern FdwRoutine pgfdw;
 extern const char *runops_fdw_store_label(Oid relid);
 extern void runops_fdw_gate_require(Oid relid);
+
+/* in fdw_error.c */
+extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
+extern void runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node,
+								  bool begins);
+extern void runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins);
+extern void runops_fdw_leave(RunopsFdwCall *call);
 
 /* in fdw_plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);

@@ -24,13 +24,11 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
-#include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rls.h"
 
-#include "compat.h"
 #include "errcodes.h"
 #include "fdw.h"
 #include "runops.h"
@@ -56,37 +54,89 @@ typedef struct ModifyState
 } ModifyState;
 
 /*
- * Raise gate_closed unless the store that a scan reads may be touched.
- *
- * A join that was pushed down stands for several tables of one store; the
- * first of them is named.
- */
-static void
-require_gate_of_scan(ForeignScanState *node)
-{
-	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-	int			rtindex = plan->scan.scanrelid;
-	RangeTblEntry *rte;
-
-	if (runops_gate_closed_reason() == NULL)
-		return;
-
-	if (rtindex == 0)
-		rtindex = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
-	rte = exec_rt_fetch(rtindex, node->ss.ps.state);
-	runops_fdw_gate_require(rte->relid);
-}
-
-/*
  * Begin a scan.
  */
 static void
 runopsBeginForeignScan(ForeignScanState *node, int eflags)
 {
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		require_gate_of_scan(node);
+	RunopsFdwCall call;
 
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	runops_fdw_gate_require(runops_fdw_scan_relid(node));
+
+	runops_fdw_enter_scan(&call, node, true);
 	pgfdw.BeginForeignScan(node, eflags);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Fetch the next row of a scan.
+ */
+static TupleTableSlot *
+runopsIterateForeignScan(ForeignScanState *node)
+{
+	RunopsFdwCall call;
+	TupleTableSlot *slot;
+
+	runops_fdw_enter_scan(&call, node, false);
+	slot = pgfdw.IterateForeignScan(node);
+	runops_fdw_leave(&call);
+
+	return slot;
+}
+
+/*
+ * Start a scan over, perhaps with other parameters.
+ */
+static void
+runopsReScanForeignScan(ForeignScanState *node)
+{
+	RunopsFdwCall call;
+
+	runops_fdw_enter_scan(&call, node, false);
+	pgfdw.ReScanForeignScan(node);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Ask for a row of an asynchronous scan.
+ */
+static void
+runopsForeignAsyncRequest(AsyncRequest *areq)
+{
+	RunopsFdwCall call;
+
+	runops_fdw_enter_scan(&call, castNode(ForeignScanState, areq->requestee), false);
+	pgfdw.ForeignAsyncRequest(areq);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Wait for the store of an asynchronous scan.
+ */
+static void
+runopsForeignAsyncConfigureWait(AsyncRequest *areq)
+{
+	RunopsFdwCall call;
+
+	runops_fdw_enter_scan(&call, castNode(ForeignScanState, areq->requestee), false);
+	pgfdw.ForeignAsyncConfigureWait(areq);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Take what the store of an asynchronous scan has sent.
+ */
+static void
+runopsForeignAsyncNotify(AsyncRequest *areq)
+{
+	RunopsFdwCall call;
+
+	runops_fdw_enter_scan(&call, castNode(ForeignScanState, areq->requestee), false);
+	pgfdw.ForeignAsyncNotify(areq);
+	runops_fdw_leave(&call);
 }
 
 /*
@@ -95,10 +145,32 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 static void
 runopsBeginDirectModify(ForeignScanState *node, int eflags)
 {
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		require_gate_of_scan(node);
+	RunopsFdwCall call;
 
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	runops_fdw_gate_require(runops_fdw_scan_relid(node));
+
+	runops_fdw_enter_scan(&call, node, true);
 	pgfdw.BeginDirectModify(node, eflags);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Send an UPDATE or DELETE as a whole, and fetch what it returns.
+ */
+static TupleTableSlot *
+runopsIterateDirectModify(ForeignScanState *node)
+{
+	RunopsFdwCall call;
+	TupleTableSlot *slot;
+
+	runops_fdw_enter_scan(&call, node, false);
+	slot = pgfdw.IterateDirectModify(node);
+	runops_fdw_leave(&call);
+
+	return slot;
 }
 
 /*
@@ -132,6 +204,7 @@ static void
 runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
 	ModifyState *state;
+	RunopsFdwCall call;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
 
 	if (mtstate->operation != CMD_INSERT)
@@ -147,7 +220,9 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
+	runops_fdw_enter_table(&call, relid, true);
 	pgfdw.BeginForeignInsert(mtstate, rri);
+	runops_fdw_leave(&call);
 	state->pgfdw_state = rri->ri_FdwState;
 	rri->ri_FdwState = state;
 }
@@ -160,25 +235,29 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
  * the answer can lead to.
  */
 static ModifyState *
-enter_pgfdw(EState *estate, ResultRelInfo *rri)
+enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 {
 	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
 
-	runops_fdw_gate_require(RelationGetRelid(rri->ri_RelationDesc));
+	runops_fdw_gate_require(relid);
 
 	if (!state->begun)
 	{
 		MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 
 		rri->ri_FdwState = NULL;
+		runops_fdw_enter_table(call, relid, true);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
+		runops_fdw_leave(call);
 		state->pgfdw_state = rri->ri_FdwState;
 		state->begun = true;
 		MemoryContextSwitchTo(oldcontext);
 	}
 
 	rri->ri_FdwState = state->pgfdw_state;
+	runops_fdw_enter_table(call, relid, false);
 
 	return state;
 }
@@ -187,8 +266,9 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri)
  * Put our state back after a callback of postgres_fdw.
  */
 static void
-leave_pgfdw(ResultRelInfo *rri, ModifyState *state)
+leave_pgfdw(ResultRelInfo *rri, ModifyState *state, RunopsFdwCall *call)
 {
+	runops_fdw_leave(call);
 	state->pgfdw_state = rri->ri_FdwState;
 	rri->ri_FdwState = state;
 }
@@ -316,12 +396,13 @@ runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
 	ModifyState *state;
+	RunopsFdwCall call;
 
 	check_row(estate, rri, slot, CMD_INSERT);
 
-	state = enter_pgfdw(estate, rri);
+	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
-	leave_pgfdw(rri, state);
+	leave_pgfdw(rri, state, &call);
 
 	return slot;
 }
@@ -335,13 +416,14 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 							 int *numSlots)
 {
 	ModifyState *state;
+	RunopsFdwCall call;
 
 	for (int i = 0; i < *numSlots; i++)
 		check_row(estate, rri, slots[i], CMD_INSERT);
 
-	state = enter_pgfdw(estate, rri);
+	state = enter_pgfdw(estate, rri, &call);
 	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
-	leave_pgfdw(rri, state);
+	leave_pgfdw(rri, state, &call);
 
 	return slots;
 }
@@ -374,12 +456,13 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
 	ModifyState *state;
+	RunopsFdwCall call;
 
 	check_row(estate, rri, slot, CMD_UPDATE);
 
-	state = enter_pgfdw(estate, rri);
+	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
-	leave_pgfdw(rri, state);
+	leave_pgfdw(rri, state, &call);
 
 	return slot;
 }
@@ -391,10 +474,11 @@ static TupleTableSlot *
 runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
-	ModifyState *state = enter_pgfdw(estate, rri);
+	RunopsFdwCall call;
+	ModifyState *state = enter_pgfdw(estate, rri, &call);
 
 	slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
-	leave_pgfdw(rri, state);
+	leave_pgfdw(rri, state, &call);
 
 	return slot;
 }
@@ -435,7 +519,13 @@ void
 runops_fdw_exec_callbacks(FdwRoutine *routine)
 {
 	routine->BeginForeignScan = runopsBeginForeignScan;
+	routine->IterateForeignScan = runopsIterateForeignScan;
+	routine->ReScanForeignScan = runopsReScanForeignScan;
+	routine->ForeignAsyncRequest = runopsForeignAsyncRequest;
+	routine->ForeignAsyncConfigureWait = runopsForeignAsyncConfigureWait;
+	routine->ForeignAsyncNotify = runopsForeignAsyncNotify;
 	routine->BeginDirectModify = runopsBeginDirectModify;
+	routine->IterateDirectModify = runopsIterateDirectModify;
 	routine->BeginForeignModify = runopsBeginForeignModify;
 	routine->BeginForeignInsert = runopsBeginForeignInsert;
 	routine->ExecForeignInsert = runopsExecForeignInsert;

@@ -69,17 +69,25 @@ static void
 runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 						Oid foreigntableid)
 {
+	RunopsFdwCall call;
+
 	if (runops_gate_flag_off())
 	{
 		mark_dummy_rel(baserel);
 		return;
 	}
 
-	if (runops_gate_closed_reason() != NULL &&
-		runops_fdw_uses_remote_estimate(foreigntableid))
-		runops_fdw_gate_require(foreigntableid);
+	if (!runops_fdw_uses_remote_estimate(foreigntableid))
+	{
+		pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
+		return;
+	}
 
+	runops_fdw_gate_require(foreigntableid);
+
+	runops_fdw_enter_table(&call, foreigntableid, true);
 	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
+	runops_fdw_leave(&call);
 }
 
 /*

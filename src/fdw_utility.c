@@ -166,12 +166,18 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 static void
 runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 {
+	RunopsFdwCall call;
+	Oid			relid;
+
 	if (runops_gate_flag_off())
 		return;
 
-	runops_fdw_gate_require(RelationGetRelid((Relation) linitial(rels)));
+	relid = RelationGetRelid((Relation) linitial(rels));
+	runops_fdw_gate_require(relid);
 
+	runops_fdw_enter_table(&call, relid, true);
 	pgfdw.ExecForeignTruncate(rels, behavior, restart_seqs);
+	runops_fdw_leave(&call);
 }
 
 /*
