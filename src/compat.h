@@ -110,4 +110,20 @@
 #define APPEND_PRUNES(append) ((append)->part_prune_info != NULL)
 #endif
 
+/* PG18 took execute_once from ExecutorRun. */
+#if PG18_GE
+#define EXECUTE_ONCE_PARAMETER
+#define EXECUTE_ONCE_ARGUMENT
+#else
+#define EXECUTE_ONCE_PARAMETER , bool execute_once
+#define EXECUTE_ONCE_ARGUMENT , execute_once
+#endif
+
+/* PG16 says of a Var which outer joins may have made it null. */
+#if PG16_GE
+#define VAR_NULLED_BY_JOIN(var) (!bms_is_empty((var)->varnullingrels))
+#else
+#define VAR_NULLED_BY_JOIN(var) false
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

@@ -35,6 +35,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
@@ -49,6 +50,7 @@ typedef struct AnalyzeContext
 {
 	ParamListInfo params;
 	List	   *replacements;	/* of RunopsReplacement, outer levels first */
+	List	   *open_tables;	/* of RunopsOpenTable */
 	RunopsTally tally;			/* what the plan cache is steered by */
 } AnalyzeContext;
 
@@ -275,6 +277,17 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 	{
 		cxt->tally.nunknown++;
 		cxt->tally.level = query;
+	}
+
+	if (decision.reason == RUNOPS_REASON_NO_PREDICATE &&
+		enable_partitionwise_join)
+	{
+		RunopsOpenTable *open = palloc0(sizeof(RunopsOpenTable));
+
+		open->query = query;
+		open->rti = rti;
+		open->route = route;
+		cxt->open_tables = lappend(cxt->open_tables, open);
 	}
 
 	needed = decision.stores & runops_route_stores(route);
@@ -613,6 +626,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 		return plan_next(parse, query_string, cursorOptions, boundParams);
 
 	analyze_query(&cxt, parse, 1, NIL, NIL);
+	runops_pair_tables(cxt.open_tables);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
 		runops_replace(list_nth(cxt.replacements, i));
 

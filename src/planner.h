@@ -81,6 +81,14 @@ typedef struct RunopsReplacement
 	const RunopsLeaf *leaf;
 } RunopsReplacement;
 
+/* A routed table of which nothing is known where it stands. */
+typedef struct RunopsOpenTable
+{
+	Query	   *query;
+	Index		rti;
+	const RunopsRoute *route;
+} RunopsOpenTable;
+
 /* What a statement's analysis found that the plan cache is steered by. */
 typedef struct RunopsTally
 {
@@ -126,8 +134,8 @@ extern bool runops_has_statement_triggers(Oid relid, CmdType command, bool upser
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
 											ParamListInfo params, bool *guess);
 
-/* in planner.c */
-extern bool runops_assigns_key(List *attnos, const RunopsRoute *route);
+/* in pairs.c */
+extern void runops_pair_tables(List *tables);
 
 /* in prune.c */
 extern void runops_prune_init(void);

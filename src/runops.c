@@ -42,4 +42,5 @@ _PG_init(void)
 	runops_guc_check_boot();
 	runops_gate_init();
 	runops_planner_init();
+	runops_executor_init();
 }

@@ -53,6 +53,9 @@ typedef struct RunopsRoute
 	RunopsLeaf *leaves;			/* in partition order */
 } RunopsRoute;
 
+/* in executor.c */
+extern void runops_executor_init(void);
+
 /* in gate.c */
 extern void runops_gate_init(void);
 extern const char *runops_gate_closed_reason(void);

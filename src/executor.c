@@ -1,0 +1,282 @@
+/*-------------------------------------------------------------------------
+ *
+ * executor.c
+ *	  Says in our words what core reports when a row has no leaf to go to.
+ *
+ * Core says "no partition of relation ... found for row".  Around statements
+ * that can put rows into a routed table, and around no others, that error
+ * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
+ *
+ * Nothing is looked up after the error: the names of the routed tables are
+ * fetched before, and the store's is taken from the error's detail, which holds
+ * the partition key's value unless the user may not see it.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "nodes/plannodes.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "errcodes.h"
+#include "runops.h"
+
+/* The untranslated message of ExecFindPartition() */
+#define NO_PARTITION_MESSAGE "no partition of relation \"%s\" found for row"
+
+static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
+static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+/*
+ * The names of the routed tables that a statement may route rows of; NIL for
+ * most statements.
+ */
+static List *
+routed_names(PlannedStmt *stmt)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (stmt->commandType != CMD_INSERT && stmt->commandType != CMD_UPDATE &&
+		stmt->commandType != CMD_MERGE && !stmt->hasModifyingCTE)
+		return NIL;
+
+	foreach(lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION &&
+			rte->relkind == RELKIND_PARTITIONED_TABLE &&
+			runops_route(rte->relid) != NULL)
+			names = lappend(names, get_rel_name(rte->relid));
+	}
+
+	return names;
+}
+
+/*
+ * Take the value of the partition key from an error's detail.
+ *
+ * The detail is translated, but the part "(store_of(id)) = (value)" is not.
+ */
+static char *
+store_in_detail(const char *detail)
+{
+	const char *start = detail ? strstr(detail, ") = (") : NULL;
+	const char *end = start ? strchr(start + 5, ')') : NULL;
+
+	return end ? pnstrdup(start + 5, end - start - 5) : NULL;
+}
+
+/*
+ * In a PG_CATCH block: throw the error again, in our words if it is core's
+ * about a row of one of some tables that has no partition.
+ */
+static void
+rethrow(MemoryContext cxt, List *names, bool moves)
+{
+	ErrorData  *edata;
+	bool		ours = false;
+	char	   *store;
+	ListCell   *lc;
+
+	MemoryContextSwitchTo(cxt);
+	edata = CopyErrorData();
+
+	if (edata->sqlerrcode == ERRCODE_CHECK_VIOLATION &&
+		edata->message_id != NULL && edata->table_name != NULL &&
+		strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0)
+	{
+		foreach(lc, names)
+			ours |= strcmp(edata->table_name, lfirst(lc)) == 0;
+	}
+	if (!ours)
+		PG_RE_THROW();
+
+	FlushErrorState();
+	store = store_in_detail(edata->detail);
+	if (moves)
+	{
+		edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
+		edata->message = store ?
+			psprintf(_("cannot move a row of \"%s\" to store \"%s\""),
+					 edata->table_name, store) :
+			psprintf(_("cannot move a row of \"%s\" to another store"),
+					 edata->table_name);
+		edata->detail = pstrdup(_("The new key belongs to another store than the row."));
+		edata->hint = pstrdup(_("Insert a row with the new key and delete the old one."));
+	}
+	else
+	{
+		edata->sqlerrcode = ERRCODE_RUNOPS_STORE_NOT_CONFIGURED;
+		edata->message = store ?
+			psprintf(_("store \"%s\" of \"%s\" is not configured"),
+					 store, edata->table_name) :
+			psprintf(_("the store of a row of \"%s\" is not configured"),
+					 edata->table_name);
+		edata->detail = pstrdup(_("An id in the statement belongs to a store that the table has no leaf for."));
+		edata->hint = pstrdup(_("Use runops.add_store() to add the store."));
+	}
+	ReThrowError(edata);
+}
+
+/*
+ * Call the next ExecutorRun in the chain.
+ */
+static void
+run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+		 EXECUTE_ONCE_PARAMETER)
+{
+	if (prev_ExecutorRun_hook)
+		prev_ExecutorRun_hook(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+	else
+		standard_ExecutorRun(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+}
+
+/*
+ * Call the next ExecutorFinish in the chain.
+ */
+static void
+finish_next(QueryDesc *queryDesc)
+{
+	if (prev_ExecutorFinish_hook)
+		prev_ExecutorFinish_hook(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+}
+
+/*
+ * ExecutorRun_hook: watch statements that route rows of a routed table.
+ */
+static void
+runops_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+				   EXECUTE_ONCE_PARAMETER)
+{
+	List	   *names = routed_names(queryDesc->plannedstmt);
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (names == NIL)
+	{
+		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+		return;
+	}
+
+	PG_TRY();
+	{
+		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+	}
+	PG_CATCH();
+	{
+		rethrow(cxt, names, queryDesc->operation == CMD_UPDATE);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * ExecutorFinish_hook: the same, for a WITH item that was not read to its end.
+ */
+static void
+runops_ExecutorFinish(QueryDesc *queryDesc)
+{
+	List	   *names = NIL;
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (queryDesc->plannedstmt->hasModifyingCTE)
+		names = routed_names(queryDesc->plannedstmt);
+	if (names == NIL)
+	{
+		finish_next(queryDesc);
+		return;
+	}
+
+	PG_TRY();
+	{
+		finish_next(queryDesc);
+	}
+	PG_CATCH();
+	{
+		rethrow(cxt, names, queryDesc->operation == CMD_UPDATE);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Call the next ProcessUtility in the chain.
+ */
+static void
+utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			 ProcessUtilityContext context, ParamListInfo params,
+			 QueryEnvironment *queryEnv, DestReceiver *dest,
+			 QueryCompletion *qc)
+{
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+/*
+ * ProcessUtility_hook: the same for COPY FROM.
+ */
+static void
+runops_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					  bool readOnlyTree, ProcessUtilityContext context,
+					  ParamListInfo params, QueryEnvironment *queryEnv,
+					  DestReceiver *dest, QueryCompletion *qc)
+{
+	CopyStmt   *copy = (CopyStmt *) pstmt->utilityStmt;
+	List	   *names = NIL;
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (IsA(copy, CopyStmt) && copy->is_from && copy->relation != NULL)
+	{
+		Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
+
+		if (OidIsValid(relid) &&
+			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE &&
+			runops_route(relid) != NULL)
+			names = list_make1(pstrdup(copy->relation->relname));
+	}
+
+	if (names == NIL)
+	{
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+		return;
+	}
+
+	PG_TRY();
+	{
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+	}
+	PG_CATCH();
+	{
+		rethrow(cxt, names, false);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Install the executor hooks.
+ */
+void
+runops_executor_init(void)
+{
+	prev_ExecutorRun_hook = ExecutorRun_hook;
+	ExecutorRun_hook = runops_ExecutorRun;
+	prev_ExecutorFinish_hook = ExecutorFinish_hook;
+	ExecutorFinish_hook = runops_ExecutorFinish;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = runops_ProcessUtility;
+}
