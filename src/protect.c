@@ -276,13 +276,17 @@ protect_object(const ObjectAddress *object)
 
 /*
  * Raise a clear error for TRUNCATE of a routed table with other stores.
+ *
+ * With the flag off there is one database and no more: the table is truncated
+ * like any other.
  */
 static void
 refuse_truncate(Oid relid)
 {
 	ListCell   *lc;
 
-	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
+	if (runops_gate_flag_off() ||
+		get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
 		!list_member_oid(routed_tables(), relid))
 		return;
 
