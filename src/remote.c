@@ -39,6 +39,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -292,8 +293,13 @@ connect_timeout_ms(const char **keywords, const char **values)
 
 	for (int i = 0; keywords[i] != NULL; i++)
 	{
-		if (strcmp(keywords[i], "connect_timeout") == 0 && values[i][0] != '\0')
-			seconds = pg_strtoint32(values[i]);
+		if (strcmp(keywords[i], "connect_timeout") == 0 && values[i][0] != '\0' &&
+			!parse_int(values[i], &seconds, 0, NULL))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for option \"%s\": \"%s\"", keywords[i], values[i]),
+					 errdetail("It is a number of seconds."),
+					 errhint("Change it with ALTER SERVER.")));
 	}
 
 	if (seconds <= 0)
@@ -487,7 +493,7 @@ ignore_notice(void *arg, const PGresult *res)
  * Connect and set up the remote session.
  *
  * What decides the text that the catalog functions of the store return is set
- * to the same on each side.  Policies that would hide rows from us raise an
+ * to the same on each side (runops._facts has the other half).  Policies that would hide rows from us raise an
  * error: who asks whether there are any must not be told no.  With client_connection_check_interval the store
  * ends a long query soon after this side has gone away on a cancel; a server
  * that cannot do it refuses the value, and that is no error.
@@ -534,8 +540,10 @@ remote_open(RemoteSession *session)
 				"SET datestyle = ISO;"
 				"SET intervalstyle = postgres;"
 				"SET extra_float_digits = 3;"
+				"SET bytea_output = hex;"
 				"SET quote_all_identifiers = off;"
 				"SET row_security = off;"
+				"SET jit = off;"
 				"SET standard_conforming_strings = on",
 				false);
 	run_command(session, "SET client_connection_check_interval = '500ms'", true);

@@ -59,9 +59,14 @@ $$;
 /*
  * Ask both sides.  relations are those of interest; the tables of all are
  * reported, because a foreign key may point at any.
+ *
+ * The settings are those of a remote session (see remote.c): constants in
+ * expressions are printed by them.
  */
 CREATE FUNCTION runops._facts(store text, relations regclass[]) RETURNS TABLE (here jsonb, there jsonb)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET timezone = 'GMT' SET datestyle = ISO SET intervalstyle = postgres SET extra_float_digits = 3
+SET bytea_output = hex SET quote_all_identifiers = off
 AS $$
 DECLARE
 	parts CONSTANT text := 'SELECT jsonb_build_object(''database'', (%s), ''tables'', %s, ''types'', %s, ''collations'', %s)';
@@ -112,7 +117,7 @@ BEGIN
 						WHERE n.nspname IN (%s)),
 			'extensions', (SELECT coalesce(jsonb_agg(x.extname), '[]') FROM pg_extension x),
 			'functions', (SELECT coalesce(jsonb_agg(p.oid::regprocedure::text), '[]') FROM pg_proc p
-						  WHERE p.oid::regprocedure::text IN (%s)),
+						  WHERE p.pronamespace <> 'pg_catalog'::regnamespace AND p.oid::regprocedure::text IN (%s)),
 			'privileges', (SELECT coalesce(jsonb_agg(jsonb_build_object(
 					'relation', v.tag,
 					'user', u.name,
@@ -225,7 +230,7 @@ BEGIN
 		IF t IS NULL THEN
 			RETURN NEXT ROW(3, NULL, 'type', 'type ' || u.name,
 				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'drift' ELSE 'create' END,
-				coalesce(runops._type_ddl(u.name, h), format('CREATE EXTENSION %I', h ->> 'extension')),
+				coalesce(runops._type_ddl(u.name, h), 'CREATE EXTENSION ' || quote_ident(h ->> 'extension')),
 				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'missing in the store, and cannot be made from here' END)::runops._parity;
 			CONTINUE;
 		END IF;
@@ -334,12 +339,12 @@ AS $$
 		format('collation %s here, %s in the store', c ->> 'collation', x ->> 'collation')
 	WHERE c ->> 'type' = x ->> 'type' AND c ->> 'collation' <> x ->> 'collation'
 	UNION ALL
+	SELECT 'column', 'DROP IDENTITY', 'identity in the store, where every value comes from here'
+	WHERE (x ->> 'identity')::boolean
+	UNION ALL
 	SELECT 'column', CASE WHEN (c ->> 'notnull')::boolean THEN 'SET' ELSE 'DROP' END || ' NOT NULL',
 		CASE WHEN (c ->> 'notnull')::boolean THEN 'NOT NULL here, not in the store' ELSE 'NOT NULL only in the store' END
 	WHERE c -> 'notnull' <> x -> 'notnull'
-	UNION ALL
-	SELECT 'column', 'DROP IDENTITY', 'identity in the store, where every value comes from here'
-	WHERE (x ->> 'identity')::boolean
 	UNION ALL
 	SELECT 'column', CASE WHEN c ->> 'generated' IS NULL THEN 'DROP EXPRESSION' END,
 		format('generated as %s here, as %s in the store', coalesce(c ->> 'generated', 'nothing'), coalesce(x ->> 'generated', 'nothing'))

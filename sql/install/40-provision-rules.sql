@@ -34,7 +34,7 @@ BEGIN
 		format('constraint %I on %s', e ->> 'name', target),
 		CASE WHEN problem IS NULL AND same IS NOT NULL THEN 'exists'
 			 WHEN problem IS NULL AND ours THEN 'create' ELSE 'drift' END,
-		CASE WHEN (same ->> 'valid')::boolean THEN NULL
+		CASE WHEN (same ->> 'valid')::boolean OR clears THEN NULL
 			 WHEN same IS NOT NULL THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', target, same ->> 'name')
 			 WHEN index IS NOT NULL THEN format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I', target, e ->> 'name',
 				CASE e ->> 'type' WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, index)
@@ -52,14 +52,15 @@ BEGIN
 		 JOIN jsonb_array_elements(h -> 'indexes') l ON l -> 'def' = i -> 'def'
 		 WHERE l ->> 'name' = e ->> 'name' AND e ->> 'type' IN ('p', 'u') AND (i ->> 'unique')::boolean LIMIT 1),
 		(SELECT string_agg(f, ', ') FROM jsonb_array_elements_text(coalesce(nullif(e -> 'needs', 'null'), '[]')) f
-		 WHERE NOT functions ? f)) AS y (same, named, index, lacking)
+		 WHERE NOT functions ? f),
+		(e ->> 'clears')::boolean AND e -> 'columns' ?| place.key_columns::text[]) AS y (same, named, index, lacking, clears)
 	CROSS JOIN LATERAL (SELECT CASE
 		WHEN NOT (same ->> 'valid')::boolean THEN 'not validated in the store'
 		WHEN same IS NOT NULL THEN NULL
-		WHEN named IS NOT NULL THEN format('here %s, in the store %s', e ->> 'def', named ->> 'def')
+		WHEN named IS NOT NULL THEN format('here %s, in the store %s',
+			replace(e ->> 'def', ' @', ' ' || coalesce(e ->> 'ref', '@')), replace(named ->> 'def', ' @', ' ' || coalesce(named ->> 'ref', '@')))
 		WHEN index IS NOT NULL THEN 'only a unique index in the store'
-		WHEN (e ->> 'clears')::boolean AND e -> 'columns' ?| place.key_columns::text[]
-			THEN 'missing in the store: it would clear a column of the key, and with it the store of the row'
+		WHEN clears THEN 'missing in the store: it would clear a column of the key, and with it the store of the row'
 		WHEN e ->> 'type' = 'f' AND NOT (e ->> 'known')::boolean
 			THEN format('missing in the store, as is table %s', e ->> 'ref')
 		WHEN lacking IS NOT NULL THEN format('missing in the store, as is function %s', lacking) END) AS z (problem)
@@ -108,14 +109,16 @@ BEGIN
 	CROSS JOIN LATERAL (SELECT CASE
 		WHEN NOT (same ->> 'valid')::boolean THEN 'not valid in the store'
 		WHEN same IS NOT NULL THEN NULL
-		WHEN named IS NOT NULL THEN format('here %s, in the store %s', i ->> 'def', named ->> 'def')
+		WHEN named IS NOT NULL THEN format('here %s%s, in the store %s%s',
+			CASE WHEN (i ->> 'unique')::boolean THEN 'unique ' END, i ->> 'def',
+			CASE WHEN (named ->> 'unique')::boolean THEN 'unique ' END, named ->> 'def')
 		WHEN lacking IS NOT NULL THEN format('missing in the store, as is function %s', lacking) END) AS z (problem)
 	WHERE NOT (i ->> 'constraint')::boolean AND (i ->> 'valid')::boolean
 	ORDER BY o;
 
 	RETURN QUERY
 	SELECT 7, relation, CASE WHEN (i ->> 'constraint')::boolean THEN 'constraint' ELSE 'index' END,
-		format('index %I on %s', i ->> 'name', target), 'drift',
+		format('%s %I on %s', CASE WHEN (i ->> 'constraint')::boolean THEN 'constraint' ELSE 'index' END, i ->> 'name', target), 'drift',
 		CASE WHEN (i ->> 'constraint')::boolean THEN format('ALTER TABLE %s DROP CONSTRAINT %I', target, i ->> 'name')
 			 ELSE format('DROP INDEX %I.%I', nsp, i ->> 'name') END,
 		format('known only in the store: %s%s', CASE WHEN (i ->> 'unique')::boolean THEN 'unique ' ELSE 'exclusion ' END, i ->> 'def')
@@ -187,13 +190,18 @@ BEGIN
 			format('row-level security in the store applies to role "%s"', f ->> 'role')
 		WHERE (f ->> 'exists')::boolean AND NOT (f ->> 'bypass')::boolean
 			AND (there -> 'tables' -> (x.relation::oid::text) ->> 'security')::boolean
-	) AS d (object, ddl, detail);
+	) AS d (object, ddl, detail)
+	ORDER BY d.object, d.detail;
 END
 $$;
 
-/* Everything about the relations in one store, in the order in which DDL can run. */
+/*
+ * Everything about the relations in one store, in the order in which DDL can
+ * run.  To compile queries of the catalogs takes ten times as long as to run
+ * them.
+ */
 CREATE FUNCTION runops._parity_rows(store text, relations regclass[]) RETURNS SETOF runops._parity
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
 	here jsonb;

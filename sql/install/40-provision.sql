@@ -55,6 +55,7 @@ RETURNS TABLE (object text, action text, ddl text, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	patience CONSTANT text := 'SET LOCAL lock_timeout = ''5s''';
 	relations regclass[];
 	rows runops._parity[];
 	commands text[];
@@ -76,18 +77,20 @@ BEGIN
 				ERRCODE = 'undefined_object',
 				MESSAGE = format('%s is missing in store "%s"', blocker.object, store),
 				DETAIL = 'Only enums, domains and composite types can be made from here; nothing was changed.',
-				HINT = coalesce(format('Run there: %s;', blocker.ddl), 'Create it there first.');
+				HINT = coalesce('Run there: ' || blocker.ddl || ';', 'Create it there first.');
 		END IF;
 
 		commands := ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind = 'label');
 		IF cardinality(commands) > 0 THEN
-			PERFORM runops.remote_transaction(store, ARRAY['SET LOCAL lock_timeout = ''5s'''] || commands);
+			PERFORM runops.remote_transaction(store, patience || commands);
 		END IF;
-		commands := commands || ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind <> 'label');
+		commands := ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind <> 'label');
 		IF cardinality(commands) > 0 THEN
-			PERFORM runops.remote_transaction(store, ARRAY['SET LOCAL lock_timeout = ''5s''']
-				|| ARRAY(SELECT r.ddl FROM unnest(rows) r WHERE r.action = 'create' AND r.kind <> 'label'));
-			-- What was made belongs to the caller's remote user: look whom that leaves out.
+			PERFORM runops.remote_transaction(store, patience || commands);
+		END IF;
+
+		-- What was made belongs to the caller's remote user: look whom that leaves out.
+		IF EXISTS (SELECT FROM unnest(rows) r WHERE r.action = 'create' AND r.kind IN ('schema', 'table')) THEN
 			rows := ARRAY(SELECT r FROM unnest(rows) r WHERE r.kind <> 'privilege')
 				|| ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.kind = 'privilege');
 		END IF;

@@ -85,7 +85,7 @@ BEGIN
 	RETURN QUERY EXECUTE format(
 		'WITH found (store, id) AS MATERIALIZED (%s), held AS (SELECT id, array_agg(store ORDER BY store <> ''legacy'', store) AS stores '
 		'FROM (SELECT store, id FROM found UNION ALL %s%s) x (store, id) GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT %s) '
-		'SELECT h.id, s, array_to_string(array_remove(h.stores, s), '', '') FROM held h, unnest(h.stores) s',
+		'SELECT h.id, s, array_to_string(array_remove(h.stores, s), '', '') FROM held h, unnest(h.stores) s ORDER BY h.id, s',
 		remote_rows, local_rows, filter, max_rows);
 END
 $$;
