@@ -1,0 +1,99 @@
+#
+# 004_dump_restore.pl
+#	  A dump of the control plane carries the split: what is restored is routed,
+#	  finds the rows of both databases, and can be detached.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use TwoClusters;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $split = TwoClusters->new;
+my $control = $split->control;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my ($l1, $n1) = ('c00000000000000000000run1', '0123456789abcdefghijklmn01');
+
+# what a dump has to order well: quoted names, an own schema, an expression as the
+# key, foreign keys, a trigger, a policy, an identity
+$split->sql(<<"EOT");
+CREATE ROLE reader;
+CREATE SCHEMA "Ops";
+CREATE TABLE env (id text PRIMARY KEY, name text);
+INSERT INTO env VALUES ('e1', 'production');
+CREATE TABLE "Ops"."TaskRun" (id text PRIMARY KEY, "friendlyId" text UNIQUE, env text NOT NULL REFERENCES env,
+	n int GENERATED ALWAYS AS IDENTITY, status text NOT NULL DEFAULT 'PENDING' CHECK (status <> ''));
+CREATE INDEX "TaskRun status" ON "Ops"."TaskRun" (status) WHERE status = 'PENDING';
+COMMENT ON TABLE "Ops"."TaskRun" IS 'runs';
+GRANT SELECT ON "Ops"."TaskRun" TO reader;
+ALTER TABLE "Ops"."TaskRun" ENABLE ROW LEVEL SECURITY;
+CREATE POLICY pending ON "Ops"."TaskRun" FOR SELECT TO reader USING (status = 'PENDING');
+INSERT INTO "Ops"."TaskRun" VALUES ('$l1', 'run_$l1', 'e1');
+CREATE TABLE waitpoint (id text PRIMARY KEY, run_id text, note text);
+INSERT INTO waitpoint VALUES ('w1', '$l1', 'legacy');
+SELECT runops.attach('"Ops"."TaskRun"', 'id', '{friendlyId}');
+SELECT runops.attach('waitpoint', 'coalesce(run_id, id)');
+EOT
+$split->sql(q{SELECT runops.provision('new')});
+$split->sql(<<"EOT");
+INSERT INTO "Ops"."TaskRun" (id, "friendlyId", env) OVERRIDING SYSTEM VALUE VALUES ('$n1', 'run_$n1', 'e1');
+INSERT INTO waitpoint VALUES ('w2', '$n1', 'new');
+EOT
+
+my @queries = (
+	'SELECT store, residency, server FROM runops.stores ORDER BY 1',
+	'SELECT relation, key, aliases, leaf, leaves FROM runops.routed_tables ORDER BY 1',
+	'SELECT id, "friendlyId", env, status FROM "Ops"."TaskRun" ORDER BY 1',
+	qq{SELECT id, status FROM "Ops"."TaskRun" WHERE id = '$n1'},
+	qq{SELECT id, status FROM "Ops"."TaskRun" WHERE "friendlyId" = 'run_$l1'},
+	'SELECT id, note FROM waitpoint ORDER BY 1',
+	'SELECT w.note, r.env FROM waitpoint w JOIN "Ops"."TaskRun" r ON r.id = w.run_id ORDER BY 1',
+	'SELECT * FROM runops.verify()');
+my %before = map { $_ => $split->sql($_) } @queries;
+
+is($before{'SELECT id, note FROM waitpoint ORDER BY 1'}, "w1|legacy\nw2|new", 'the split works before the dump');
+
+# one dump for pg_restore, one for psql
+command_ok([ 'pg_dump', '-Fc', '-f', "$dir/split.dump", $control->connstr('postgres') ], 'pg_dump, custom format');
+command_ok([ 'pg_dump', '-Fp', '-f', "$dir/split.sql", $control->connstr('postgres') ], 'pg_dump, plain format');
+unlike(slurp_file("$dir/split.sql"), qr/\Q$n1\E/, 'a dump has no rows of the store');
+
+$control->safe_psql('postgres', "CREATE DATABASE $_ TEMPLATE template0") foreach qw(restored restored_sql);
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $control->connstr('restored'), "$dir/split.dump" ], 'pg_restore');
+command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $control->connstr('restored_sql'), '-f', "$dir/split.sql" ],
+	'the plain dump restored by psql');
+
+foreach my $database (qw(restored restored_sql))
+{
+	foreach my $query (@queries)
+	{
+		is($control->safe_psql($database, $query), $before{$query}, "$database: $query");
+	}
+	is($control->safe_psql($database, qq{EXPLAIN (COSTS OFF) SELECT * FROM "Ops"."TaskRun" WHERE id = '$n1'}) =~ /^Foreign Scan/ ? 1 : 0,
+		1, "$database: routed to the store");
+	my ($ret, $stdout, $stderr) = $control->psql($database, qq{DROP TABLE "Ops"."TaskRun"});
+	like($stderr, qr/ERROR/, "$database: the routed table is protected");
+}
+
+# a dump of what was restored is the same dump
+command_ok([ 'pg_dump', '-Fp', '-f', "$dir/again.sql", $control->connstr('restored') ], 'a dump of the restored database');
+is(comparable("$dir/again.sql"), comparable("$dir/split.sql"), 'it is the same dump');
+
+# back to plain tables
+$control->safe_psql('restored', q{SELECT runops.detach('"Ops"."TaskRun"', force => true); SELECT runops.detach('waitpoint', force => true)});
+is($control->safe_psql('restored', 'SELECT id, note FROM waitpoint'), 'w1|legacy', 'detach works after a restore');
+is($control->safe_psql('restored', 'SELECT count(*) FROM runops.routed_tables'), '0', 'nothing is routed then');
+is($control->safe_psql('restored', q{SELECT relkind, obj_description(oid, 'pg_class') FROM pg_class WHERE oid = '"Ops"."TaskRun"'::regclass}),
+	'r|runs', 'and the table is a plain one with its comment');
+
+# The text of a dump without what differs from run to run.
+sub comparable
+{
+	return join('', grep { !/^(?:--|\\(?:un)?restrict )/ } split /^/, slurp_file($_[0]));
+}
+
+done_testing();
