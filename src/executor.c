@@ -6,6 +6,9 @@
  * Core says "no partition of relation ... found for row".  Around statements
  * that can put rows into a routed table, and around no others, that error
  * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
+ * A row that the legacy leaf refuses because its key belongs elsewhere is
+ * wrong_store as well: a trigger has changed the key, or a generic plan of
+ * INSERT ... ON CONFLICT, which is made for that leaf, met another key.
  *
  * Nothing is looked up after the error: the names of the routed tables are
  * fetched before, and the store's is taken from the error's detail, which holds
@@ -28,8 +31,13 @@
 #include "errcodes.h"
 #include "runops.h"
 
-/* The untranslated message of ExecFindPartition() */
+/* The untranslated messages of ExecFindPartition() and ExecPartitionCheck() */
 #define NO_PARTITION_MESSAGE "no partition of relation \"%s\" found for row"
+#define PARTITION_CHECK_MESSAGE \
+	"new row for relation \"%s\" violates partition constraint"
+
+/* The constraint of a legacy leaf that says the same as its bound */
+#define STORE_CONSTRAINT "runops_store"
 
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
@@ -77,32 +85,13 @@ store_in_detail(const char *detail)
 }
 
 /*
- * In a PG_CATCH block: throw the error again, in our words if it is core's
- * about a row of one of some tables that has no partition.
+ * Make of core's error about a row without a partition one of ours.
  */
 static void
-rethrow(MemoryContext cxt, List *names, bool moves)
+describe_missing_leaf(ErrorData *edata, bool moves)
 {
-	ErrorData  *edata;
-	bool		ours = false;
-	char	   *store;
-	ListCell   *lc;
+	char	   *store = store_in_detail(edata->detail);
 
-	MemoryContextSwitchTo(cxt);
-	edata = CopyErrorData();
-
-	if (edata->sqlerrcode == ERRCODE_CHECK_VIOLATION &&
-		edata->message_id != NULL && edata->table_name != NULL &&
-		strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0)
-	{
-		foreach(lc, names)
-			ours |= strcmp(edata->table_name, lfirst(lc)) == 0;
-	}
-	if (!ours)
-		PG_RE_THROW();
-
-	FlushErrorState();
-	store = store_in_detail(edata->detail);
 	if (moves)
 	{
 		edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
@@ -125,6 +114,54 @@ rethrow(MemoryContext cxt, List *names, bool moves)
 		edata->detail = pstrdup(_("An id in the statement belongs to a store that the table has no leaf for."));
 		edata->hint = pstrdup(_("Use runops.add_store() to add the store."));
 	}
+}
+
+/*
+ * Make of core's error about a row that is not the legacy leaf's one of ours.
+ */
+static void
+describe_wrong_leaf(ErrorData *edata)
+{
+	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
+	edata->message = psprintf(_("cannot put a row of another store into the legacy leaf of \"%s\""),
+							  edata->table_name);
+	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target is for legacy rows only."));
+}
+
+/*
+ * In a PG_CATCH block: throw the error again, in our words if it is core's
+ * about a row of one of some tables that has no place.
+ */
+static void
+rethrow(MemoryContext cxt, List *names, bool moves)
+{
+	ErrorData  *edata;
+	bool		no_leaf;
+	bool		wrong_leaf;
+	bool		ours = false;
+	ListCell   *lc;
+
+	MemoryContextSwitchTo(cxt);
+	edata = CopyErrorData();
+
+	if (edata->sqlerrcode != ERRCODE_CHECK_VIOLATION ||
+		edata->message_id == NULL || edata->table_name == NULL)
+		PG_RE_THROW();
+
+	no_leaf = strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0;
+	wrong_leaf = strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0 ||
+		(edata->constraint_name != NULL &&
+		 strcmp(edata->constraint_name, STORE_CONSTRAINT) == 0);
+	foreach(lc, names)
+		ours |= strcmp(edata->table_name, lfirst(lc)) == 0;
+	if (!ours || !(no_leaf || wrong_leaf))
+		PG_RE_THROW();
+
+	FlushErrorState();
+	if (no_leaf)
+		describe_missing_leaf(edata, moves);
+	else
+		describe_wrong_leaf(edata);
 	ReThrowError(edata);
 }
 

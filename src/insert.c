@@ -223,6 +223,38 @@ upsert_keeps_key(OnConflictExpr *conflict, const RunopsRoute *route)
 }
 
 /*
+ * Walker: is there a system column of an entry, other than tableoid?
+ */
+static bool
+system_column_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+
+		return var->varno == *(Index *) context && var->varlevelsup == 0 &&
+			var->varattno < 0 && var->varattno != TableOidAttributeNumber;
+	}
+
+	return expression_tree_walker(node, system_column_walker, context);
+}
+
+/*
+ * Does RETURNING ask for a system column, of which a wrapper knows nothing?
+ *
+ * Core refuses that where it routes, and a made-up value would be worse.
+ */
+static bool
+returns_system_column(Query *query)
+{
+	Index		varno = query->resultRelation;
+
+	return system_column_walker((Node *) query->returningList, &varno);
+}
+
+/*
  * Refuse ON CONFLICT with a target in a store that is reached by a wrapper.
  */
 static void
@@ -278,7 +310,8 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (target && leaf->foreign)
 		refuse_foreign_upsert(route, leaf);
 
-	if ((upsert && !upsert_keeps_key(conflict, route)) ||
+	if ((leaf->foreign && returns_system_column(query)) ||
+		(upsert && !upsert_keeps_key(conflict, route)) ||
 		runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
 		runops_has_statement_triggers(leaf->relid, CMD_INSERT, upsert))
 	{
