@@ -123,7 +123,8 @@ DECLARE
 	line text;
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
-		RETURN QUERY SELECT trim(line) WHERE line ~ 'Join|Nested|Remote SQL|Scan|Filter|Cond';
+		-- PostgreSQL 15 puts some parameters on the left
+		RETURN QUERY SELECT regexp_replace(trim(line), '\((\$1::[^=]*) = (\w+)\)', '(\2 = \1)') WHERE line ~ 'Join|Nested|Remote SQL|Scan|Filter|Cond';
 	END LOOP;
 END
 $$;
