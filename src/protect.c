@@ -521,7 +521,8 @@ runops_protect_end(PG_FUNCTION_ARGS)
 	relid = RangeVarGetRelid(relation, NoLock, true);
 	routed = OidIsValid(relid) ? routed_table_of(relid) : InvalidOid;
 	if (!OidIsValid(routed) ||
-		(routed != relid && namespace_search_path[0] == '\0') || list_length(find_inheritance_children(routed, NoLock)) < 2)
+		(routed != relid && (strcmp(namespace_search_path, "") == 0 ||
+							 strcmp(namespace_search_path, "\"\"") == 0)) || list_length(find_inheritance_children(routed, NoLock)) < 2)
 		PG_RETURN_NULL();
 
 	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(routed)), get_rel_name(routed));

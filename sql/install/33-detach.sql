@@ -85,9 +85,9 @@ $$;
 
 /*
  * Give the leaf the name and the schema of the parent, which steps aside, and
- * its indexes the names that attach had to change.
+ * its indexes the names that attach had to change, or those of the parent's.
  */
-CREATE FUNCTION runops._move_from_leaf_schema(config runops.table_config) RETURNS void
+CREATE FUNCTION runops._move_from_leaf_schema(config runops.table_config, index_names jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -104,12 +104,39 @@ BEGIN
 		EXECUTE format('ALTER TABLE %s RENAME TO %I', config.leaf, rel);
 	END IF;
 	FOR ddl IN
-		SELECT format('ALTER INDEX %s RENAME TO %I', x.indexrelid::regclass, config.saved -> 'indexes' ->> c.relname)
-		FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-		WHERE x.indrelid = config.leaf AND config.saved -> 'indexes' ? c.relname
+		SELECT format('ALTER INDEX %s RENAME TO %I', x.indexrelid::regclass, n.name)
+		FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid,
+			coalesce(index_names ->> x.indexrelid::oid::text, config.saved -> 'indexes' ->> c.relname) AS n (name)
+		WHERE x.indrelid = config.leaf AND n.name <> c.relname
 	LOOP
 		EXECUTE ddl;
 	END LOOP;
+END
+$$;
+
+/*
+ * Part the leaf from the parent, which loses its indexes.  Returns the names
+ * that they had, by the OID of the leaf's index under each.
+ */
+CREATE FUNCTION runops._part_from_parent(config runops.table_config) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	names jsonb;
+	ddl text;
+BEGIN
+	SELECT coalesce(jsonb_object_agg(l.indexrelid::oid, c.relname), '{}') INTO names
+	FROM pg_index l JOIN pg_inherits i ON i.inhrelid = l.indexrelid
+	JOIN pg_index p ON p.indexrelid = i.inhparent JOIN pg_class c ON c.oid = p.indexrelid
+	WHERE l.indrelid = config.leaf AND p.indrelid = config.relation;
+
+	PERFORM runops._detach_partition(config.relation, config.leaf);
+	FOR ddl IN
+		SELECT format('DROP INDEX %s', p.indexrelid::regclass) FROM pg_index p WHERE p.indrelid = config.relation
+	LOOP
+		EXECUTE ddl;
+	END LOOP;
+	RETURN names;
 END
 $$;
 
@@ -121,6 +148,7 @@ DECLARE
 	definitions text[];
 	publications text[];
 	foreign_leaf regclass;
+	index_names jsonb;
 	owner name;
 	ddl text;
 BEGIN
@@ -132,7 +160,7 @@ BEGIN
 	FOREACH foreign_leaf IN ARRAY runops._foreign_leaves(config.relation) LOOP
 		EXECUTE format('DROP FOREIGN TABLE %s', foreign_leaf);
 	END LOOP;
-	PERFORM runops._detach_partition(config.relation, config.leaf);
+	index_names := runops._part_from_parent(config);
 
 	SELECT pg_get_userbyid(p.relowner) INTO owner
 	FROM pg_class p JOIN pg_class l ON l.relowner <> p.relowner
@@ -141,7 +169,7 @@ BEGIN
 		EXECUTE format('ALTER TABLE %s OWNER TO %I', config.leaf, owner);
 	END IF;
 	PERFORM runops._strip_leaf(config);
-	PERFORM runops._move_from_leaf_schema(config);
+	PERFORM runops._move_from_leaf_schema(config, index_names);
 	PERFORM runops._carry_sequences(config.relation, config.leaf);
 	PERFORM runops._carry_privileges(config.relation, config.leaf);
 	EXECUTE format('DROP TABLE %s', config.relation);
@@ -198,7 +226,8 @@ REVOKE EXECUTE ON FUNCTION
 	runops._check_routed(regclass),
 	runops._foreign_leaves(regclass),
 	runops._strip_leaf(runops.table_config),
-	runops._move_from_leaf_schema(runops.table_config),
+	runops._part_from_parent(runops.table_config),
+	runops._move_from_leaf_schema(runops.table_config, jsonb),
 	runops._detach(runops.table_config),
 	runops.detach(regclass, boolean)
 FROM PUBLIC;

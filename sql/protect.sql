@@ -1,0 +1,105 @@
+--
+-- what routed tables stand on cannot be dropped
+--
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE SCHEMA app;
+CREATE TABLE app."Run" (id text PRIMARY KEY, n int);
+INSERT INTO app."Run" VALUES ('c000000000000000000000001', 1);
+SELECT runops.attach('app."Run"', 'id');
+RESET client_min_messages;
+
+\set VERBOSITY sqlstate
+DROP EXTENSION runops;
+DROP EXTENSION runops CASCADE;
+DROP EXTENSION postgres_fdw;
+DROP EXTENSION postgres_fdw CASCADE;
+DROP SCHEMA runops;
+DROP SCHEMA runops CASCADE;
+DROP SCHEMA runops_legacy;
+DROP SCHEMA runops_legacy CASCADE;
+DROP SCHEMA runops_new CASCADE;
+DROP TABLE app."Run";
+DROP TABLE IF EXISTS app."Run" CASCADE;
+DROP TABLE runops_legacy."Run";
+DROP TABLE runops_legacy."Run" CASCADE;
+DROP FOREIGN TABLE runops_new."Run";
+DROP SERVER run_ops;
+DROP SERVER run_ops CASCADE;
+DROP FOREIGN DATA WRAPPER runops_fdw CASCADE;
+DROP FUNCTION runops.store_of(text);
+DROP FUNCTION runops.store_of CASCADE;
+DROP ROUTINE runops.store_of(text) CASCADE;
+DROP TABLE runops.table_config CASCADE;
+ALTER TABLE app."Run" DETACH PARTITION runops_new."Run";
+ALTER SERVER run_ops RENAME TO other;
+\set VERBOSITY default
+
+-- in other words, and on the way
+DROP EXTENSION runops CASCADE;
+DROP TABLE app."Run";
+DROP SERVER run_ops CASCADE;
+SET client_min_messages = warning;
+DROP SCHEMA app CASCADE;
+RESET client_min_messages;
+CREATE ROLE regress_protect;
+ALTER TABLE app."Run" OWNER TO regress_protect;
+DROP OWNED BY regress_protect CASCADE;
+ALTER TABLE app."Run" OWNER TO CURRENT_USER;
+DROP ROLE regress_protect;
+DO $$ BEGIN EXECUTE 'DROP TABLE app."Run"'; END $$;
+ALTER TABLE app."Run" DETACH PARTITION runops_legacy."Run";
+ALTER SERVER run_ops RENAME TO other;
+SELECT id FROM runops_legacy."Run";
+
+-- TRUNCATE
+TRUNCATE app."Run";
+CREATE TABLE app.referring (run text REFERENCES runops_legacy."Run");
+TRUNCATE app."Run" CASCADE;
+DROP TABLE app.referring;
+TRUNCATE runops_legacy."Run";
+SELECT count(*) FROM runops_legacy."Run";
+
+-- other objects are nobody's business
+CREATE TABLE app.other (id text) PARTITION BY LIST (id);
+CREATE TABLE app.other_1 PARTITION OF app.other DEFAULT;
+ALTER TABLE app.other ADD COLUMN n int;
+CREATE INDEX ON app.other (n);
+TRUNCATE app.other;
+ALTER TABLE app.other DETACH PARTITION app.other_1;
+DROP TABLE app.other, app.other_1;
+CREATE SERVER other FOREIGN DATA WRAPPER runops_fdw;
+ALTER SERVER other RENAME TO another;
+DROP SERVER another;
+DROP TABLE IF EXISTS app.nothing;
+DROP FUNCTION IF EXISTS app.nothing(int);
+
+-- what does not reach the other databases says what to run
+ALTER TABLE app."Run" ADD COLUMN x int;
+ALTER TABLE app."Run" RENAME x TO y;
+CREATE INDEX ON app."Run" (y);
+CREATE UNIQUE INDEX "Run_y" ON runops_legacy."Run" (y);
+ALTER TABLE app."Run" ADD CONSTRAINT positive CHECK (n > 0);
+ALTER TABLE app."Run" ALTER n SET DEFAULT 3;
+ALTER TABLE app."Run" ENABLE ROW LEVEL SECURITY;
+-- not while a dump is restored
+SET search_path = '';
+CREATE INDEX again ON ONLY app."Run" (y);
+CREATE INDEX again ON runops_legacy."Run" (y);
+RESET search_path;
+
+-- the server of a store stays, as long as it is one
+SELECT runops.detach('app."Run"', force => true);
+DROP TABLE app."Run";
+DROP SERVER run_ops;
+BEGIN;
+SELECT runops.drop_store('new');
+DROP SERVER run_ops CASCADE;
+ROLLBACK;
+-- with nothing routed, all of it may go
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP EXTENSION runops CASCADE;
+SELECT to_regclass('runops.table_config');
+ROLLBACK;
+DROP SCHEMA app;
