@@ -8,6 +8,9 @@ CREATE TYPE "Run Status" AS ENUM ('PENDING', 'EXECUTING', 'it''s done');
 CREATE DOMAIN "Positive" AS int CONSTRAINT is_positive CHECK (VALUE > 0);
 CREATE DOMAIN "More" AS "Positive" CHECK (VALUE < 1000);
 CREATE TYPE "Pair" AS (a "Run Status"[], b text);
+CREATE DOMAIN "Name" AS varchar(20) NOT NULL;
+CREATE TYPE "Empty" AS ENUM ();
+CREATE TYPE "Unit" AS ();
 CREATE COLLATION "Bytes" FROM "C";
 CREATE SEQUENCE prov_seq;
 CREATE TABLE "Project" (id text PRIMARY KEY);
@@ -24,6 +27,9 @@ CREATE TABLE "Run" (
 	"createdAt" timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 	tags text[] DEFAULT '{}',
 	data jsonb,
+	name "Name" DEFAULT 'x',
+	empty "Empty",
+	unit "Unit",
 	number bigint DEFAULT nextval('prov_seq'),
 	token uuid DEFAULT gen_random_uuid(),
 	size numeric(10,2) GENERATED ALWAYS AS (length(id) * 1.5) STORED,
@@ -61,6 +67,7 @@ SELECT object, action, ddl, detail FROM runops.provision('new');
 
 -- the same there as here
 \pset format aligned
+\pset null ''
 \connect runops_store
 SET search_path = "Prov App";
 \d "Run"
@@ -85,6 +92,7 @@ DELETE FROM "Run";
 
 \connect contrib_regression
 \set VERBOSITY default
+\pset null '-'
 SET client_min_messages = warning;
 SET search_path = "Prov App", public;
 

@@ -125,7 +125,7 @@ AS $f$ SELECT pg_catalog.replace($q$
 SELECT r.tag, jsonb_build_object(
 	'kind', t.typtype,
 	'ours', coalesce(obj_description(t.oid, 'pg_type') = 'made by runops.provision()', false),
-	'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+	'labels', (SELECT coalesce(jsonb_agg(e.enumlabel ORDER BY e.enumsortorder), '[]') FROM pg_enum e WHERE e.enumtypid = t.oid),
 	'base', CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
 	'collation', CASE WHEN t.typtype = 'd' AND t.typcollation <> b.typcollation THEN
 		(SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
@@ -135,11 +135,11 @@ SELECT r.tag, jsonb_build_object(
 	'checks', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', c.conname,
 			'def', regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')) ORDER BY c.conname), '[]')
 		FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c'),
-	'attributes', (SELECT jsonb_agg(jsonb_build_object('name', a.attname,
+	'attributes', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', a.attname,
 			'type', format_type(a.atttypid, a.atttypmod),
 			'collation', (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
 				FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
-				WHERE c.oid = a.attcollation AND a.attcollation <> y.typcollation)) ORDER BY a.attnum)
+				WHERE c.oid = a.attcollation AND a.attcollation <> y.typcollation)) ORDER BY a.attnum), '[]')
 		FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
 		WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped),
 	'extension', (SELECT x.extname FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid

@@ -184,8 +184,8 @@ BEGIN
 END
 $$;
 
-/* DDL for a type that the store lacks, NULL if it has to be made by hand. */
-CREATE FUNCTION runops._type_ddl(name text, facts jsonb) RETURNS text
+/* The statement that would make a type, NULL if it cannot be made from here. */
+CREATE FUNCTION runops._type_definition(name text, facts jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE
@@ -205,7 +205,15 @@ AS $$
 				   (SELECT string_agg(format('%I %s', a ->> 'name', a ->> 'type')
 						|| coalesce(' COLLATE ' || (a ->> 'collation'), ''), ', ' ORDER BY o)
 					FROM jsonb_array_elements(facts -> 'attributes') WITH ORDINALITY AS e (a, o)))
-	END || format('; COMMENT ON %s %s IS %L', CASE facts ->> 'kind' WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END,
+	END
+$$;
+
+/* The same with the comment that marks it as ours. */
+CREATE FUNCTION runops._type_ddl(name text, facts jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT runops._type_definition(name, facts)
+		|| format('; COMMENT ON %s %s IS %L', CASE facts ->> 'kind' WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END,
 				  name, runops._provision_mark())
 $$;
 
@@ -237,8 +245,8 @@ BEGIN
 		RETURN NEXT ROW(3, NULL, 'type', 'type ' || u.name,
 			CASE WHEN h - 'ours' - 'labels' = t - 'ours' - 'labels' THEN 'exists' ELSE 'drift' END, NULL,
 			CASE WHEN h - 'ours' - 'labels' <> t - 'ours' - 'labels'
-				 THEN format('here %s, in the store %s', jsonb_strip_nulls(h - 'ours' - 'labels'),
-							 jsonb_strip_nulls(t - 'ours' - 'labels')) END)::runops._parity;
+				 THEN format('here %s, in the store %s', coalesce(runops._type_definition(u.name, h), 'another kind of type'),
+							 coalesce(runops._type_definition(u.name, t), 'another kind of type')) END)::runops._parity;
 		CONTINUE WHEN h ->> 'kind' <> 'e' OR t ->> 'kind' <> 'e';
 
 		previous := NULL;
