@@ -33,6 +33,13 @@ UPDATE runops_new.fdw_run SET n = n + 1 WHERE id = :'N' RETURNING n;
 EXPLAIN (VERBOSE, COSTS OFF) DELETE FROM runops_new.fdw_run WHERE id = :'N';
 EXPLAIN (VERBOSE, COSTS OFF) INSERT INTO runops_new.fdw_run VALUES ('x');
 
+-- NOWAIT and SKIP LOCKED are sent, and keep a join from being sent whole
+EXPLAIN (VERBOSE, COSTS OFF) SELECT n FROM runops_new.fdw_run FOR UPDATE SKIP LOCKED;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT n FROM runops_new.fdw_run FOR KEY SHARE NOWAIT;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT a.n FROM runops_new.fdw_run a JOIN runops_new.fdw_run b USING (id) WHERE a.id = :'N' FOR UPDATE OF a SKIP LOCKED;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT a.n FROM runops_new.fdw_run a JOIN runops_new.fdw_run b USING (id) WHERE a.id = :'N' FOR UPDATE OF a;
+SELECT id, n FROM fdw_run WHERE id IN (:'N', :'L') ORDER BY n FOR UPDATE SKIP LOCKED;
+
 -- rows by every way, with RETURNING
 INSERT INTO fdw_run VALUES ('0123456789abcdefghijklmnb1', 'e', NULL, 3), ('c_one', 'e', NULL, 4) RETURNING tableoid::regclass, *;
 INSERT INTO fdw_run VALUES (:'N'), (:'L'), ('0123456789abcdefghijklmnc1'), (:'N') ON CONFLICT DO NOTHING RETURNING id;

@@ -17,11 +17,13 @@
 
 #include "access/table.h"
 #include "commands/defrem.h"
+#include "common/string.h"
 #include "foreign/foreign.h"
 #include "optimizer/appendinfo.h"
 #include "optimizer/joininfo.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
+#include "optimizer/prep.h"
 #include "parser/parsetree.h"
 #include "utils/partcache.h"
 
@@ -91,15 +93,89 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 }
 
 /*
- * Offer remote joins, unless the tables are known to be empty: those carry no
- * postgres_fdw state to join.
+ * What a locking clause of the query says about waiting for rows of a table
+ * that are locked by others.
+ */
+static LockWaitPolicy
+wait_policy(PlannerInfo *root, Index rti)
+{
+	PlanRowMark *rowmark = get_plan_rowmark(root->rowMarks, rti);
+
+	if (rowmark == NULL || rowmark->strength == LCS_NONE)
+		return LockWaitBlock;
+
+	return rowmark->waitPolicy;
+}
+
+/*
+ * Make the plan of a scan, and let it wait for locked rows no longer than the
+ * query does.
+ *
+ * postgres_fdw sends FOR UPDATE and FOR SHARE, which end the statement, but
+ * not NOWAIT and SKIP LOCKED: a worker that wants to skip would wait.
+ */
+static ForeignScan *
+runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
+					 Oid foreigntableid, ForeignPath *best_path, List *tlist,
+					 List *scan_clauses, Plan *outer_plan)
+{
+	ForeignScan *plan = pgfdw.GetForeignPlan(root, foreignrel, foreigntableid,
+											 best_path, tlist, scan_clauses,
+											 outer_plan);
+	LockWaitPolicy policy;
+	ListCell   *sql;
+	char	   *text;
+
+	if (root->rowMarks == NIL || !IS_SIMPLE_REL(foreignrel))
+		return plan;
+	policy = wait_policy(root, foreignrel->relid);
+	if (policy == LockWaitBlock)
+		return plan;
+
+	/* the first item of the list is the statement */
+	sql = list_head(plan->fdw_private);
+	text = strVal(lfirst(sql));
+	if (!pg_str_endswith(text, " FOR UPDATE") &&
+		!pg_str_endswith(text, " FOR SHARE"))
+		elog(ERROR, "unexpected locking clause in \"%s\"", text);
+	lfirst(sql) = makeString(psprintf("%s %s", text,
+									  policy == LockWaitSkip ? "SKIP LOCKED" : "NOWAIT"));
+
+	return plan;
+}
+
+/*
+ * Is there a table among these whose locked rows the query does not wait for?
+ */
+static bool
+any_wait_policy(PlannerInfo *root, Relids relids)
+{
+	int			rti = -1;
+
+	if (root->rowMarks == NIL)
+		return false;
+	while ((rti = bms_next_member(relids, rti)) >= 0)
+	{
+		if (wait_policy(root, rti) != LockWaitBlock)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Offer remote joins.
+ *
+ * Not if the tables are known to be empty: those carry no postgres_fdw state
+ * to join.  Nor with NOWAIT or SKIP LOCKED, which can be added to the
+ * statement of one table only.
  */
 static void
 runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 						  RelOptInfo *outerrel, RelOptInfo *innerrel,
 						  JoinType jointype, JoinPathExtraData *extra)
 {
-	if (runops_gate_flag_off())
+	if (runops_gate_flag_off() || any_wait_policy(root, joinrel->relids))
 		return;
 
 	pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype,
@@ -181,6 +257,7 @@ runops_fdw_plan_callbacks(FdwRoutine *routine)
 {
 	routine->GetForeignRelSize = runopsGetForeignRelSize;
 	routine->GetForeignPaths = runopsGetForeignPaths;
+	routine->GetForeignPlan = runopsGetForeignPlan;
 	routine->GetForeignJoinPaths = runopsGetForeignJoinPaths;
 	routine->GetForeignUpperPaths = runopsGetForeignUpperPaths;
 	routine->PlanDirectModify = runopsPlanDirectModify;
