@@ -75,14 +75,15 @@ INSERT INTO attach_test.later VALUES (repeat('0', 24) || 'e2');
 
 -- a domain, and a partitioned table with an attribute number of its own
 CREATE DOMAIN attach_test.run_id AS text CHECK (VALUE <> 'never');
-CREATE TABLE attach_test.parted (gone int, id attach_test.run_id NOT NULL, at date NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE attach_test.parted (gone int, id attach_test.run_id NOT NULL, at date NOT NULL,
+	n int GENERATED ALWAYS AS IDENTITY) PARTITION BY RANGE (at);
 ALTER TABLE attach_test.parted DROP COLUMN gone;
 CREATE TABLE attach_test.parted_old PARTITION OF attach_test.parted FOR VALUES FROM (MINVALUE) TO ('2026-01-01');
 CREATE TABLE attach_test.parted_now PARTITION OF attach_test.parted FOR VALUES FROM ('2026-01-01') TO (MAXVALUE);
 INSERT INTO attach_test.parted VALUES ('c000000000000000000000001', '2025-05-05'), ('c000000000000000000000002', '2026-05-05');
 SELECT runops.attach('attach_test.parted', 'id');
 INSERT INTO attach_test.parted VALUES ('c000000000000000000000003', '2026-06-06');
-SELECT tableoid::regclass, * FROM attach_test.parted WHERE id IN ('c000000000000000000000001', 'c000000000000000000000002', 'c000000000000000000000003') ORDER BY id;
+SELECT tableoid::regclass, id, n FROM attach_test.parted WHERE id IN ('c000000000000000000000001', 'c000000000000000000000002', 'c000000000000000000000003') ORDER BY id;
 SELECT runops.attach('attach_test.parted_now', 'id');
 
 -- prepared in advance, the table is not scanned under the lock
@@ -118,6 +119,8 @@ SHOW lock_timeout;
 SELECT runops.detach(relation) FROM runops.table_config WHERE relation::text ~ 'attach' ORDER BY relation;
 \d attach_test."Task Run"
 \d "attach.2"."Task Run"
+INSERT INTO attach_test.parted VALUES ('c000000000000000000000004', '2025-06-06') RETURNING n;
+ALTER TABLE attach_test.parted ALTER n DROP IDENTITY;
 SET client_min_messages = warning;
 DROP SCHEMA attach_test, "attach.2" CASCADE;
 \connect runops_store

@@ -45,6 +45,7 @@
 
 PG_FUNCTION_INFO_V1(runops_carry_privileges);
 PG_FUNCTION_INFO_V1(runops_carry_sequences);
+PG_FUNCTION_INFO_V1(runops_spread_identity);
 PG_FUNCTION_INFO_V1(runops_carry_statistics);
 PG_FUNCTION_INFO_V1(runops_detach_partition);
 
@@ -268,6 +269,45 @@ runops_carry_sequences(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 
 	table_close(pg_depend, RowExclusiveLock);
+	table_close(pg_attribute, RowExclusiveLock);
+
+	PG_RETURN_VOID();
+}
+
+/*
+ * spread_identity(leaf regclass)
+ *
+ * Make the identity columns of a leaf those of its own partitions too.
+ *
+ * From PostgreSQL 17 on partitions share the identity of their parent.  ATTACH
+ * gives it to the leaf and no further; DETACH takes it away from all of them
+ * and fails where it is missing.
+ */
+Datum
+runops_spread_identity(PG_FUNCTION_ARGS)
+{
+	Oid			leaf = PG_GETARG_OID(0);
+	Relation	pg_attribute = table_open(AttributeRelationId, RowExclusiveLock);
+	Relation	rel;
+
+	check_owner_of_both(leaf, leaf);
+
+	if (PG17_GE)
+	{
+		rel = table_open(leaf, NoLock);
+		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+			ListCell   *lc;
+
+			if (att->attisdropped || !att->attidentity)
+				continue;
+			foreach(lc, find_all_inheritors(leaf, NoLock, NULL))
+				set_identity(pg_attribute, lfirst_oid(lc), NameStr(att->attname), att->attidentity);
+		}
+		table_close(rel, NoLock);
+		CommandCounterIncrement();
+	}
 	table_close(pg_attribute, RowExclusiveLock);
 
 	PG_RETURN_VOID();

@@ -176,6 +176,18 @@ BEGIN
 			HINT = 'Give the foreign key another action, for example ON DELETE CASCADE.';
 	END IF;
 
+	-- PostgreSQL 18 has these.
+	SELECT c.conname INTO bad FROM pg_constraint c
+	WHERE c.conrelid = relation AND c.contype = 'n' AND NOT c.convalidated
+	ORDER BY c.conname LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('constraint "%s" of table %s is not valid', bad.conname, relation),
+			DETAIL = 'A partition must not have NULLs where its parent has none.',
+			HINT = format('ALTER TABLE %s VALIDATE CONSTRAINT %I.', relation, bad.conname);
+	END IF;
+
 	SELECT t.tgname INTO bad FROM pg_trigger t
 	WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 1
 		AND (t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL)

@@ -10,6 +10,9 @@ CREATE FUNCTION runops._carry_privileges("from" regclass, "to" regclass) RETURNS
 CREATE FUNCTION runops._carry_sequences("from" regclass, "to" regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_carry_sequences';
+CREATE FUNCTION runops._spread_identity(leaf regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_spread_identity';
 CREATE FUNCTION runops._carry_statistics(leaf regclass, parent regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_carry_statistics';
@@ -323,6 +326,7 @@ BEGIN
 		|| jsonb_build_object('publications', to_jsonb(publications.changed));
 	EXECUTE format('ALTER TABLE %s RENAME TO %I', parent, old.relname);
 	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (''legacy'', NULL)', parent, relation);
+	PERFORM runops._spread_identity(relation);
 
 	FOREACH ddl IN ARRAY definitions LOOP
 		EXECUTE ddl;
@@ -369,6 +373,7 @@ COMMENT ON FUNCTION runops.attach(regclass, text, name[], interval) IS
 REVOKE EXECUTE ON FUNCTION
 	runops._carry_privileges(regclass, regclass),
 	runops._carry_sequences(regclass, regclass),
+	runops._spread_identity(regclass),
 	runops._carry_statistics(regclass, regclass),
 	runops._lock_table(regclass),
 	runops._definitions(regclass),
