@@ -79,7 +79,8 @@ SELECT r.tag, jsonb_build_object(
 		CROSS JOIN LATERAL (SELECT regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')) AS x (def)
 		CROSS JOIN LATERAL (SELECT 'REFERENCES ' || quote_ident(rn.nspname) || '.' || quote_ident(rc.relname)) AS y (ref)
 		WHERE c.conrelid = r.rest AND c.contype IN ('c', 'p', 'u', 'x', 'f')
-			AND (c.contype <> 'f' OR c.conparentid = 0)),
+			AND (c.contype <> 'f' OR c.conparentid = 0)
+			AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false'),
 	'indexes', (
 		SELECT coalesce(jsonb_agg(jsonb_build_object(
 			'name', coalesce(pc.relname, ic.relname),
