@@ -296,6 +296,44 @@ SELECT CASE WHEN r."friendlyId" = 'run_' || r.id THEN 'run' END, CASE WHEN a.id 
 FROM "TaskRun" r JOIN "TaskRunAttempt" a ON a."taskRunId" = r.id
 WHERE r.id = (SELECT min("rootTaskRunId") FROM "TaskRun" WHERE "batchId" IS NOT NULL AND runops.residency(id) = 'NEW')
 EOT
+# What stood on the tables holds for the rows of both kinds.
+is($split->sql('SELECT count(*) - count(DISTINCT number), count(*) FILTER (WHERE number IS NULL) FROM "TaskRun"'),
+	'0|0', 'identity');
+is($split->sql('SELECT count(*) FROM "TaskRun" WHERE "isRoot" <> ("parentTaskRunId" IS NULL)'), '0', 'a generated column');
+$split->sql(q{CREATE USER MAPPING FOR "Run Reader" SERVER run_ops OPTIONS (user 'run_ops_app', password_required 'false')});
+
+my $project = $split->sql('SELECT "projectId" FROM "TaskRun" WHERE runops.residency(id) = \'NEW\' ORDER BY id LIMIT 1');
+
+my $visible = qq{"logsDeletedAt" IS NULL AND "projectId" = '$project'};
+my $as_reader = qq{SET ROLE "Run Reader"; SET app.project = '$project';};
+my $seen = $split->sql(qq{SELECT max(id) FROM "TaskRun" WHERE runops.residency(id) = 'NEW' AND $visible});
+my $unseen = $split->sql(qq{SELECT max(id) FROM "TaskRun" WHERE runops.residency(id) = 'NEW' AND NOT ($visible)});
+
+is($split->sql(qq{$as_reader SELECT id, status FROM "TaskRun" ORDER BY id COLLATE "C"}),
+	$split->sql(qq{SELECT id, status FROM "TaskRun" WHERE $visible ORDER BY id COLLATE "C"}),
+	'row security and column grants, all rows');
+is($split->sql(qq{$as_reader SELECT id FROM "TaskRun" WHERE id = '$seen'}), $seen, 'one that may be seen');
+is($split->sql(qq{$as_reader SELECT id FROM "TaskRun" WHERE id = '$unseen'}), '', 'one that may not');
+($stdout, $stderr) = $split->try(q{SET ROLE "Run Reader"; SELECT payload FROM "TaskRun" WHERE id = '3Ma1w188A7G064ka8gcVFGZRvRB'});
+like($stderr, qr/ERROR:  42501: permission denied for table TaskRun/, 'a column that was not granted');
+($stdout, $stderr) = $split->try(<<'EOT');
+SET ROLE run_ops_app;
+UPDATE "Waitpoint" SET "outputType" = 'forbidden'
+	WHERE "completedByTaskRunId" = (SELECT "completedByTaskRunId" FROM "Waitpoint" WHERE runops.residency("completedByTaskRunId") = 'NEW' LIMIT 1);
+EOT
+like($stderr, qr/ERROR:  42501: new row violates row-level security policy/, 'a policy checks what is written to the store');
+$split->sql('DELETE FROM "ChangeLog"');
+$split->sql(q{DELETE FROM "TaskRun" WHERE id = '3Ma1w188A7G064ka8gcVFGZRvRB' OR id = 'c123456789012345678901234'});
+$split->sql(q{DELETE FROM "TaskRun" WHERE id = '3Ma1w188A7G064ka8gcVFGZRvRB'});
+is($split->sql('SELECT string_agg("table" || \' \' || operation, \', \') FROM "ChangeLog"'),
+	'TaskRun DELETE statement, TaskRun DELETE statement', 'a statement trigger fires once for a statement');
+my $batch = $split->sql(q{SELECT id FROM "BatchTaskRun" WHERE runops.residency(id) = 'NEW' ORDER BY id LIMIT 1});
+($stdout, $stderr) = $split->try(qq{DELETE FROM "BatchTaskRun" WHERE id = '$batch'});
+like($stderr, qr/ERROR:  23503:.*"TaskRunDependency_dependentBatchRunId_fkey"/, 'a foreign key of the store holds');
+$split->sql(qq{DELETE FROM "TaskRunDependency" WHERE "dependentBatchRunId" = '$batch'});
+$split->sql(qq{DELETE FROM "BatchTaskRun" WHERE id = '$batch'});
+is($split->sql(qq{SELECT (SELECT count(*) FROM "BatchTaskRunItem" WHERE "batchTaskRunId" = '$batch'),
+		(SELECT count(*) FROM "TaskRun" WHERE "batchId" = '$batch')}), '0|0', 'foreign keys of the store cascade');
 is($split->sql('SELECT * FROM runops.verify()'), '', 'verify finds nothing among both kinds');
 ($stdout, $stderr) = $split->try(q{SELECT runops.detach('"TaskRun"')});
 like($stderr, qr/ERROR:  RO006/, 'a table with rows in the store is not detached');
