@@ -64,6 +64,10 @@ ALTER TABLE det.run SET SCHEMA det_2;
 ALTER TABLE det_2.run RENAME TO runs;
 ALTER TABLE det_2.runs ADD COLUMN added int DEFAULT 5, ALTER n TYPE bigint;
 CREATE INDEX runs_n ON det_2.runs (n);
+ALTER TABLE ONLY det_2.runs ALTER n SET DEFAULT 4;
+CREATE STATISTICS det_2.runs_stats ON id, n FROM det_2.runs;
+CREATE FUNCTION det_2.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER nothing AFTER DELETE ON det_2.runs FOR EACH ROW EXECUTE FUNCTION det_2.nothing();
 SELECT runops.detach('det_2.runs');
 \d det_2.runs
 SELECT * FROM det_2.runs;

@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/toast_compression.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
@@ -48,6 +49,7 @@ PG_FUNCTION_INFO_V1(runops_carry_sequences);
 PG_FUNCTION_INFO_V1(runops_spread_identity);
 PG_FUNCTION_INFO_V1(runops_carry_statistics);
 PG_FUNCTION_INFO_V1(runops_detach_partition);
+PG_FUNCTION_INFO_V1(runops_forget_compression);
 
 /*
  * Raise unless the caller owns both tables; the functions here write what no
@@ -308,6 +310,44 @@ runops_spread_identity(PG_FUNCTION_ARGS)
 		table_close(rel, NoLock);
 		CommandCounterIncrement();
 	}
+	table_close(pg_attribute, RowExclusiveLock);
+
+	PG_RETURN_VOID();
+}
+
+/*
+ * forget_compression(leaf regclass)
+ *
+ * Take the compression methods away that a foreign leaf got from its parent.
+ *
+ * They mean nothing there, SQL cannot change them, and a dump that has them
+ * cannot be restored: pg_dump writes a command that foreign tables refuse.
+ */
+Datum
+runops_forget_compression(PG_FUNCTION_ARGS)
+{
+	Oid			leaf = PG_GETARG_OID(0);
+	Relation	pg_attribute = table_open(AttributeRelationId, RowExclusiveLock);
+	Relation	rel;
+
+	check_owner_of_both(leaf, leaf);
+
+	rel = table_open(leaf, NoLock);
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+		HeapTuple	tuple;
+
+		if (att->attisdropped || !CompressionMethodIsValid(att->attcompression))
+			continue;
+		tuple = SearchSysCacheCopyAttNum(leaf, att->attnum);
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for attribute %d of relation %u", att->attnum, leaf);
+		((Form_pg_attribute) GETSTRUCT(tuple))->attcompression = InvalidCompressionMethod;
+		CatalogTupleUpdate(pg_attribute, &tuple->t_self, tuple);
+	}
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
 	table_close(pg_attribute, RowExclusiveLock);
 
 	PG_RETURN_VOID();

@@ -115,6 +115,11 @@ BEGIN
 END
 $$;
 
+-- Writes to the catalogs what SQL cannot say of a foreign table; see src/carry.c.
+CREATE FUNCTION runops._forget_compression(leaf regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_forget_compression';
+
 /* Add the foreign leaf of one store to a routed table. */
 CREATE FUNCTION runops._create_leaf(relation regclass, store text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -137,6 +142,7 @@ BEGIN
 				   'OPTIONS (schema_name %L, table_name %L, truncatable ''false'')',
 				   leaf, relation, store, config.server,
 				   coalesce(config.remote_schema, schema_name), table_name);
+	PERFORM runops._forget_compression(leaf);
 	IF owner <> current_user THEN
 		EXECUTE format('ALTER FOREIGN TABLE %s OWNER TO %I', leaf, owner);
 	END IF;
@@ -362,6 +368,7 @@ COMMENT ON FUNCTION runops.drop_store(text, boolean) IS 'removes a store and its
 REVOKE EXECUTE ON FUNCTION
 	runops._topology_lock(),
 	runops._new_leaf_name(text, regclass),
+	runops._forget_compression(regclass),
 	runops._create_leaf(regclass, text),
 	runops._check_new_store(text, name, name, name),
 	runops.add_store(text, name, name, name),

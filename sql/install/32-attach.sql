@@ -57,13 +57,16 @@ $$;
  * The statements that give a table what does not belong to its columns.
  *
  * They name it as it is called now, and so apply to whatever has the name when
- * they run: to the parent in attach, to the leaf in detach.
+ * they run: to the parent in attach, to the leaf in detach.  Row triggers and
+ * statistics objects that were made on the parent go to the leaf; those of the
+ * leaf never left it.
  */
-CREATE FUNCTION runops._definitions(relation regclass) RETURNS SETOF text
+CREATE FUNCTION runops._definitions(relation regclass, of_parent boolean) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	c pg_class;
+	t pg_trigger;
 BEGIN
 	SELECT * INTO STRICT c FROM pg_class WHERE oid = relation;
 
@@ -82,21 +85,28 @@ BEGIN
 		   || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '')
 	FROM pg_policy p WHERE p.polrelid = relation ORDER BY p.polname;
 	RETURN QUERY
-	SELECT format('COMMENT ON POLICY %I ON %s IS %L', p.polname, relation, d.description)
-	FROM pg_policy p JOIN pg_description d ON d.classoid = 'pg_policy'::regclass AND d.objoid = p.oid
-	WHERE p.polrelid = relation;
+	SELECT format('COMMENT ON POLICY %I ON %s IS %L', p.polname, relation, obj_description(p.oid, 'pg_policy'))
+	FROM pg_policy p WHERE p.polrelid = relation;
 
-	RETURN QUERY
-	SELECT pg_get_triggerdef(t.oid)
-	FROM pg_trigger t WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0 ORDER BY t.tgname;
-	RETURN QUERY
-	SELECT format('ALTER TABLE ONLY %s %s TRIGGER %I', relation,
-				  CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE REPLICA' END, t.tgname)
-	FROM pg_trigger t WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0 AND t.tgenabled <> 'O';
-	RETURN QUERY
-	SELECT format('COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, relation, d.description)
-	FROM pg_trigger t JOIN pg_description d ON d.classoid = 'pg_trigger'::regclass AND d.objoid = t.oid
-	WHERE t.tgrelid = relation AND NOT t.tgisinternal AND t.tgtype & 1 = 0;
+	FOR t IN
+		SELECT * FROM pg_trigger g
+		WHERE g.tgrelid = relation AND NOT g.tgisinternal AND g.tgparentid = 0 AND (g.tgtype & 1 = 0 OR of_parent)
+		ORDER BY g.tgname
+	LOOP
+		RETURN NEXT pg_get_triggerdef(t.oid);
+		IF t.tgenabled <> 'O' THEN
+			RETURN NEXT format('ALTER TABLE ONLY %s %s TRIGGER %I', relation,
+							   CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE REPLICA' END, t.tgname);
+		END IF;
+		RETURN NEXT format('COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, relation, obj_description(t.oid, 'pg_trigger'));
+	END LOOP;
+
+	IF of_parent THEN
+		RETURN QUERY
+		SELECT pg_get_statisticsobjdef(x.oid) || format('; COMMENT ON STATISTICS %s.%I IS %L', x.stxnamespace::regnamespace,
+														x.stxname, obj_description(x.oid, 'pg_statistic_ext'))
+		FROM pg_statistic_ext x WHERE x.stxrelid = relation;
+	END IF;
 
 	RETURN QUERY
 	SELECT format('SECURITY LABEL FOR %I ON %s %s%s IS %L', s.provider,
@@ -305,7 +315,7 @@ DECLARE
 BEGIN
 	SELECT * INTO STRICT old FROM pg_class WHERE oid = relation;
 
-	SELECT array_agg(d) INTO definitions FROM runops._definitions(relation) d;
+	SELECT array_agg(d) INTO definitions FROM runops._definitions(relation, false) d;
 	SELECT * INTO publications FROM runops._publish_via_root(relation);
 	definitions := definitions || runops._leave_publications(relation, publications.movable);
 	FOR ddl IN
@@ -376,7 +386,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._spread_identity(regclass),
 	runops._carry_statistics(regclass, regclass),
 	runops._lock_table(regclass),
-	runops._definitions(regclass),
+	runops._definitions(regclass, boolean),
 	runops._leave_publications(regclass, name[]),
 	runops._publish_via_root(regclass),
 	runops._create_parent(regclass, text, name[]),

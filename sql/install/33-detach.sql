@@ -77,6 +77,21 @@ BEGIN
 		FROM pg_attribute p JOIN pg_attribute l ON l.attname = p.attname
 		WHERE p.attrelid = config.relation AND l.attrelid = config.leaf AND p.attnum > 0 AND NOT p.attisdropped
 			AND col_description(p.attrelid, p.attnum) IS DISTINCT FROM col_description(l.attrelid, l.attnum)
+		UNION ALL
+		SELECT format('COMMENT ON CONSTRAINT %I ON %s IS %L', l.conname, config.leaf, obj_description(p.oid, 'pg_constraint'))
+		FROM pg_constraint p JOIN pg_constraint l USING (conname, contype)
+		WHERE p.conrelid = config.relation AND l.conrelid = config.leaf AND p.contype = 'c'
+			AND p.conname NOT IN (SELECT ('runops_alias_' || a)::name FROM unnest(config.aliases) a)
+			AND obj_description(p.oid, 'pg_constraint') IS DISTINCT FROM obj_description(l.oid, 'pg_constraint')
+		UNION ALL
+		SELECT format('ALTER TABLE %s ALTER %I %s', config.leaf, l.attname,
+					  coalesce('SET DEFAULT ' || pg_get_expr(pd.adbin, pd.adrelid), 'DROP DEFAULT'))
+		FROM pg_attribute p JOIN pg_attribute l ON l.attname = p.attname
+		LEFT JOIN pg_attrdef pd ON pd.adrelid = p.attrelid AND pd.adnum = p.attnum
+		LEFT JOIN pg_attrdef ld ON ld.adrelid = l.attrelid AND ld.adnum = l.attnum
+		WHERE p.attrelid = config.relation AND l.attrelid = config.leaf AND p.attnum > 0
+			AND NOT p.attisdropped AND p.attgenerated = ''
+			AND pg_get_expr(pd.adbin, pd.adrelid) IS DISTINCT FROM pg_get_expr(ld.adbin, ld.adrelid)
 	LOOP
 		EXECUTE ddl;
 	END LOOP;
@@ -152,7 +167,7 @@ DECLARE
 	owner name;
 	ddl text;
 BEGIN
-	SELECT array_agg(d) INTO definitions FROM runops._definitions(config.relation) d;
+	SELECT array_agg(d) INTO definitions FROM runops._definitions(config.relation, true) d;
 	publications := runops._leave_publications(config.relation);
 
 	-- The relations are protected for as long as they are known as routed.
