@@ -54,21 +54,39 @@ typedef struct ModifyState
 } ModifyState;
 
 /*
- * Begin a scan.
+ * Begin a scan: later, when its first row is asked for.
+ *
+ * postgres_fdw connects here and starts a transaction in the store.  Of an
+ * Append that is pruned for each outer row, core begins every child, and those
+ * that are never executed must not even reach their store, which may be down.
  */
 static void
 runopsBeginForeignScan(ForeignScanState *node, int eflags)
 {
+}
+
+/*
+ * Let postgres_fdw begin a scan if it has not.
+ *
+ * Its state is what tells: it makes one whenever it begins.
+ */
+static void
+begin_scan(ForeignScanState *node)
+{
+	EState	   *estate = node->ss.ps.state;
+	MemoryContext oldcontext;
 	RunopsFdwCall call;
 
-	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+	if (node->fdw_state != NULL)
 		return;
 
 	runops_fdw_gate_require(runops_fdw_scan_relid(node));
 
+	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_scan(&call, node, true);
-	pgfdw.BeginForeignScan(node, eflags);
+	pgfdw.BeginForeignScan(node, estate->es_top_eflags);
 	runops_fdw_leave(&call);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
@@ -80,6 +98,7 @@ runopsIterateForeignScan(ForeignScanState *node)
 	RunopsFdwCall call;
 	TupleTableSlot *slot;
 
+	begin_scan(node);
 	runops_fdw_enter_scan(&call, node, false);
 	slot = pgfdw.IterateForeignScan(node);
 	runops_fdw_leave(&call);
@@ -95,6 +114,10 @@ runopsReScanForeignScan(ForeignScanState *node)
 {
 	RunopsFdwCall call;
 
+	/* not begun: it will begin with the new parameters */
+	if (node->fdw_state == NULL)
+		return;
+
 	runops_fdw_enter_scan(&call, node, false);
 	pgfdw.ReScanForeignScan(node);
 	runops_fdw_leave(&call);
@@ -106,9 +129,11 @@ runopsReScanForeignScan(ForeignScanState *node)
 static void
 runopsForeignAsyncRequest(AsyncRequest *areq)
 {
+	ForeignScanState *node = castNode(ForeignScanState, areq->requestee);
 	RunopsFdwCall call;
 
-	runops_fdw_enter_scan(&call, castNode(ForeignScanState, areq->requestee), false);
+	begin_scan(node);
+	runops_fdw_enter_scan(&call, node, false);
 	pgfdw.ForeignAsyncRequest(areq);
 	runops_fdw_leave(&call);
 }
