@@ -15,7 +15,7 @@ SHLIB_LINK  = $(libpq)
 # scripts report it instead.
 REGRESS = setup $(filter-out setup %_1,$(sort $(patsubst expected/%.out,%,$(wildcard expected/*.out))))
 REGRESS_OPTS   = --temp-instance=./tmp_regress --temp-config=./test/runops.conf
-ISOLATION      = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
+ISOLATION      = setup $(filter-out setup,$(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=postgres_fdw --load-extension=$(EXTENSION) \
                  --temp-instance=./tmp_isolation --temp-config=./test/runops.conf
 TAP_TESTS      = 1

@@ -34,6 +34,7 @@
 typedef struct PlanFindings
 {
 	Cost		saved;			/* what pruning to one store saves */
+	bool		prunes;			/* is a leaf ruled out at run time? */
 	bool		connects;		/* does it reach stores only to start up? */
 } PlanFindings;
 
@@ -100,6 +101,7 @@ note_append(Plan *append, List *children, PlanFindings *findings)
 	foreach(lc, children)
 		cheapest = Min(cheapest, ((Plan *) lfirst(lc))->total_cost);
 	findings->saved += append->total_cost - cheapest;
+	findings->prunes = true;
 }
 
 /*
@@ -169,6 +171,13 @@ runops_steer(PlannedStmt *stmt, RunopsSteering steering)
 	 */
 	if (findings.connects && !PG18_GE && plan->type == T_ModifyTable &&
 		((ModifyTable *) plan)->operation != CMD_INSERT)
+		steering = RUNOPS_STEER_CUSTOM;
+
+	/*
+	 * With one leaf there is no Append, and nothing that would raise for an id
+	 * whose store the table lacks.
+	 */
+	if (!findings.prunes)
 		steering = RUNOPS_STEER_CUSTOM;
 
 	if (steering == RUNOPS_STEER_CUSTOM)
