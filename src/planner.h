@@ -123,6 +123,8 @@ extern RunopsDecision runops_resolve(const RunopsRoute *route, List *facts,
 									 Index depth, Index varno);
 extern Node *runops_fold(Node *expr, ParamListInfo params);
 extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column);
+extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
+										   Index varno);
 extern void runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores);
 extern void runops_report_missing_store(Oid relid, const char *store);
 

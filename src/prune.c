@@ -104,11 +104,10 @@ prunable_route(PlannerInfo *root, Index rti)
 static void
 exclude_leaf(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
-	RunopsScope scope = {.depth = 1};
 	AppendRelInfo *appinfo;
 	const RunopsRoute *route;
-	RunopsDecision decision;
-	List	   *facts;
+	RunopsStoreSet stores = RUNOPS_STORES_ALL;
+	ListCell   *lc;
 
 	if (prev_get_relation_info_hook)
 		prev_get_relation_info_hook(root, relid, inhparent, rel);
@@ -123,18 +122,18 @@ exclude_leaf(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 	if (route == NULL)
 		return;
 
-	facts = runops_collect_facts((Node *)
-								 root->simple_rel_array[appinfo->parent_relid]->baserestrictinfo,
-								 &scope, NIL);
-	decision = runops_resolve(route, facts, 1, appinfo->parent_relid);
-	if (decision.stores == RUNOPS_STORES_ALL)
+	foreach(lc, root->simple_rel_array[appinfo->parent_relid]->baserestrictinfo)
+		stores &= runops_clause_stores(route,
+									   (Node *) lfirst_node(RestrictInfo, lc)->clause,
+									   appinfo->parent_relid);
+	if (stores == RUNOPS_STORES_ALL)
 		return;
-	runops_require_stores(route, decision.stores);
+	runops_require_stores(route, stores);
 
 	for (int i = 0; i < route->nleaves; i++)
 	{
 		if (route->leaves[i].relid == relid &&
-			(runops_store_bit(route->leaves[i].store) & decision.stores) == 0)
+			(runops_store_bit(route->leaves[i].store) & stores) == 0)
 			mark_dummy_rel(rel);
 	}
 }

@@ -248,34 +248,11 @@ map_references(Query *query, Index varno, const AttrMap *map, Oid rowtype)
 }
 
 /*
- * Make the EXCLUDED entry of ON CONFLICT stand for a row of the leaf.
+ * Give an entry to the leaf, and what it requests of permissions to a new entry
+ * for the table.
  */
 static void
-map_excluded(OnConflictExpr *conflict, List *rtable, Relation leaf,
-			 const AttrMap *map)
-{
-	RangeTblEntry *rte = rt_fetch(conflict->exclRelIndex, rtable);
-
-	conflict->onConflictSet = map ?
-		map_assignments(conflict->onConflictSet, map,
-						RelationGetNumberOfAttributes(leaf)) :
-		conflict->onConflictSet;
-	conflict->exclRelTlist =
-		BuildOnConflictExcludedTargetlist(leaf, conflict->exclRelIndex);
-	rte->relid = RelationGetRelid(leaf);
-	if (map)
-	{
-		rte->alias = map_alias(rte->alias, map, RelationGetDescr(leaf));
-		rte->eref = map_alias(rte->eref, map, RelationGetDescr(leaf));
-	}
-}
-
-/*
- * Split the permission request from the entry that the leaf takes over, and
- * return the new entry that carries it.
- */
-static RangeTblEntry *
-split_permissions(Query *query, RangeTblEntry *rte, Relation leaf,
+hand_over_entry(Query *query, RangeTblEntry *rte, Relation leaf,
 				  const AttrMap *map)
 {
 	RangeTblEntry *request = makeNode(RangeTblEntry);
@@ -286,9 +263,11 @@ split_permissions(Query *query, RangeTblEntry *rte, Relation leaf,
 	request->securityQuals = NIL;
 
 	rte->relid = RelationGetRelid(leaf);
-	rte->relkind = leaf->rd_rel->relkind;
+	if (rte->relkind == RELKIND_PARTITIONED_TABLE)
+		rte->relkind = leaf->rd_rel->relkind;
 
 #if PG16_GE
+	if (request->perminfoindex != 0)
 	{
 		RTEPermissionInfo *wanted = getRTEPermissionInfo(query->rteperminfos,
 														 request);
@@ -316,7 +295,32 @@ split_permissions(Query *query, RangeTblEntry *rte, Relation leaf,
 	}
 #endif
 
-	return request;
+	query->rtable = lappend(query->rtable, request);
+}
+
+/*
+ * Make the EXCLUDED entry of ON CONFLICT stand for a row of the leaf.
+ *
+ * It has permissions of its own: reading EXCLUDED needs the right to read.
+ */
+static void
+map_excluded(Query *query, Relation leaf, const AttrMap *map)
+{
+	OnConflictExpr *conflict = query->onConflict;
+	RangeTblEntry *rte = rt_fetch(conflict->exclRelIndex, query->rtable);
+
+	conflict->onConflictSet = map ?
+		map_assignments(conflict->onConflictSet, map,
+						RelationGetNumberOfAttributes(leaf)) :
+		conflict->onConflictSet;
+	conflict->exclRelTlist =
+		BuildOnConflictExcludedTargetlist(leaf, conflict->exclRelIndex);
+	hand_over_entry(query, rte, leaf, map);
+	if (map)
+	{
+		rte->alias = map_alias(rte->alias, map, RelationGetDescr(leaf));
+		rte->eref = map_alias(rte->eref, map, RelationGetDescr(leaf));
+	}
 }
 
 /*
@@ -331,7 +335,6 @@ runops_replace(RunopsReplacement *replacement)
 	Query	   *query = replacement->query;
 	Index		rti = replacement->rti;
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
-	RangeTblEntry *request;
 	bool		is_target = rti == query->resultRelation;
 	Index		excluded = 0;
 	Relation	parent;
@@ -371,10 +374,9 @@ runops_replace(RunopsReplacement *replacement)
 												RelationGetNumberOfAttributes(leaf));
 	}
 	if (excluded != 0)
-		map_excluded(query->onConflict, query->rtable, leaf, map);
+		map_excluded(query, leaf, map);
 
-	request = split_permissions(query, rte, leaf, map);
-	query->rtable = lappend(query->rtable, request);
+	hand_over_entry(query, rte, leaf, map);
 	if (!is_target || query->commandType != CMD_INSERT)
 		rte->inh = leaf->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 

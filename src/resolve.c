@@ -682,3 +682,36 @@ runops_resolve(const RunopsRoute *route, List *facts, Index depth, Index varno)
 
 	return decision;
 }
+
+/*
+ * The stores that the rows of a table for which a clause is true can be in.
+ *
+ * Sees more than facts do: the arms of an OR may speak of different columns.
+ */
+RunopsStoreSet
+runops_clause_stores(const RunopsRoute *route, Node *clause, Index varno)
+{
+	RunopsScope scope = {.depth = 1};
+	BoolExpr   *expr = (BoolExpr *) clause;
+	RunopsStoreSet stores;
+	ListCell   *lc;
+
+	check_stack_depth();
+
+	if (!IsA(clause, BoolExpr) || expr->boolop == NOT_EXPR)
+		return runops_resolve(route, runops_collect_facts(clause, &scope, NIL),
+							  1, varno).stores;
+
+	stores = expr->boolop == OR_EXPR ? RUNOPS_STORES_NONE : RUNOPS_STORES_ALL;
+	foreach(lc, expr->args)
+	{
+		RunopsStoreSet arm = runops_clause_stores(route, lfirst(lc), varno);
+
+		if (expr->boolop == OR_EXPR)
+			stores |= arm;
+		else
+			stores &= arm;
+	}
+
+	return stores;
+}
