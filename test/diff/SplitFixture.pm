@@ -12,19 +12,19 @@ use SplitRig;
 my %MANY = (
 	control => q{
 		INSERT INTO runops_legacy."TaskRun" (id, "friendlyId", env, n)
-		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9 FROM (SELECT g, 'cl1' || lpad(g::text, 22, '0') AS i FROM generate_series(1, 3000) g) s;
+		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9 FROM (SELECT g, 'cl1' || lpad(g::text, 22, '0') AS i FROM generate_series(1, 20000) g) s;
 		INSERT INTO runops_legacy."Attempt" (id, "runId", number)
-		SELECT 'cl2' || lpad(g::text, 22, '0'), 'cl1' || lpad(g::text, 22, '0'), 1 FROM generate_series(1, 3000) g;
+		SELECT 'cl2' || lpad(g::text, 22, '0'), 'cl1' || lpad(g::text, 22, '0'), 1 FROM generate_series(1, 20000) g;
 		INSERT INTO note (id, run_id, env)
-		SELECT 1000 + g, CASE WHEN g % 2 = 0 THEN 'cl1' || lpad(g::text, 22, '0') ELSE lpad(g::text, 24, '0') || 'e1' END, 'e1' FROM generate_series(1, 2000) g},
+		SELECT 1000 + g, CASE WHEN g % 2 = 0 THEN 'cl1' || lpad(g::text, 22, '0') ELSE lpad(g::text, 24, '0') || 'e1' END, 'e1' FROM generate_series(1, 4000) g},
 	store_new => q{
 		INSERT INTO "TaskRun" (id, "friendlyId", env, n, status)
-		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e1' AS i FROM generate_series(1, 2000) g) s;
+		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e1' AS i FROM generate_series(1, 20000) g) s;
 		INSERT INTO "Attempt" (id, "runId", number, status)
-		SELECT 'cl3' || lpad(g::text, 22, '0'), lpad(g::text, 24, '0') || 'e1', 1, 'DONE' FROM generate_series(1, 2000) g},
+		SELECT 'cl3' || lpad(g::text, 22, '0'), lpad(g::text, 24, '0') || 'e1', 1, 'DONE' FROM generate_series(1, 20000) g},
 	store_e => q{
 		INSERT INTO "TaskRun" (id, "friendlyId", env, n, status)
-		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e2' AS i FROM generate_series(1, 1000) g) s});
+		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e2' AS i FROM generate_series(1, 10000) g) s});
 
 # Build it; dir is this directory.  Options: conf, async, many.
 sub build
@@ -68,6 +68,8 @@ sub _fill
 	# the state of the leaves is read by the role whose connection has written
 	$c->do("GRANT USAGE ON SCHEMA $_ TO diff_app; GRANT SELECT ON ALL TABLES IN SCHEMA $_ TO diff_app") for Check::leaf_schemas();
 	$c->do('ANALYZE');
+	# which leaves out foreign tables
+	$c->do("ANALYZE $_->[0]") for @{ $c->do('SELECT ftrelid::regclass FROM pg_foreign_table') };
 	$c->close;
 	$r->connect('plain')->do('ANALYZE');
 	return;

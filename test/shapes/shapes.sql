@@ -204,7 +204,7 @@ SELECT r.id, a.id FROM "TaskRun" r JOIN "Attempt" a ON a."runId" = r.id WHERE a.
 -- two routed tables, an alias | legacy
 SELECT r.id, a.id FROM "TaskRun" r, "Attempt" a WHERE a."runId" = r.id AND r."friendlyId" = {fL} AND a."runId" = {L};
 
--- two routed tables, an array | legacy, new
+-- two routed tables, an array; core does not carry ANY over the equality | legacy, new | generic=all
 SELECT r.id, a.id FROM "TaskRun" r JOIN "Attempt" a ON a."runId" = r.id WHERE r.id = ANY ({[L,N]});
 
 -- three routed tables through equalities | new
@@ -316,9 +316,9 @@ SELECT id FROM "TaskRun" WHERE id = {L} UNION ALL SELECT id FROM "TaskRun" WHERE
 SELECT id FROM "TaskRun" WHERE id = {N} UNION SELECT id FROM "TaskRun" WHERE id = {K};
 
 -- key outside of UNION ALL | e
-SELECT u.id FROM (SELECT id, n FROM "TaskRun" UNION ALL SELECT id, n FROM "Batch") u WHERE u.id = {E};
+SELECT u.id FROM (SELECT id, n FROM "TaskRun" UNION ALL SELECT "runId", n FROM "Attempt") u WHERE u.id = {E};
 
--- view of UNION ALL | new
+-- key outside of UNION ALL of two types; core keeps a condition on that above it | new | generic=all
 SELECT id, n FROM run_union WHERE id = {N};
 
 -- EXCEPT | legacy, e
