@@ -244,6 +244,9 @@ make_store_clause(DeriveContext *context, Expr *store)
 	return clause;
 }
 
+/*
+ * Make a constant of type text.
+ */
 static Expr *
 make_text_const(const char *value)
 {

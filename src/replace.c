@@ -162,6 +162,9 @@ map_columns(Bitmapset *columns, const AttrMap *map)
 	return result;
 }
 
+/*
+ * list_sort() comparator: order target-list entries by column number.
+ */
 static int
 compare_resno(const ListCell *a, const ListCell *b)
 {

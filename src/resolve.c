@@ -386,6 +386,9 @@ column_of(Node *expr, RunopsScope *scope, RunopsColumn *column)
 	return true;
 }
 
+/*
+ * Do both name the same column of the same query level?
+ */
 static inline bool
 same_column(RunopsColumn a, RunopsColumn b)
 {

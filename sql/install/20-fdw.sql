@@ -5,7 +5,7 @@
 CREATE FUNCTION runops.runops_fdw_handler()
 RETURNS pg_catalog.fdw_handler
 AS 'MODULE_PATHNAME'
-LANGUAGE C STRICT;
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION runops.runops_fdw_handler() IS
 	'handler of the foreign-data wrapper runops_fdw';
@@ -13,7 +13,7 @@ COMMENT ON FUNCTION runops.runops_fdw_handler() IS
 CREATE FUNCTION runops.runops_fdw_validator(options pg_catalog.text[], catalog pg_catalog.oid)
 RETURNS pg_catalog.void
 AS 'MODULE_PATHNAME'
-LANGUAGE C STRICT;
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION runops.runops_fdw_validator(pg_catalog.text[], pg_catalog.oid) IS
 	'validator of the foreign-data wrapper runops_fdw';
