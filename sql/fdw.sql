@@ -131,7 +131,7 @@ DECLARE
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
 		-- PostgreSQL 15 puts some parameters on the left
-		RETURN QUERY SELECT regexp_replace(trim(line), '\((\$1::[^=]*) = (\w+)\)', '(\2 = \1)') WHERE line ~ 'Join|Nested|Remote SQL|Scan|Filter|Cond';
+		RETURN QUERY SELECT regexp_replace(trim(line), '\((\$1::[^=]*) = (\w+)\)', '(\2 = \1)') WHERE line ~ 'Aggregate|Join|Nested|Remote SQL|Scan|Filter|Cond';
 	END LOOP;
 END
 $$;
@@ -156,7 +156,15 @@ SELECT a.k, (SELECT count(*) FROM fdw_run r WHERE r.parent_id = a.vc) FROM fdw_a
 -- with partition-wise joins the leaves are joined with one another
 SET enable_partitionwise_join = on;
 SELECT fdw_remote_sql('SELECT a.n FROM fdw_run a JOIN fdw_run b ON b.id = a.id AND runops.store_of(b.id) = runops.store_of(a.id) WHERE a.n = 77');
+SELECT fdw_remote_sql('SELECT a.n FROM fdw_run a LEFT JOIN fdw_run b ON b.id = a.id AND runops.store_of(b.id) = runops.store_of(a.id) AND b.n = 1 WHERE a.n = 77');
+SELECT a.id, b.n FROM fdw_run a LEFT JOIN fdw_run b ON b.id = a.id AND runops.store_of(b.id) = runops.store_of(a.id) AND b.n = 1 WHERE a.id IN (:'N', '0123456789abcdefghijklmnd1') ORDER BY 1;
+-- the comparison of stores stays where an outer join may have made it NULL
+SELECT count(*), count(b.id), count(c.id) FROM (fdw_run a LEFT JOIN fdw_run b ON b.id = a.id AND runops.store_of(b.id) = runops.store_of(a.id) AND b.n = 1)
+	LEFT JOIN fdw_run c ON c.id = a.id AND runops.store_of(c.id) = runops.store_of(a.id) AND runops.store_of(c.id) = runops.store_of(b.id);
 RESET enable_partitionwise_join;
+-- a join of two tables of one store is done there
+SELECT fdw_remote_sql($$SELECT a.n FROM runops_new.fdw_run a JOIN runops_new.fdw_run b ON b.parent_id = a.id WHERE a.env = 'e'$$);
+SELECT fdw_remote_sql($$SELECT count(*) FROM runops_new.fdw_run a JOIN runops_new.fdw_run b ON b.parent_id = a.id WHERE a.env = 'e' AND b.n > 5$$);
 
 DROP FUNCTION fdw_remote_sql(text);
 DROP TABLE fdw_archive;

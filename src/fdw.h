@@ -39,8 +39,23 @@ extern void runops_fdw_leave(RunopsFdwCall *call);
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
 
 extern bool runops_fdw_uses_remote_estimate(Oid foreigntableid);
+extern bool runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids);
+
+/* in fdw_join.c */
+extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
+									  RelOptInfo *outerrel, RelOptInfo *innerrel,
+									  JoinType jointype,
+									  JoinPathExtraData *extra);
+extern void runopsGetForeignUpperPaths(PlannerInfo *root,
+									   UpperRelationKind stage,
+									   RelOptInfo *input_rel,
+									   RelOptInfo *output_rel, void *extra);
 
 /* in fdw_paths.c */
+extern void runops_fdw_remote_costs(Oid serverid, Cost *startup,
+									Cost *per_tuple);
+extern Cost runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
+								   ParamPathInfo *param_info);
 extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 								  Oid foreigntableid);
 

@@ -42,6 +42,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -445,10 +446,10 @@ store_share(PlannerInfo *root, RelOptInfo *baserel)
  * The costs of starting a remote query and of fetching a row from one, as the
  * options of the server say or postgres_fdw supposes.
  */
-static void
-remote_costs(Oid leaf_relid, Cost *startup, Cost *per_tuple)
+void
+runops_fdw_remote_costs(Oid serverid, Cost *startup, Cost *per_tuple)
 {
-	ForeignServer *server = GetForeignServer(GetForeignServerIdByRelId(leaf_relid));
+	ForeignServer *server = GetForeignServer(serverid);
 	ListCell   *lc;
 
 	*startup = PGFDW_STARTUP_COST;
@@ -466,27 +467,25 @@ remote_costs(Oid leaf_relid, Cost *startup, Cost *per_tuple)
 }
 
 /*
- * Add a path that searches the store for each row of the outer relations.
+ * What it costs the store to search a leaf once for each row of other tables,
+ * as an index scan over there; false if it has no index for that.
  *
- * Costed as an index scan over there whose rows are then fetched from here.
+ * Without what it takes to ask it and to fetch the rows.  share is the share
+ * of the rows that reach this store at all.
  */
-static void
-add_search_path(PlannerInfo *root, RelOptInfo *baserel, Oid leaf_relid,
-				List *columns, ParamPathInfo *param_info)
+static bool
+search_cost(PlannerInfo *root, RelOptInfo *baserel, List *columns,
+			ParamPathInfo *param_info, double *share,
+			Cost *startup_cost, Cost *total_cost)
 {
 	List	   *searched = NIL;
-	double		share = 1.0;
 	double		tuples = Max(baserel->tuples, 1.0);
 	double		fetched;
 	double		pages;
-	Cost		fdw_startup_cost;
-	Cost		fdw_tuple_cost;
-	Cost		startup_cost;
-	Cost		total_cost;
 	QualCost	qual_cost;
-	List	   *quals;
 	ListCell   *lc;
 
+	*share = 1.0;
 	foreach(lc, param_info->ppi_clauses)
 	{
 		RestrictInfo *rinfo = (RestrictInfo *) lfirst(lc);
@@ -497,27 +496,71 @@ add_search_path(PlannerInfo *root, RelOptInfo *baserel, Oid leaf_relid,
 			continue;
 		searched = lappend(searched, rinfo);
 		if (column->names_store)
-			share = store_share(root, baserel);
+			*share = store_share(root, baserel);
 	}
 	if (searched == NIL)
-		return;
+		return false;
 
 	fetched = clamp_row_est(tuples *
 							clauselist_selectivity(root, searched,
 												   baserel->relid, JOIN_INNER,
 												   NULL));
 	pages = Min(fetched, Max(baserel->pages, 1));
-	quals = list_concat_copy(param_info->ppi_clauses,
-							 baserel->baserestrictinfo);
-	cost_qual_eval(&qual_cost, quals, root);
-	remote_costs(leaf_relid, &fdw_startup_cost, &fdw_tuple_cost);
+	cost_qual_eval(&qual_cost,
+				   list_concat_copy(param_info->ppi_clauses,
+									baserel->baserestrictinfo),
+				   root);
 
-	/* the descent of the index, and one page of it */
-	startup_cost = fdw_startup_cost + qual_cost.startup +
+	/* the descent of the index and one page of it, then a page for each row */
+	*startup_cost = qual_cost.startup +
 		ceil(log2(tuples + 1.0)) * cpu_operator_cost;
-	total_cost = startup_cost + random_page_cost +
-		pages * random_page_cost +
-		fetched * (cpu_index_tuple_cost + cpu_tuple_cost + qual_cost.per_tuple) +
+	*total_cost = *startup_cost + (1.0 + pages) * random_page_cost +
+		fetched * (cpu_index_tuple_cost + cpu_tuple_cost + qual_cost.per_tuple);
+
+	return true;
+}
+
+/*
+ * What it costs the store to search a leaf once in the course of a join over
+ * there; negative if it has no index for that.
+ */
+Cost
+runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
+					   ParamPathInfo *param_info)
+{
+	List	   *columns = search_columns(planner_rt_fetch(baserel->relid, root)->relid);
+	double		share;
+	Cost		startup_cost;
+	Cost		total_cost;
+
+	if (!search_cost(root, baserel, columns, param_info, &share,
+					 &startup_cost, &total_cost))
+		return -1.0;
+
+	return total_cost * share;
+}
+
+/*
+ * Add a path that searches the store for each row of the outer relations.
+ */
+static void
+add_search_path(PlannerInfo *root, RelOptInfo *baserel, List *columns,
+				ParamPathInfo *param_info)
+{
+	double		share;
+	Cost		fdw_startup_cost;
+	Cost		fdw_tuple_cost;
+	Cost		startup_cost;
+	Cost		total_cost;
+
+	if (!search_cost(root, baserel, columns, param_info, &share,
+					 &startup_cost, &total_cost))
+		return;
+
+	runops_fdw_remote_costs(baserel->serverid, &fdw_startup_cost,
+							&fdw_tuple_cost);
+	startup_cost += fdw_startup_cost;
+	total_cost += fdw_startup_cost +
 		param_info->ppi_rows * (fdw_tuple_cost + cpu_tuple_cost);
 
 	add_path(baserel, (Path *)
@@ -630,6 +673,6 @@ runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	foreach(lc, ppi_list)
 	{
 		if (!updated || searches_once(root, lfirst(lc)))
-			add_search_path(root, baserel, foreigntableid, columns, lfirst(lc));
+			add_search_path(root, baserel, columns, lfirst(lc));
 	}
 }

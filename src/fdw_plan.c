@@ -147,8 +147,8 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 /*
  * Is there a table among these whose locked rows the query does not wait for?
  */
-static bool
-any_wait_policy(PlannerInfo *root, Relids relids)
+bool
+runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids)
 {
 	int			rti = -1;
 
@@ -161,40 +161,6 @@ any_wait_policy(PlannerInfo *root, Relids relids)
 	}
 
 	return false;
-}
-
-/*
- * Offer remote joins.
- *
- * Not if the tables are known to be empty: those carry no postgres_fdw state
- * to join.  Nor with NOWAIT or SKIP LOCKED, which can be added to the
- * statement of one table only.
- */
-static void
-runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
-						  RelOptInfo *outerrel, RelOptInfo *innerrel,
-						  JoinType jointype, JoinPathExtraData *extra)
-{
-	if (runops_gate_flag_off() || any_wait_policy(root, joinrel->relids))
-		return;
-
-	pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype,
-							  extra);
-}
-
-/*
- * Offer remote grouping, ordering and limits, unless the input is known to be
- * empty.
- */
-static void
-runopsGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage,
-						   RelOptInfo *input_rel, RelOptInfo *output_rel,
-						   void *extra)
-{
-	if (runops_gate_flag_off())
-		return;
-
-	pgfdw.GetForeignUpperPaths(root, stage, input_rel, output_rel, extra);
 }
 
 /*
