@@ -59,6 +59,10 @@ extern Cost runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
 extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 								  Oid foreigntableid);
 
+/* in fdw_search.c */
+extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
+								  Oid leaf_relid, ParamPathInfo *param_info);
+
 /* in fdw_exec.c */
 extern void runops_fdw_exec_callbacks(FdwRoutine *routine);
 

@@ -572,59 +572,6 @@ add_search_path(PlannerInfo *root, RelOptInfo *baserel, List *columns,
 }
 
 /*
- * Will the target of an UPDATE be searched at most once for each of its rows,
- * if it is searched for what the outer relations of a path give?
- *
- * A search sees what the statement has changed in the store before.  A row that
- * is joined to twice would be changed twice then, while core means the first
- * change alone.  Of a scan that began before, the second change finds the row
- * gone.
- */
-static bool
-searches_once(PlannerInfo *root, ParamPathInfo *param_info)
-{
-	RelOptInfo *outer;
-	List	   *clauses = NIL;
-	ListCell   *lc;
-	int			relid;
-
-	/* more relations could repeat the rows of the outer one */
-	if (bms_num_members(root->all_baserels) != 2 ||
-		!bms_get_singleton_member(param_info->ppi_req_outer, &relid))
-		return false;
-	outer = find_base_rel(root, relid);
-
-	/* core makes what a semijoin gives unique before it searches by it */
-	foreach(lc, root->join_info_list)
-	{
-		SpecialJoinInfo *join = lfirst(lc);
-
-		if (join->jointype == JOIN_SEMI &&
-			bms_equal(join->syn_righthand, param_info->ppi_req_outer))
-			return true;
-	}
-
-	if (outer->rtekind != RTE_RELATION)
-		return false;
-
-	foreach(lc, param_info->ppi_clauses)
-	{
-		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
-
-		if (!rinfo->can_join || rinfo->mergeopfamilies == NIL)
-			continue;
-		/* which side is not the outer relation's; core's working field */
-		rinfo->outer_is_left = bms_equal(rinfo->right_relids,
-										 param_info->ppi_req_outer);
-		if (rinfo->outer_is_left ||
-			bms_equal(rinfo->left_relids, param_info->ppi_req_outer))
-			clauses = lappend(clauses, rinfo);
-	}
-
-	return relation_has_unique_index_for(root, outer, clauses, NIL, NIL);
-}
-
-/*
  * Offer postgres_fdw's paths, and parameterized ones where the store is known
  * to have an index for them.
  */
@@ -635,8 +582,6 @@ runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	List	   *columns;
 	List	   *ppi_list = NIL;
 	ListCell   *lc;
-	bool		updated = root->parse->commandType == CMD_UPDATE &&
-		bms_is_member(baserel->relid, root->all_result_relids);
 
 	pgfdw.GetForeignPaths(root, baserel, foreigntableid);
 
@@ -672,7 +617,7 @@ runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 
 	foreach(lc, ppi_list)
 	{
-		if (!updated || searches_once(root, lfirst(lc)))
+		if (runops_fdw_may_search(root, baserel, foreigntableid, lfirst(lc)))
 			add_search_path(root, baserel, columns, lfirst(lc));
 	}
 }
