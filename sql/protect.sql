@@ -82,11 +82,20 @@ CREATE UNIQUE INDEX "Run_y" ON runops_legacy."Run" (y);
 ALTER TABLE app."Run" ADD CONSTRAINT positive CHECK (n > 0);
 ALTER TABLE app."Run" ALTER n SET DEFAULT 3;
 ALTER TABLE app."Run" ENABLE ROW LEVEL SECURITY;
+CREATE TYPE app.status AS ENUM ('a');
+ALTER TYPE app.status ADD VALUE 'b';
+ALTER TABLE app."Run" ADD COLUMN s app.status[];
+ALTER TYPE app.status ADD VALUE 'c';
+ALTER TYPE app.status RENAME VALUE 'c' TO 'd';
+CREATE TYPE app.pair AS (a int);
+ALTER TYPE app.pair ADD ATTRIBUTE b int;
 -- not while a dump is restored
 SET search_path = '';
 CREATE INDEX again ON ONLY app."Run" (y);
 CREATE INDEX again ON runops_legacy."Run" (y);
 RESET search_path;
+ALTER TABLE app."Run" DROP COLUMN s;
+DROP TYPE app.status, app.pair;
 
 -- the server of a store stays, as long as it is one
 SELECT runops.detach('app."Run"', force => true);

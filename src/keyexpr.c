@@ -251,11 +251,29 @@ deparse_store_of(ParseState *pstate, Node *expr, Relation rel)
 }
 
 /*
+ * The column that alone decides the store of a row where it is not NULL: the
+ * key, or the first argument of COALESCE.  0 if there is none.
+ */
+static AttrNumber
+lead_column(Node *expr)
+{
+	while (IsA(expr, RelabelType) || IsA(expr, CoalesceExpr))
+	{
+		if (IsA(expr, RelabelType))
+			expr = (Node *) ((RelabelType *) expr)->arg;
+		else
+			expr = linitial(((CoalesceExpr *) expr)->args);
+	}
+
+	return IsA(expr, Var) ? ((Var *) expr)->varattno : InvalidAttrNumber;
+}
+
+/*
  * key_expression(relation regclass, key text, nullable bool,
- *				  OUT store text, OUT columns name[])
+ *				  OUT store text, OUT columns name[], OUT lead name)
  *
- * The call of store_of for the key, safe to build statements from, and the
- * columns that the key reads.  Raises unless it can be a key, or, if nullable,
+ * The call of store_of for the key, safe to build statements from, the columns
+ * that the key reads, and the one that leads it.  Raises unless it can be a key, or, if nullable,
  * a key but for its possibly being NULL.  The relation is locked only while
  * its columns are read.
  */
@@ -273,8 +291,8 @@ runops_key_expression(PG_FUNCTION_ARGS)
 	Node	   *expr;
 	Bitmapset  *attnos;
 	TupleDesc	tupdesc;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false, false, false};
 	Datum	   *names;
 	int			nnames = 0;
 	int			i = -1;
@@ -321,6 +339,11 @@ runops_key_expression(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(deparse_store_of(pstate, expr, rel));
 	values[1] = PointerGetDatum(construct_array(names, nnames, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
+	attno = lead_column(expr);
+	if (attno == InvalidAttrNumber)
+		nulls[2] = true;
+	else
+		values[2] = DirectFunctionCall1(namein, CStringGetDatum(get_attname(relid, attno, false)));
 	relation_close(rel, AccessShareLock);
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)

@@ -40,8 +40,10 @@
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_func.h"
+#include "parser/parse_type.h"
 #include "tcop/cmdtag.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -488,26 +490,53 @@ changes_stores(AlterTableStmt *stmt)
 }
 
 /*
- * Event trigger on ddl_command_end: say what to run after a change of a routed
- * table that does not reach the other stores.
- *
- * Not while a dump is restored: it says ONLY of what stands on the parent, and
- * its search_path is empty when it makes the indexes of a leaf.
+ * The first routed table with a column of the type, of an array of it, or of a
+ * domain over one of these; InvalidOid if there is none.
  */
-Datum
-runops_protect_end(PG_FUNCTION_ARGS)
+static Oid
+routed_table_with_type(Oid type)
 {
-	EventTriggerData *trigdata;
-	Node	   *parsetree;
+	ListCell   *lc;
+
+	foreach(lc, routed_tables())
+	{
+		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
+		TupleDesc	desc = RelationGetDescr(rel);
+		bool		found = false;
+
+		for (int i = 0; i < desc->natts && !found; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, i);
+			Oid			base = att->attisdropped ? InvalidOid : getBaseType(att->atttypid);
+			Oid			element = OidIsValid(base) ? get_element_type(base) : InvalidOid;
+
+			found = base == type || (OidIsValid(element) && getBaseType(element) == type);
+		}
+		table_close(rel, AccessShareLock);
+		if (found)
+			return lfirst_oid(lc);
+	}
+
+	return InvalidOid;
+}
+
+/*
+ * The routed table that a statement has changed, as far as the stores should
+ * be like it; InvalidOid if it has changed none.
+ *
+ * Not while a dump is restored: it says ONLY of what stands on the parent, its
+ * search_path is empty when it makes the indexes of a leaf, and it adds no
+ * label to an enum.
+ */
+static Oid
+changed_routed_table(Node *parsetree)
+{
 	RangeVar   *relation = NULL;
 	Oid			relid;
 	Oid			routed;
-	char	   *name;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
-	trigdata = (EventTriggerData *) fcinfo->context;
-	parsetree = trigdata->parsetree;
+	if (IsA(parsetree, AlterEnumStmt))
+		return routed_table_with_type(typenameTypeId(NULL, makeTypeNameFromNameList(((AlterEnumStmt *) parsetree)->typeName)));
 
 	if (IsA(parsetree, AlterTableStmt) && changes_stores((AlterTableStmt *) parsetree))
 		relation = ((AlterTableStmt *) parsetree)->relation;
@@ -515,20 +544,46 @@ runops_protect_end(PG_FUNCTION_ARGS)
 		relation = ((IndexStmt *) parsetree)->relation;
 	else if (IsA(parsetree, RenameStmt) && ((RenameStmt *) parsetree)->renameType == OBJECT_COLUMN)
 		relation = ((RenameStmt *) parsetree)->relation;
-	if (relation == NULL || !relation->inh || IsBinaryUpgrade)
-		PG_RETURN_NULL();
+	if (relation == NULL || !relation->inh)
+		return InvalidOid;
 
 	relid = RangeVarGetRelid(relation, NoLock, true);
 	routed = OidIsValid(relid) ? routed_table_of(relid) : InvalidOid;
-	if (!OidIsValid(routed) ||
-		(routed != relid && (strcmp(namespace_search_path, "") == 0 ||
-							 strcmp(namespace_search_path, "\"\"") == 0)) || list_length(find_inheritance_children(routed, NoLock)) < 2)
+	if (routed != relid && (strcmp(namespace_search_path, "") == 0 ||
+							strcmp(namespace_search_path, "\"\"") == 0))
+		return InvalidOid;
+
+	return routed;
+}
+
+/*
+ * Event trigger on ddl_command_end: say what to run after a change of a routed
+ * table that does not reach the other stores.
+ */
+Datum
+runops_protect_end(PG_FUNCTION_ARGS)
+{
+	Node	   *parsetree;
+	Oid			routed;
+	char	   *name;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	if (IsBinaryUpgrade)
+		PG_RETURN_NULL();
+
+	parsetree = ((EventTriggerData *) fcinfo->context)->parsetree;
+	routed = changed_routed_table(parsetree);
+	if (!OidIsValid(routed) || list_length(find_inheritance_children(routed, NoLock)) < 2)
 		PG_RETURN_NULL();
 
 	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(routed)), get_rel_name(routed));
 	ereport(NOTICE,
-			(errmsg("table \"%s\" was changed in this database only", get_rel_name(routed)),
-			 errdetail("The tables of its other stores are as they were."),
+			(IsA(parsetree, AlterEnumStmt) ?
+			 errmsg("type %s of table \"%s\" was changed in this database only",
+					NameListToQuotedString(((AlterEnumStmt *) parsetree)->typeName), get_rel_name(routed)) :
+			 errmsg("table \"%s\" was changed in this database only", get_rel_name(routed)),
+			 errdetail("The other stores are as they were."),
 			 errhint("Run for each of these stores: SELECT * FROM runops.provision(store, relation => %s)",
 					 quote_literal_cstr(name))));
 

@@ -335,7 +335,10 @@ AS $$
 DECLARE
 	leaves regclass[];
 	leaf regclass;
+	old_timeout text;
+	what CONSTANT text := format('drop store "%s"', store);
 BEGIN
+	old_timeout := runops._limit_lock_wait(CASE current_setting('lock_timeout') WHEN '0' THEN '5 s'::interval END);
 	PERFORM runops._topology_lock();
 	IF store IS NULL OR NOT EXISTS (SELECT FROM runops.store_config c WHERE c.store = drop_store.store) THEN
 		RAISE EXCEPTION USING
@@ -351,8 +354,13 @@ BEGIN
 	JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
 	WHERE runops._store_of_leaf(i.inhrelid) = drop_store.store;
 
+	-- Ask the store before anyone has to wait, and again when nobody can write.
 	IF NOT coalesce(force, false) THEN
-		PERFORM runops._require_no_rows(leaves, format('drop store "%s"', store));
+		PERFORM runops._require_no_rows(leaves, what);
+	END IF;
+	PERFORM runops._lock_table(i.inhparent) FROM pg_inherits i WHERE i.inhrelid = ANY (leaves);
+	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_no_rows(leaves, what);
 	END IF;
 
 	-- The leaves are protected for as long as the store is known.
@@ -361,6 +369,8 @@ BEGIN
 		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
 	END LOOP;
 	PERFORM runops._drop_empty_leaf_schemas();
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
 COMMENT ON FUNCTION runops.drop_store(text, boolean) IS 'removes a store and its leaves; refuses while it holds rows unless forced';

@@ -3,8 +3,8 @@
  * one who routes it.
  */
 
--- The call of store_of for a key or an alias, and the columns that it reads.
-CREATE FUNCTION runops._key_expression(relation regclass, key text, nullable boolean, OUT store text, OUT columns name[])
+-- The call of store_of for a key or an alias, the columns that it reads, and the one that leads it.
+CREATE FUNCTION runops._key_expression(relation regclass, key text, nullable boolean, OUT store text, OUT columns name[], OUT lead name)
 	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_key_expression';
 
@@ -249,11 +249,12 @@ BEGIN
 END
 $$;
 
-/* Tell which triggers, keys and replication will not cover other stores. */
-CREATE FUNCTION runops._report_changes(relation regclass) RETURNS void
+/* Tell which triggers, constraints and replication will not cover other stores. */
+CREATE FUNCTION runops._report_changes(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	lead CONSTANT name := (runops._key_expression(relation, key, false)).lead;
 	r record;
 	names text;
 BEGIN
@@ -288,6 +289,20 @@ BEGIN
 			MESSAGE = format('foreign keys of %s will not be checked for rows of other stores', relation),
 			DETAIL = format('Foreign keys: %s.', names),
 			HINT = 'runops.provision creates those among routed tables in the other databases.';
+	END IF;
+
+	-- Where the column that leads the key or an alias is among theirs, equal rows meet in one store.
+	SELECT string_agg(quote_ident(c.relname), ', ' ORDER BY c.relname) INTO names
+	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+	WHERE x.indrelid = relation AND (x.indisunique OR x.indisexclusion)
+		AND NOT EXISTS (SELECT FROM pg_attribute a
+						WHERE a.attrelid = relation AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1])
+						AND (a.attname = lead OR a.attname = ANY (aliases)));
+	IF names IS NOT NULL THEN
+		RAISE NOTICE USING
+			MESSAGE = format('unique and exclusion constraints of %s will hold within each store', relation),
+			DETAIL = format('Indexes: %s.', names),
+			HINT = 'Rows of different stores can be equal in their columns.';
 	END IF;
 
 	FOR r IN
@@ -361,7 +376,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._check_objects(regclass, name[]),
 	runops._has_check(regclass, name, text),
 	runops._check_rows(regclass, text, name[]),
-	runops._report_changes(regclass),
+	runops._report_changes(regclass, text, name[]),
 	runops._bound_objects(regclass),
 	runops._report_bound(regclass),
 	runops._key_expression(regclass, text, boolean)

@@ -370,7 +370,7 @@ BEGIN
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
 
-	PERFORM runops._report_changes(relation);
+	PERFORM runops._report_changes(relation, key, aliases);
 	PERFORM runops._report_bound(relation);
 	PERFORM runops._attach(relation, key, aliases);
 

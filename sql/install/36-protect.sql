@@ -15,7 +15,7 @@ CREATE EVENT TRIGGER runops_protect_start ON ddl_command_start
 				 'ALTER TABLE', 'ALTER SERVER')
 	EXECUTE FUNCTION runops._protect_start();
 CREATE EVENT TRIGGER runops_protect_end ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX')
+	WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'CREATE INDEX')
 	EXECUTE FUNCTION runops._protect_end();
 COMMENT ON EVENT TRIGGER runops_protect_start IS 'refuses to drop what routed tables stand on';
 COMMENT ON EVENT TRIGGER runops_protect_end IS 'says what to run after a change of a routed table';

@@ -1,0 +1,52 @@
+# Where the library is not preloaded, the event trigger loads it: a session that
+# has called nothing of the extension cannot drop what routed tables stand on.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use TwoClusters;
+
+use Test::More;
+
+my $split = TwoClusters->new(preload => 0);
+
+$split->sql(<<'EOT');
+CREATE ROLE owner;
+CREATE SCHEMA app AUTHORIZATION owner;
+CREATE TABLE app.run (id text PRIMARY KEY);
+INSERT INTO app.run VALUES ('c000000000000000000000001');
+ALTER TABLE app.run OWNER TO owner;
+SELECT runops.attach('app.run', 'id');
+EOT
+
+# each in a session of its own
+foreach my $drop (
+	'DROP EXTENSION runops CASCADE',
+	'DROP EXTENSION postgres_fdw CASCADE',
+	'DROP FUNCTION runops.store_of(text) CASCADE',
+	'DROP FOREIGN DATA WRAPPER runops_fdw CASCADE',
+	'DROP SERVER run_ops CASCADE',
+	'DROP SCHEMA app CASCADE',
+	'DROP TABLE app.run',
+	'DROP TABLE app.run, runops_legacy.run CASCADE',
+	'DROP OWNED BY owner CASCADE')
+{
+	my (undef, $stderr) = $split->try("$drop;");
+
+	like($stderr, qr/ERROR:  RO006: cannot drop /, "$drop is refused");
+}
+is($split->sql('SELECT * FROM runops_legacy.run'), 'c000000000000000000000001', 'the row is there');
+
+# the store cannot be asked, so detach has to be forced
+my (undef, $stderr) = $split->try(q{SELECT runops.detach('app.run');});
+
+like($stderr, qr/ERROR:  RO002: /, 'detach does not take a closed gate for an empty store');
+$split->sql(q{SELECT runops.detach('app.run', force => true)});
+is($split->sql('SELECT * FROM app.run'), 'c000000000000000000000001', 'the row is there after detach');
+(undef, $stderr) = $split->try('SET client_min_messages = warning; DROP EXTENSION runops CASCADE;');
+is($stderr, '', 'with nothing routed, the extension can go');
+is($split->sql('SELECT * FROM app.run'), 'c000000000000000000000001', 'and the row stays');
+
+done_testing();
