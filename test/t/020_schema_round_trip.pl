@@ -338,4 +338,17 @@ is($split->sql('SELECT * FROM runops.verify()'), '', 'verify finds nothing among
 ($stdout, $stderr) = $split->try(q{SELECT runops.detach('"TaskRun"')});
 like($stderr, qr/ERROR:  RO006/, 'a table with rows in the store is not detached');
 
+# Detached by force, they stay where they are, and are seen again after attach.
+$rows = rows();
+$split->sql('DROP USER MAPPING FOR "Run Reader" SERVER run_ops');
+($stdout, $stderr) = $split->try(join("\n", map { "SELECT runops.detach('$_', force => true);" } @tables));
+is($stderr, '', 'detach all tables by force, in the other order');
+same(dump_schema(), $dump, 'the same pg_dump -s after use');
+same(oids(), $oids, 'the same OIDs after use');
+($stdout, $stderr) = attach_all();
+is($stderr, '', 'attach all tables over a store that has rows');
+same(rows(), $rows, 'rows of both kinds again');
+is($split->sql(q{SELECT * FROM runops.provision('new') WHERE action <> 'exists'}), '', 'provision finds nothing to do');
+is($split->sql('SELECT * FROM runops.verify()'), '', 'verify finds nothing after all this');
+
 done_testing();
