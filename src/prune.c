@@ -99,39 +99,6 @@ prunable_route(PlannerInfo *root, Index rti)
 }
 
 /*
- * The stores that a list of restrictions leaves to a routed table.
- *
- * The arms of an OR may speak of different columns, a key and an alias; facts
- * are about one column, so each arm is resolved for itself.
- */
-static RunopsStoreSet
-restricted_stores(const RunopsRoute *route, Index rti, List *restrictions)
-{
-	RunopsScope scope = {.depth = 1};
-	List	   *facts = runops_collect_facts((Node *) restrictions, &scope, NIL);
-	RunopsStoreSet stores = runops_resolve(route, facts, 1, rti).stores;
-	ListCell   *lc;
-
-	foreach(lc, restrictions)
-	{
-		Node	   *clause = (Node *) lfirst_node(RestrictInfo, lc)->clause;
-		RunopsStoreSet arms = RUNOPS_STORES_NONE;
-		ListCell   *lc2;
-
-		if (!is_orclause(clause))
-			continue;
-		foreach(lc2, ((BoolExpr *) clause)->args)
-		{
-			facts = runops_collect_facts(lfirst(lc2), &scope, NIL);
-			arms |= runops_resolve(route, facts, 1, rti).stores;
-		}
-		stores &= arms;
-	}
-
-	return stores;
-}
-
-/*
  * get_relation_info_hook: rule out a leaf by its parent's restrictions.
  */
 static void
