@@ -356,10 +356,12 @@ AS $$
 DECLARE
 	old_timeout text;
 BEGIN
-	-- Find out what is wrong before anyone has to wait.
+	-- Find out and say what there is to say before anyone has to wait.
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
 	PERFORM runops._check_rows(relation, key, aliases);
+	PERFORM runops._report_changes(relation, key, aliases);
+	PERFORM runops._report_bound(relation);
 
 	old_timeout := runops._limit_lock_wait(lock_timeout);
 	PERFORM runops._topology_lock();
@@ -369,9 +371,6 @@ BEGIN
 	-- again by what _add_checks puts on it.
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
-
-	PERFORM runops._report_changes(relation, key, aliases);
-	PERFORM runops._report_bound(relation);
 	PERFORM runops._attach(relation, key, aliases);
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
