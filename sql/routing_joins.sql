@@ -113,8 +113,18 @@ RESET enable_mergejoin;
 RESET enable_seqscan;
 
 -- joined store by store
+CREATE FUNCTION remote_joins(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	plan jsonb;
+BEGIN
+	EXECUTE 'EXPLAIN (VERBOSE, FORMAT json) ' || query INTO plan;
+	RETURN QUERY SELECT node ->> 'Relations' FROM jsonb_path_query(plan, 'strict $.** ? (exists(@.Relations))') node;
+END
+$$;
 SET enable_partitionwise_join = on;
-EXPLAIN (COSTS OFF) SELECT r.n, a.k FROM run r JOIN attempt a ON a."runId" = r.id WHERE r.env = 'e1';
+SELECT remote_joins($$SELECT r.n, a.k FROM run r JOIN attempt a ON a."runId" = r.id WHERE r.env = 'e1'$$);
+SELECT remote_joins($$SELECT r.n, l.k FROM run r JOIN local l ON l.ref = r.id WHERE r.env = 'e1'$$);
+SELECT remote_joins($$SELECT r.n, x.n FROM run r JOIN run x ON x."friendlyId" = r.id WHERE r.env = 'e1'$$);
 SELECT r.n, a.k FROM run r JOIN attempt a ON a."runId" = r.id WHERE r.env = 'e1' ORDER BY 1, 2;
 SELECT r.n, a.k FROM run r LEFT JOIN attempt a ON a."runId" = r.id ORDER BY 1, 2;
 SELECT r.n, a.k FROM run r FULL JOIN attempt a ON a."runId" = r.id ORDER BY 1, 2;
