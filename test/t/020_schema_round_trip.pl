@@ -33,12 +33,13 @@ sub psql_files
 	  || diag("$stdout\n$stderr");
 }
 
-# The definition of everything in the control plane, for comparison.
+# The definition of everything in a database of the control plane, for comparison.
 sub dump_schema
 {
+	my $database = shift // 'postgres';
 	my ($stdout, $stderr);
 
-	IPC::Run::run([ 'pg_dump', '-s', '-d', $control->connstr('postgres') ],
+	IPC::Run::run([ 'pg_dump', '-s', '-d', $control->connstr($database) ],
 		'>', \$stdout, '2>', \$stderr)
 	  or die "pg_dump: $stderr";
 	$stdout =~ s/^\\(?:un)?restrict .*\n//mg;
@@ -338,9 +339,20 @@ is($split->sql('SELECT * FROM runops.verify()'), '', 'verify finds nothing among
 ($stdout, $stderr) = $split->try(q{SELECT runops.detach('"TaskRun"')});
 like($stderr, qr/ERROR:  RO006/, 'a table with rows in the store is not detached');
 
+# A dump carries the topology, also to where it is undone.
+my $dump_file = "$tmp/dump.sql";
+
+$split->sql('DROP USER MAPPING FOR "Run Reader" SERVER run_ops');
+$control->command_ok([ 'pg_dump', '-f', $dump_file, '-d', $control->connstr('postgres') ], 'pg_dump of the split');
+$control->safe_psql('postgres', 'CREATE DATABASE restored');
+$control->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump_file, '-d', $control->connstr('restored') ], 'restore it');
+same(dump_schema('restored'), dump_schema(), 'the same definitions after dump and restore');
+is($control->safe_psql('restored', 'SELECT count(*) FROM "TaskRun"'), $split->sql('SELECT count(*) FROM "TaskRun"'), 'the same rows');
+$control->safe_psql('restored', "SELECT runops.detach('$_', force => true)") foreach @tables;
+same(dump_schema('restored'), $dump, 'the same pg_dump -s after restore and detach');
+
 # Detached by force, they stay where they are, and are seen again after attach.
 $rows = rows();
-$split->sql('DROP USER MAPPING FOR "Run Reader" SERVER run_ops');
 ($stdout, $stderr) = $split->try(join("\n", map { "SELECT runops.detach('$_', force => true);" } @tables));
 is($stderr, '', 'detach all tables by force, in the other order');
 same(dump_schema(), $dump, 'the same pg_dump -s after use');
