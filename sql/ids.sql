@@ -26,6 +26,11 @@ WHERE chr(n) !~ '[0-9a-z]' COLLATE "C";
 -- nothing but the shape counts
 SELECT runops.store_of(''), runops.store_of('_'), runops.store_of('run_'), runops.store_of(NULL);
 SELECT runops.is_classifiable(''), runops.is_classifiable('_'), runops.is_classifiable(NULL);
+
+-- an alias names the store of the key, or none
+SELECT alias, key, runops.same_store(alias, key)
+FROM unnest(ARRAY['run_c000000000000000000000001', 'c000000000000000000000001', 'run_0ujtsYcgvSTl8PAuAdqWYSMnLOv', '0123456789abcdefghijklmne2', 'odd', NULL]) alias,
+	unnest(ARRAY['c000000000000000000000001', '0ujtsYcgvSTl8PAuAdqWYSMnLOv', '0123456789abcdefghijklmne2', '0123456789abcdefghijklmnf2', 'odd', NULL]) key;
 SELECT runops.id_kind('run_x'), runops.try_residency('run_x'), runops.id_kind(NULL), runops.residency(NULL);
 
 -- a body of another alphabet is none, by whichever length it fits
@@ -231,6 +236,6 @@ DROP ROLE regress_runops_ids;
 SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel, proleakproof
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'runops'
-WHERE proname IN ('store_of', 'is_classifiable', 'id_kind', 'residency', 'try_residency', 'parse_id',
+WHERE proname IN ('store_of', 'is_classifiable', 'same_store', 'id_kind', 'residency', 'try_residency', 'parse_id',
 	'to_friendly_id', 'from_friendly_id', 'gen_cuid', 'gen_ksuid', 'gen_run_ops_id', 'gen_shard_id')
 ORDER BY p.oid::regprocedure::text COLLATE "C";

@@ -36,9 +36,6 @@
 #define PARTITION_CHECK_MESSAGE \
 	"new row for relation \"%s\" violates partition constraint"
 
-/* The constraint of a legacy leaf that says the same as its bound */
-#define STORE_CONSTRAINT "runops_store"
-
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
@@ -118,10 +115,27 @@ describe_missing_leaf(ErrorData *edata, bool moves)
 
 /*
  * Make of core's error about a row that is not the legacy leaf's one of ours.
+ *
+ * moves: the statement is an UPDATE.
  */
 static void
-describe_wrong_leaf(ErrorData *edata)
+describe_wrong_leaf(ErrorData *edata, bool moves)
 {
+	/* While the flag is off, every row is planned to be that leaf's. */
+	if (runops_gate_flag_off())
+	{
+		edata->sqlerrcode = moves ? ERRCODE_RUNOPS_WRONG_STORE :
+			ERRCODE_RUNOPS_GATE_CLOSED;
+		edata->message = moves ?
+			psprintf(_("cannot move a row of \"%s\" to another store"),
+					 edata->table_name) :
+			psprintf(_("cannot put a row of another store into \"%s\": the gate is closed"),
+					 edata->table_name);
+		edata->detail = pstrdup(_(runops_gate_closed_reason()));
+		edata->hint = pstrdup(_("Set \"runops.split_enabled\" to on and restart the server."));
+		return;
+	}
+
 	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
 	edata->message = psprintf(_("cannot put a row of another store into the legacy leaf of \"%s\""),
 							  edata->table_name);
@@ -149,9 +163,7 @@ rethrow(MemoryContext cxt, List *names, bool moves)
 		PG_RE_THROW();
 
 	no_leaf = strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0;
-	wrong_leaf = strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0 ||
-		(edata->constraint_name != NULL &&
-		 strcmp(edata->constraint_name, STORE_CONSTRAINT) == 0);
+	wrong_leaf = strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0;
 	foreach(lc, names)
 		ours |= strcmp(edata->table_name, lfirst(lc)) == 0;
 	if (!ours || !(no_leaf || wrong_leaf))
@@ -161,7 +173,7 @@ rethrow(MemoryContext cxt, List *names, bool moves)
 	if (no_leaf)
 		describe_missing_leaf(edata, moves);
 	else
-		describe_wrong_leaf(edata);
+		describe_wrong_leaf(edata, moves);
 	ReThrowError(edata);
 }
 

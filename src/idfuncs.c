@@ -96,6 +96,7 @@ typedef struct ResidencyLabels
 
 PG_FUNCTION_INFO_V1(runops_store_of);
 PG_FUNCTION_INFO_V1(runops_is_classifiable);
+PG_FUNCTION_INFO_V1(runops_same_store);
 PG_FUNCTION_INFO_V1(runops_id_kind);
 PG_FUNCTION_INFO_V1(runops_residency);
 PG_FUNCTION_INFO_V1(runops_try_residency);
@@ -149,6 +150,36 @@ runops_is_classifiable(PG_FUNCTION_ARGS)
 
 	PG_FREE_IF_COPY(id, 0);
 	PG_RETURN_BOOL(kind != RUNOPS_ID_NONE);
+}
+
+/*
+ * same_store(alias text, key text) returns boolean
+ *
+ * Does the alias name the same store as the key, or none?  One call, because
+ * every row that is written is checked by it.
+ */
+Datum
+runops_same_store(PG_FUNCTION_ARGS)
+{
+	text	   *alias;
+	text	   *key;
+	const char *body;
+	RunopsIdKind kind;
+	const ConstText *store;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_BOOL(true);
+
+	alias = PG_GETARG_TEXT_PP(0);
+	kind = runops_id_classify(VARDATA_ANY(alias), VARSIZE_ANY_EXHDR(alias), &body);
+	if (kind == RUNOPS_ID_NONE)
+		PG_RETURN_BOOL(true);
+	store = store_of_id(kind, body);
+
+	key = PG_GETARG_TEXT_PP(1);
+	kind = runops_id_classify(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), &body);
+
+	PG_RETURN_BOOL(store == store_of_id(kind, body));
 }
 
 /*

@@ -276,7 +276,8 @@ refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
  *
  * With ON CONFLICT, a plan for unknown parameters would fail for want of a
  * unique index, and the plan cache makes such a plan if only to learn its
- * cost.  It is made against the legacy leaf then, and guess is set.
+ * cost.  It is made against the legacy leaf then, and guess is set.  While the
+ * flag is off that leaf is the only place where a row can go.
  */
 const RunopsLeaf *
 runops_insert_leaf(Query *query, const RunopsRoute *route,
@@ -293,7 +294,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 
 	if (!insert_store(query, route, params, &store, &unbound))
 	{
-		if (!unbound || !target)
+		if ((!unbound || !target) && !runops_gate_flag_off())
 			return NULL;
 		store = runops_store_bit(RUNOPS_LEGACY_STORE);
 		*guess = true;
@@ -311,7 +312,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 		refuse_foreign_upsert(route, leaf);
 
 	if ((leaf->foreign && returns_system_column(query)) ||
-		(upsert && !upsert_keeps_key(conflict, route)) ||
+		(upsert && !upsert_keeps_key(conflict, route) && !runops_gate_flag_off()) ||
 		runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
 		runops_has_statement_triggers(leaf->relid, CMD_INSERT, upsert))
 	{

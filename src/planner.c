@@ -625,6 +625,12 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	if (!runops_enable_routing || !query_has_routed(parse))
 		return plan_next(parse, query_string, cursorOptions, boundParams);
 
+	if (runops_gate_flag_off())
+	{
+		runops_use_legacy(parse);
+		return plan_next(parse, query_string, cursorOptions, boundParams);
+	}
+
 	analyze_query(&cxt, parse, 1, NIL, NIL);
 	runops_pair_tables(cxt.open_tables);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)

@@ -136,6 +136,10 @@ extern bool runops_has_statement_triggers(Oid relid, CmdType command, bool upser
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
 											ParamListInfo params, bool *guess);
 
+/* in single.c */
+extern void runops_use_legacy(Query *query);
+extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
+
 /* in pairs.c */
 extern void runops_pair_tables(List *tables);
 

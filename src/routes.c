@@ -143,20 +143,21 @@ route_init(void)
 }
 
 /*
- * The OID of a function of the extension that takes one text, or InvalidOid.
+ * The OID of a function of the extension that takes one or two texts, or
+ * InvalidOid.
  */
 static Oid
-lookup_text_function(const char *name)
+lookup_text_function(const char *name, int nargs)
 {
 	Oid			nsp = get_namespace_oid(RUNOPS_SCHEMA, true);
-	Oid			argtype = TEXTOID;
+	Oid			argtypes[2] = {TEXTOID, TEXTOID};
 
 	if (!OidIsValid(nsp))
 		return InvalidOid;
 
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 						   PointerGetDatum(name),
-						   PointerGetDatum(buildoidvector(&argtype, 1)),
+						   PointerGetDatum(buildoidvector(argtypes, nargs)),
 						   ObjectIdGetDatum(nsp));
 }
 
@@ -176,7 +177,7 @@ runops_store_of_oid(void)
 
 		/* An invalidation during the lookup clears the flag again. */
 		store_of_valid = true;
-		found = lookup_text_function("store_of");
+		found = lookup_text_function("store_of", 1);
 		store_of_oid = found;
 
 		if (found != before)
@@ -227,60 +228,20 @@ lead_column(Node *key)
 }
 
 /*
- * If expr is func(column), return the column, else 0.
+ * If a CHECK expression declares an alias, return the column, else 0.
+ *
+ * The form is "same_store(alias, <key>)".
  */
 static AttrNumber
-function_of_column(Node *expr, Oid funcid)
+alias_of_check(Node *check, Node *key, Oid same_store)
 {
-	FuncExpr   *func = (FuncExpr *) expr;
+	FuncExpr   *func = (FuncExpr *) check;
 
-	if (expr == NULL || !IsA(expr, FuncExpr) || func->funcid != funcid ||
-		list_length(func->args) != 1)
+	if (!IsA(check, FuncExpr) || func->funcid != same_store ||
+		!equal(lsecond(func->args), key))
 		return 0;
 
 	return plain_column(linitial(func->args));
-}
-
-/*
- * If a CHECK expression declares an alias, return the column, else 0.
- *
- * The form is "alias IS NULL OR NOT is_classifiable(alias) OR
- * store_of(alias) = <partition key>".
- */
-static AttrNumber
-alias_of_check(Node *check, Node *partexpr, Oid store_of, Oid is_classifiable)
-{
-	BoolExpr   *or_expr = (BoolExpr *) check;
-	NullTest   *null_test;
-	BoolExpr   *not_expr;
-	OpExpr	   *op;
-	AttrNumber	attno;
-
-	if (!IsA(check, BoolExpr) || or_expr->boolop != OR_EXPR ||
-		list_length(or_expr->args) != 3)
-		return 0;
-
-	null_test = (NullTest *) linitial(or_expr->args);
-	not_expr = (BoolExpr *) lsecond(or_expr->args);
-	op = (OpExpr *) lthird(or_expr->args);
-
-	if (!IsA(null_test, NullTest) || null_test->nulltesttype != IS_NULL ||
-		null_test->argisrow)
-		return 0;
-	attno = plain_column((Node *) null_test->arg);
-	if (attno == 0)
-		return 0;
-
-	if (!IsA(not_expr, BoolExpr) || not_expr->boolop != NOT_EXPR ||
-		function_of_column(linitial(not_expr->args), is_classifiable) != attno)
-		return 0;
-
-	if (!IsA(op, OpExpr) || op->opno != TextEqualOperator ||
-		function_of_column(linitial(op->args), store_of) != attno ||
-		!equal(lsecond(op->args), partexpr))
-		return 0;
-
-	return attno;
 }
 
 /*
@@ -289,17 +250,17 @@ alias_of_check(Node *check, Node *partexpr, Oid store_of, Oid is_classifiable)
  * The bitmap is offset by FirstLowInvalidHeapAttributeNumber.
  */
 static Bitmapset *
-find_aliases(Relation rel, Node *partexpr, Oid store_of)
+find_aliases(Relation rel, Node *key)
 {
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	Oid			is_classifiable;
+	Oid			same_store;
 	Bitmapset  *result = NULL;
 
 	if (constr == NULL || constr->num_check == 0)
 		return NULL;
 
-	is_classifiable = lookup_text_function("is_classifiable");
-	if (!OidIsValid(is_classifiable))
+	same_store = lookup_text_function("same_store", 2);
+	if (!OidIsValid(same_store))
 		return NULL;
 
 	for (int i = 0; i < constr->num_check; i++)
@@ -315,7 +276,7 @@ find_aliases(Relation rel, Node *partexpr, Oid store_of)
 		check = eval_const_expressions(NULL, check);
 		fix_opfuncids(check);
 
-		attno = alias_of_check(check, partexpr, store_of, is_classifiable);
+		attno = alias_of_check(check, key, same_store);
 		if (attno != 0)
 			result = bms_add_member(result,
 									attno - FirstLowInvalidHeapAttributeNumber);
@@ -429,7 +390,7 @@ build_route(Relation rel, Oid store_of)
 	route->key = linitial(((FuncExpr *) route->partexpr)->args);
 	route->lead_attno = lead_column(route->key);
 	pull_varattnos(route->key, 1, &route->key_attnos);
-	route->alias_attnos = find_aliases(rel, route->partexpr, store_of);
+	route->alias_attnos = find_aliases(rel, route->key);
 
 	return route;
 }

@@ -24,6 +24,13 @@ CREATE FUNCTION runops.is_classifiable(id pg_catalog.text)
 COMMENT ON FUNCTION runops.is_classifiable(pg_catalog.text)
 	IS 'does an id have a shape that names a store?';
 
+CREATE FUNCTION runops.same_store(alias pg_catalog.text, key pg_catalog.text)
+	RETURNS pg_catalog.bool
+	LANGUAGE c IMMUTABLE LEAKPROOF PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'runops_same_store';
+COMMENT ON FUNCTION runops.same_store(pg_catalog.text, pg_catalog.text)
+	IS 'does an alias, where it names a store, name the key''s? The CHECK that declares an alias';
+
 CREATE FUNCTION runops.id_kind(id pg_catalog.text)
 	RETURNS pg_catalog.text
 	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE

@@ -10,6 +10,8 @@ CREATE FUNCTION runops._key_expression(relation regclass, key text, nullable boo
 
 /*
  * The CHECKs of the legacy leaf, by name, in the words of pg_get_constraintdef.
+ * runops_store proves the leaf's bound to ATTACH, which need not scan then, and
+ * is of no more use afterwards.
  *
  * NULL is allowed for an id that a BEFORE trigger makes, and so that a missing
  * id gives core's own error.  The planner knows an alias by its CHECK.
@@ -20,6 +22,7 @@ LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	store CONSTANT text := (runops._key_expression(relation, key, false)).store;
+	prefix CONSTANT int := length('runops.store_of(');
 	a name;
 	alias_store text;
 BEGIN
@@ -28,9 +31,8 @@ BEGIN
 	FOREACH a IN ARRAY aliases LOOP
 		alias_store := (runops._key_expression(relation, a, true)).store;
 		RETURN QUERY SELECT ('runops_alias_' || a)::name,
-			format('CHECK (((%1$I IS NULL) OR (NOT %2$s) OR (%3$s = %4$s)))', a,
-				   'runops.is_classifiable' || substr(alias_store, length('runops.store_of') + 1),
-				   alias_store, store), a;
+			format('CHECK (runops.same_store(%s, %s', left(substr(alias_store, prefix + 1), -1),
+				   substr(store, prefix + 1) || ')'), a;
 	END LOOP;
 END
 $$;

@@ -336,6 +336,7 @@ BEGIN
 		|| jsonb_build_object('publications', to_jsonb(publications.changed));
 	EXECUTE format('ALTER TABLE %s RENAME TO %I', parent, old.relname);
 	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (''legacy'', NULL)', parent, relation);
+	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT runops_store', relation);
 	PERFORM runops._spread_identity(relation);
 
 	FOREACH ddl IN ARRAY definitions LOOP

@@ -67,8 +67,7 @@ BEGIN
 		SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', config.leaf, c.conname)
 		FROM pg_constraint c
 		WHERE c.conrelid = config.leaf AND c.contype = 'c'
-			AND (c.conname = 'runops_store'
-				 OR c.conname IN (SELECT ('runops_alias_' || a)::name FROM unnest(config.aliases) a))
+			AND c.conname IN (SELECT ('runops_alias_' || a)::name FROM unnest(config.aliases) a)
 		UNION ALL
 		SELECT format('DROP POLICY %I ON %s', p.polname, config.leaf)
 		FROM pg_policy p WHERE p.polrelid = config.leaf

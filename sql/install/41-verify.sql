@@ -115,8 +115,7 @@ AS $$
 	SELECT t.relation, format('constraint %I on %s: %s', x.name, t.leaf,
 							  CASE WHEN c.oid IS NULL THEN 'missing' ELSE 'not validated' END)
 	FROM runops.routed_tables t
-	CROSS JOIN LATERAL (SELECT 'runops_store'::name
-						UNION ALL SELECT ('runops_alias_' || a)::name FROM unnest(t.aliases) a) AS x (name)
+	CROSS JOIN LATERAL (SELECT ('runops_alias_' || a)::name FROM unnest(t.aliases) a) AS x (name)
 	LEFT JOIN pg_constraint c ON c.conrelid = t.leaf AND c.conname = x.name AND c.contype = 'c'
 	WHERE t.relation = ANY (relations) AND c.convalidated IS NOT TRUE
 $$;

@@ -17,6 +17,7 @@ INSERT INTO documented VALUES
 	('f', 'try_residency', 'id text', 'runops.residency_type', 'i', true, 's', true),
 	('f', 'id_kind', 'id text', 'text', 'i', true, 's', true),
 	('f', 'is_classifiable', 'id text', 'boolean', 'i', true, 's', true),
+	('f', 'same_store', 'alias text, key text', 'boolean', 'i', false, 's', true),
 	('f', 'parse_id', 'id text, OUT kind text, OUT prefix text, OUT body text, OUT store text, OUT minted_at timestamp with time zone, OUT region text, OUT shard text, OUT payload bytea', 'record', 'i', true, 's', true),
 	('f', 'gen_cuid', '', 'text', 'v', false, 's', true),
 	('f', 'gen_ksuid', 'payload bytea DEFAULT NULL::bytea', 'text', 'v', false, 's', true),

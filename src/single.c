@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * single.c
+ *	  Puts the legacy leaf in the place of every routed table while the
+ *	  operator's flag is off.
+ *
+ * There is one database then: no other leaf holds a row, and the flag cannot
+ * change before the server is restarted, which no plan outlives.  So nothing
+ * has to be known of the keys, and plans and their costs are those of the plain
+ * table.
+ *
+ * A row of another store, inserted or made by an UPDATE of the key, is refused
+ * by the leaf's partition constraint; executor.c says what that means.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
+
+#include "compat.h"
+#include "planner.h"
+
+/* One query level on the walk. */
+typedef struct SingleLevel
+{
+	Query	   *query;
+	List	   *rtis;			/* of what its join tree reads */
+} SingleLevel;
+
+/*
+ * Put the legacy leaf in the place of one entry of a query, if it is a routed
+ * table.
+ */
+static void
+use_legacy(Query *query, Index rti)
+{
+	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+	RunopsReplacement replacement = {.query = query, .rti = rti};
+	bool		inserts = rti == query->resultRelation &&
+		query->commandType == CMD_INSERT;
+	bool		unused;
+
+	if (rte->rtekind != RTE_RELATION ||
+		rte->relkind != RELKIND_PARTITIONED_TABLE || !(rte->inh || inserts))
+		return;
+	replacement.route = runops_route(rte->relid);
+	if (replacement.route == NULL)
+		return;
+
+	if (inserts)
+		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL,
+											  &unused);
+	else
+	{
+		replacement.leaf = runops_legacy_leaf(replacement.route);
+		if (rti == query->resultRelation && replacement.leaf != NULL &&
+			(runops_has_statement_triggers(rte->relid, query->commandType, false) ||
+			 runops_has_statement_triggers(replacement.leaf->relid,
+										   query->commandType, false)))
+			return;
+	}
+
+	if (replacement.leaf != NULL)
+		runops_replace(&replacement);
+}
+
+/*
+ * Walker: note what a level's join tree reads, and finish the levels inside
+ * before their own, since a replacement copies them.
+ */
+static bool
+single_walker(Node *node, void *context)
+{
+	SingleLevel *level = context;
+	SingleLevel inner = {0};
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+
+	if (IsA(node, RangeTblRef))
+	{
+		level->rtis = lappend_int(level->rtis, ((RangeTblRef *) node)->rtindex);
+		return false;
+	}
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, single_walker, context);
+
+	check_stack_depth();
+
+	inner.query = (Query *) node;
+	if (inner.query->commandType == CMD_INSERT)
+		inner.rtis = list_make1_int(inner.query->resultRelation);
+	query_tree_walker(inner.query, single_walker, &inner, QTW_IGNORE_JOINALIASES);
+	foreach(lc, inner.rtis)
+		use_legacy(inner.query, lfirst_int(lc));
+	list_free(inner.rtis);
+
+	return false;
+}
+
+/*
+ * Put the legacy leaf in the place of every routed table of a query.
+ */
+void
+runops_use_legacy(Query *query)
+{
+	single_walker((Node *) query, NULL);
+}
+
+/*
+ * The leaf of a route that is the old table, or NULL if it is reached through
+ * the wrapper or not there.
+ */
+const RunopsLeaf *
+runops_legacy_leaf(const RunopsRoute *route)
+{
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (!route->leaves[i].foreign &&
+			strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
+			return &route->leaves[i];
+	}
+
+	return NULL;
+}
