@@ -120,10 +120,19 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON runops.store_config, runops.table_config
 SET ROLE regress_other;
 SELECT runops.add_store('x', 'run_ops');
 RESET ROLE;
+SET ROLE regress_other;
+SELECT runops.attach('refused.mine', 'id');
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER run_ops TO regress_other;
+SET ROLE regress_other;
+SELECT runops.attach('refused.mine', 'id');
+RESET ROLE;
+GRANT CREATE ON SCHEMA refused TO regress_other;
+SET ROLE regress_other;
+SELECT runops.attach('refused.mine', 'id');
+RESET ROLE;
 -- with them it works
 GRANT CREATE ON DATABASE contrib_regression TO regress_other;
-GRANT CREATE ON SCHEMA refused TO regress_other;
-GRANT USAGE ON FOREIGN SERVER run_ops TO regress_other;
 SET ROLE regress_other;
 SELECT runops.attach('refused.mine', 'id');
 INSERT INTO refused.mine VALUES ('c000000000000000000000001');

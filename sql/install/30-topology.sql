@@ -46,6 +46,52 @@ COMMENT ON VIEW runops.routed_tables IS 'routed tables, with the key that decide
 GRANT SELECT ON runops.stores, runops.routed_tables TO PUBLIC;
 
 /*
+ * Wait for locks no longer than the interval; NULL waits as long as the session
+ * does.  Returns the setting to go back to.
+ */
+CREATE FUNCTION runops._limit_lock_wait(lock_timeout interval) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	before CONSTANT text := current_setting('lock_timeout');
+BEGIN
+	IF lock_timeout IS NOT NULL THEN
+		PERFORM set_config('lock_timeout', ceil(date_part('epoch', lock_timeout) * 1000)::text, true);
+	END IF;
+	RETURN before;
+END
+$$;
+
+/* The same where nobody said how long: the session's setting, or else 5 seconds. */
+CREATE FUNCTION runops._limit_lock_wait() RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN runops._limit_lock_wait(CASE current_setting('lock_timeout') WHEN '0' THEN '5 s'::interval END);
+END
+$$;
+
+/*
+ * Lock a table, or say why not.
+ *
+ * Others queue behind a lock that is waited for, so a long wait would stop the
+ * service.
+ */
+CREATE FUNCTION runops._lock_table(relation regclass, mode text DEFAULT 'ACCESS EXCLUSIVE') RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	EXECUTE format('LOCK TABLE %s IN %s MODE', relation, mode);
+EXCEPTION WHEN lock_not_available THEN
+	RAISE EXCEPTION USING
+		ERRCODE = 'lock_not_available',
+		MESSAGE = format('could not lock table %s within %s', relation, current_setting('lock_timeout')),
+		DETAIL = 'Other transactions hold locks on it; nothing was changed.',
+		HINT = 'Try again when they have ended, or allow a longer wait.';
+END
+$$;
+
+/*
  * Wait for other changes of the topology, so that a store added now and a table
  * attached now know of each other.  Released at the end of the transaction.
  */
@@ -61,7 +107,7 @@ BEGIN
 			DETAIL = format('Role "%s" may not write to "runops.store_config" and "runops.table_config".', current_user),
 			HINT = 'Ask a superuser to grant INSERT, UPDATE, DELETE and SELECT on both.';
 	END IF;
-	LOCK TABLE runops.store_config IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM runops._lock_table('runops.store_config', 'SHARE ROW EXCLUSIVE');
 END
 $$;
 
@@ -244,6 +290,8 @@ $$;
 CREATE FUNCTION runops.add_store(store text, server name, reader name DEFAULT NULL, remote_schema name DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	old_timeout CONSTANT text := runops._limit_lock_wait();
 BEGIN
 	PERFORM runops._topology_lock();
 	PERFORM runops._check_new_store(store, server, reader, remote_schema);
@@ -254,6 +302,8 @@ BEGIN
 		PERFORM runops._create_leaf(t.relation, add_store.store)
 		FROM runops.table_config t ORDER BY t.relation::oid;
 	END IF;
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
 COMMENT ON FUNCTION runops.add_store(text, name, name, name) IS 'adds a store, and a leaf for it to every routed table; connects to nothing';
@@ -338,7 +388,7 @@ DECLARE
 	old_timeout text;
 	what CONSTANT text := format('drop store "%s"', store);
 BEGIN
-	old_timeout := runops._limit_lock_wait(CASE current_setting('lock_timeout') WHEN '0' THEN '5 s'::interval END);
+	old_timeout := runops._limit_lock_wait();
 	PERFORM runops._topology_lock();
 	IF store IS NULL OR NOT EXISTS (SELECT FROM runops.store_config c WHERE c.store = drop_store.store) THEN
 		RAISE EXCEPTION USING
@@ -376,6 +426,9 @@ $$;
 COMMENT ON FUNCTION runops.drop_store(text, boolean) IS 'removes a store and its leaves; refuses while it holds rows unless forced';
 
 REVOKE EXECUTE ON FUNCTION
+	runops._limit_lock_wait(interval),
+	runops._limit_lock_wait(),
+	runops._lock_table(regclass, text),
 	runops._topology_lock(),
 	runops._new_leaf_name(text, regclass),
 	runops._forget_compression(regclass),

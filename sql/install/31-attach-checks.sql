@@ -102,6 +102,32 @@ BEGIN
 END
 $$;
 
+/* Raise unless the caller may make the parent and the leaves of every store. */
+CREATE FUNCTION runops._check_rights(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	missing text;
+BEGIN
+	PERFORM runops._check_server(c.server) FROM runops.store_config c WHERE c.store <> 'legacy';
+
+	SELECT coalesce('SCHEMA ' || quote_ident(n.nspname), 'DATABASE ' || quote_ident(current_database())) INTO missing
+	FROM (SELECT c.relnamespace::regnamespace::name FROM pg_class c WHERE c.oid = relation
+		  UNION ALL SELECT runops._leaf_schema('legacy')
+		  UNION ALL SELECT runops._leaf_schema(c.store) FROM runops.store_config c) AS s (name)
+	LEFT JOIN pg_namespace n ON n.nspname = s.name
+	WHERE NOT coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))
+	LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('permission denied to route table %s', relation),
+			DETAIL = format('Role "%s" lacks CREATE on %s.', current_user, lower(split_part(missing, ' ', 1)) || substr(missing, strpos(missing, ' '))),
+			HINT = format('GRANT CREATE ON %s TO %I.', missing, current_user);
+	END IF;
+END
+$$;
+
 /* Raise unless the key and the aliases can be what they are to be. */
 CREATE FUNCTION runops._check_key(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -374,6 +400,7 @@ $$;
 REVOKE EXECUTE ON FUNCTION
 	runops._leaf_checks(regclass, text, name[]),
 	runops._check_target(regclass),
+	runops._check_rights(regclass),
 	runops._check_key(regclass, text, name[]),
 	runops._check_objects(regclass, name[]),
 	runops._has_check(regclass, name, text),

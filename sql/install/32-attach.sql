@@ -18,42 +18,6 @@ CREATE FUNCTION runops._carry_statistics(leaf regclass, parent regclass) RETURNS
 	AS 'MODULE_PATHNAME', 'runops_carry_statistics';
 
 /*
- * Wait for locks no longer than the interval; NULL waits as long as the session
- * does.  Returns the setting to go back to.
- */
-CREATE FUNCTION runops._limit_lock_wait(lock_timeout interval) RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	before CONSTANT text := current_setting('lock_timeout');
-BEGIN
-	IF lock_timeout IS NOT NULL THEN
-		PERFORM set_config('lock_timeout', ceil(date_part('epoch', lock_timeout) * 1000)::text, true);
-	END IF;
-	RETURN before;
-END
-$$;
-
-/*
- * Lock the table against everything, but wait no longer than lock_timeout.
- *
- * Others queue behind this lock, so a long wait here would stop the service.
- */
-CREATE FUNCTION runops._lock_table(relation regclass) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
-EXCEPTION WHEN lock_not_available THEN
-	RAISE EXCEPTION USING
-		ERRCODE = 'lock_not_available',
-		MESSAGE = format('could not lock table %s within %s', relation, current_setting('lock_timeout')),
-		DETAIL = 'Other transactions hold locks on it; nothing was changed.',
-		HINT = 'Try again when they have ended, or allow a longer wait.';
-END
-$$;
-
-/*
  * The statements that give a table what does not belong to its columns.
  *
  * They name it as it is called now, and so apply to whatever has the name when
@@ -360,6 +324,7 @@ BEGIN
 	-- Find out and say what there is to say before anyone has to wait.
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
+	PERFORM runops._check_rights(relation);
 	PERFORM runops._check_rows(relation, key, aliases);
 	PERFORM runops._report_changes(relation, key, aliases);
 	PERFORM runops._report_bound(relation);
@@ -385,7 +350,6 @@ REVOKE EXECUTE ON FUNCTION
 	runops._carry_sequences(regclass, regclass),
 	runops._spread_identity(regclass),
 	runops._carry_statistics(regclass, regclass),
-	runops._lock_table(regclass),
 	runops._definitions(regclass, boolean),
 	runops._leave_publications(regclass, name[]),
 	runops._publish_via_root(regclass),
@@ -393,6 +357,5 @@ REVOKE EXECUTE ON FUNCTION
 	runops._add_checks(regclass, text, name[]),
 	runops._move_to_leaf_schema(regclass),
 	runops._attach(regclass, text, name[]),
-	runops._limit_lock_wait(interval),
 	runops.attach(regclass, text, name[], interval)
 FROM PUBLIC;

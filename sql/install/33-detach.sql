@@ -219,7 +219,7 @@ BEGIN
 		PERFORM runops._require_no_rows(runops._foreign_leaves(relation), what);
 	END IF;
 
-	old_timeout := runops._limit_lock_wait(CASE current_setting('lock_timeout') WHEN '0' THEN '5 s'::interval END);
+	old_timeout := runops._limit_lock_wait();
 	PERFORM runops._topology_lock();
 	PERFORM runops._lock_table(relation);
 	config := runops._check_routed(relation);

@@ -35,7 +35,7 @@ BEGIN
 		END;
 	ELSE
 		PERFORM runops._check_rows(relation, key, aliases);
-		old_timeout := runops._limit_lock_wait(CASE current_setting('lock_timeout') WHEN '0' THEN '5 s'::interval END);
+		old_timeout := runops._limit_lock_wait();
 		PERFORM runops._lock_table(relation);
 		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', relation, c.name, c.def);
 		PERFORM set_config('lock_timeout', old_timeout, true);
