@@ -40,6 +40,16 @@ sub _target
 	return $g->weigh(45 => '"TaskRun"', 25 => '"Attempt"', 15 => '"Waitpoint"', 15 => '"Batch"');
 }
 
+# The condition of an UPDATE or DELETE: often the row's key or an alias, as applications do.
+sub _where
+{
+	my ($g, $table, $scope) = @_;
+	return $g->bool($scope, 2) if $g->chance(.6);
+	my ($key, $pool) = $table eq '"Batch"' ? ('id', 'batch') : $table eq '"TaskRun"' && $g->chance(.3) ? ('"friendlyId"', 'fid') : ($KEY{$table}, 'run');
+	my $eq = $g->chance(.75) ? Tree::kind('bool', 'true', "t.$key = ", $g->literal($pool)) : Tree::kind('bool', 'true', "t.$key = ANY (", $g->literal("\@$pool", 'text[]'), ')');
+	return $g->chance(.7) ? $eq : Tree::kind('bool', 'true', '(', $eq, ' AND ', $g->bool($scope, 0), ')');
+}
+
 # The same literal at two places of a statement.
 my $names = 0;
 
@@ -248,7 +258,7 @@ sub update
 		push @where, @w, $g->col_eq([ @$scope, @$fs ], $scope, $fs);
 		push @where, $g->bool([ @$scope, @$fs ], 1) if $g->chance(.7);
 	}
-	push @where, $g->bool($scope, 2) if $g->chance(.92);
+	push @where, _where($g, $table, $scope) if $g->chance(.92);
 	my $w = Tree::list(' AND ', 0, @where);
 	$w->{pre} = ' WHERE ';
 	my $c = Tree::list(', ', 0, @with);
@@ -274,7 +284,7 @@ sub delete
 		push @where, @w, $g->col_eq([ @$scope, @$fs ], $scope, $fs);
 		push @where, $g->bool([ @$scope, @$fs ], 1) if $g->chance(.6);
 	}
-	push @where, $g->bool($scope, 2) if $g->chance(.95);
+	push @where, _where($g, $table, $scope) if $g->chance(.95);
 	my $w = Tree::list(' AND ', 0, @where);
 	$w->{pre} = ' WHERE ';
 	my $c = Tree::list(', ', 0, @with);

@@ -238,6 +238,12 @@ UPDATE "TaskRun" SET n = 10 WHERE id IN ({N}, {L}, {E}) RETURNING id, n2;
 -- generated column of a direct update
 UPDATE "TaskRun" SET n = 11 WHERE id = {N} RETURNING n2;
 
+-- generated column at a key params=L,L2,N,E,O,L,NULL
+UPDATE "TaskRun" SET n = n + 13 WHERE id = $1 RETURNING id, n, n2;
+
+-- every column of a row at a key params=L,N,E
+UPDATE "TaskRun" SET n = 3, "batchId" = 'b', env = 'e4', status = 'DONE', "createdAt" = '2026-05-06', tags = ARRAY['q'], meta = '{"q": 1}', mark = 6 WHERE id = $1 RETURNING *;
+
 -- a missing key
 INSERT INTO "TaskRun" (env) VALUES ('e1');
 

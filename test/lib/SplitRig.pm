@@ -8,8 +8,16 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Temp qw(tempdir);
 use POSIX ();
+use Scalar::Util qw(weaken);
 
 use PgWire;
+
+# Stop every instance of this process, however it ends.
+my @rigs;
+
+END { local $?; $_->stop for grep { defined } @rigs; }
+
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 # Run a script again as the user "postgres" when it was started by root, whom the server refuses.
 sub drop_root
@@ -31,6 +39,8 @@ sub new
 	die "no pg_config at \"$pg_config\"; set PG_CONFIG\n" if $? || !$bin;
 	my $dir = tempdir('splitrig.XXXXXX', TMPDIR => 1, CLEANUP => 0);
 	my $self = bless { dir => $dir, bin => $bin, port => 5432, owner => $$ }, $class;
+	push @rigs, $self;
+	weaken($rigs[-1]);
 	$self->_run("$bin/initdb", '-D', "$dir/data", '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync');
 	open my $fh, '>>', "$dir/data/postgresql.conf" or die $!;
 	print $fh <<"CONF";
