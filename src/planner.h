@@ -108,11 +108,6 @@ typedef enum RunopsSteering
 } RunopsSteering;
 
 /* in resolve.c */
-extern RunopsStoreSet runops_store_bit(const char *store);
-extern RunopsStoreSet runops_id_stores(const char *id, size_t len);
-extern RunopsStoreSet runops_array_stores(ArrayType *array);
-extern RunopsStoreSet runops_route_stores(const RunopsRoute *route);
-extern void runops_store_names(StringInfo buf, RunopsStoreSet stores);
 extern bool runops_value_stores(Node *expr, RunopsScope *scope,
 								RunopsStoreSet *stores);
 extern bool runops_is_id_equality(Oid opno, Oid inputcollid);
@@ -125,8 +120,6 @@ extern Node *runops_fold(Node *expr, ParamListInfo params);
 extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column);
 extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
 										   Index varno);
-extern void runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores);
-extern void runops_report_missing_store(Oid relid, const char *store);
 
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);
@@ -142,6 +135,14 @@ extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
 
 /* in pairs.c */
 extern void runops_pair_tables(List *tables);
+
+/* in storeset.c */
+extern RunopsStoreSet runops_store_bit(const char *store);
+extern RunopsStoreSet runops_id_stores(const char *id, size_t len);
+extern RunopsStoreSet runops_array_stores(ArrayType *array);
+extern RunopsStoreSet runops_route_stores(const RunopsRoute *route);
+extern void runops_store_names(StringInfo buf, RunopsStoreSet stores);
+extern void runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores);
 
 /* in prune.c */
 extern void runops_prune_init(void);
