@@ -19,6 +19,17 @@ my @TABLES = (
 	[ 'Batch',     'id, env, n, mark', 'id' ]);
 my %LEAF = (legacy => 'runops_legacy', new => 'runops_new', e => 'runops_shard_e');
 
+# Leave the rows of the legacy store alone in the plain database.
+sub keep_legacy
+{
+	my ($rig) = @_;
+	my $c = $rig->connect('plain');
+	$c->do(qq(DELETE FROM "$_->[0]" WHERE runops.store_of($_->[2]) <> 'legacy')) for reverse @TABLES;
+	$c->do('ANALYZE');
+	$c->close;
+	return;
+}
+
 sub leaf_schemas { return sort values %LEAF; }
 
 # What may differ, by feature of the statement and SQLSTATE; see docs/limitations.  "when" gets the text with its values,
@@ -39,13 +50,15 @@ my @ALLOW = (
 	# a store that is not configured: written to, or asked for by a known id, also in a function that gets one from a row
 	{ state => qr/^RO004$/, when => sub { return $_[0] =~ /\brun_n/; } },
 	{ state => qr/^RO004$/, when => sub { return $_[0] =~ /[0-9a-v]{24}z2\b/; } },
+	# flag off: no row of another store is written
+	{ flag => 'off', state => qr/^RO00[23]$/, when => sub { my ($text, $plain) = @_; return ($plain->{stores} // '') =~ / (?:new|e|z)\b/ || ($plain->{err} // '') =~ /^(?:23|42501|44000)/; } },
 	# errors of parse analysis on a partitioned table
 	{ feat => 'parse', state => qr/^(?:42803|0A000|42P10|42704)$/ });
 
 sub new
 {
-	my ($class, $rig) = @_;
-	my $self = bless { rig => $rig, n => 0 }, $class;
+	my ($class, $rig, %arg) = @_;
+	my $self = bless { rig => $rig, n => 0, flag => $arg{flag} // 'on' }, $class;
 	$self->open($_) for qw(plain on off);
 	my $res = $self->_state('plain');
 	$self->{base} = _stores($res);
@@ -269,6 +282,7 @@ sub _judge
 		{
 			next if $rule->{feat} && !$case->{feat}{ $rule->{feat} };
 			next if $rule->{env} && $rule->{env} ne $env;
+			next if $rule->{flag} && $rule->{flag} ne $self->{flag};
 			next if $rule->{generic} && $case->{mode} ne 'generic' && !$case->{generic};
 			next if $got->{err} !~ $rule->{state};
 			next if $rule->{when} && !$rule->{when}->($text, $want, $moved);

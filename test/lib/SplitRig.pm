@@ -134,6 +134,17 @@ sub build
 	return;
 }
 
+# Start the instance again with more lines in postgresql.conf; connections are lost.
+sub restart
+{
+	my ($self, $conf) = @_;
+	open my $fh, '>>', "$self->{dir}/data/postgresql.conf" or die "could not open postgresql.conf: $!\n";
+	print $fh "$conf\n";
+	close $fh;
+	$self->_run("$self->{bin}/pg_ctl", '-D', "$self->{dir}/data", '-l', "$self->{dir}/log", '-w', '-m', 'fast', 'restart');
+	return;
+}
+
 sub stop
 {
 	my ($self) = @_;
