@@ -4,11 +4,10 @@
  *	  Connections of our own to the database of a store, for set-up work.
  *
  * A set-up function has to ask the store itself: a foreign leaf shows what the
- * local catalogs believe, which is exactly what is in question.  So these
- * functions speak libpq, with the server of runops.store_config and the user
- * mapping of the caller.  Each call opens one connection and closes it before
- * it returns or raises; nothing is cached, and a remote transaction never
- * outlives the call.  Statements on routed tables do not come this way.
+ * local catalogs believe, which is exactly what is in question.  Each call opens
+ * one connection, with the server of the store and the caller's user mapping,
+ * and closes it before it returns or raises; no remote transaction outlives it.
+ * Statements on routed tables do not come this way.
  *
  * No wait blocks the backend: connecting, sending and receiving are driven by
  * the latch, so that a cancel or statement_timeout ends them at once.
@@ -136,10 +135,8 @@ store_server_name(const char *store)
 }
 
 /*
- * Find the server of the store and the caller's mapping there.
- *
- * The caller needs USAGE on the server: a user mapping for PUBLIC alone must
- * not let everybody run SQL over there.
+ * Find the server of the store and the caller's mapping there.  The caller needs
+ * USAGE on the server: a mapping for PUBLIC does not let everybody run SQL there.
  */
 static RemoteSession *
 remote_session(const char *store)
@@ -227,17 +224,15 @@ add_libpq_options(List *options, const PQconninfoOption *known,
 }
 
 /*
- * Build the arrays for PQconnectStartParams from server and mapping.
- *
- * Raises if the caller is no superuser and gives no password: then libpq would
- * find the credentials of the operating-system user that runs the server.
+ * Build the arrays for PQconnectStartParams from server and mapping.  Raises if
+ * the caller is no superuser and gives no password: then libpq would find the
+ * credentials of the operating-system user that runs the server.
  */
 static void
 connection_params(RemoteSession *session, const char ***keywords, const char ***values)
 {
 	PQconninfoOption *known = PQconndefaults();
-	int			max = list_length(session->server->options) +
-		list_length(session->user->options) + 3;
+	int			max = list_length(session->server->options) + list_length(session->user->options) + 3;
 	const char **k = palloc_array(const char *, max);
 	const char **v = palloc_array(const char *, max);
 	int			n = 0;
@@ -308,16 +303,15 @@ connect_timeout_ms(const char **keywords, const char **values)
 }
 
 /*
- * Sleep until the socket is ready, the latch is set or the time is over; runs
- * interrupts.  A timeout of -1 is none.  Returns what woke us.
+ * Sleep until the socket is ready, the latch is set or the time is over (-1 is
+ * never); runs interrupts.  Returns what woke us.
  */
 static int
 wait_socket(PGconn *conn, int io_flag, long timeout_ms)
 {
 	int			rc;
 
-	rc = WaitLatchOrSocket(MyLatch,
-						   WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | io_flag |
+	rc = WaitLatchOrSocket(MyLatch, WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | io_flag |
 						   (timeout_ms >= 0 ? WL_TIMEOUT : 0),
 						   PQsocket(conn), timeout_ms, PG_WAIT_EXTENSION);
 	if (rc & WL_LATCH_SET)
@@ -481,8 +475,7 @@ run_command(RemoteSession *session, const char *sql, bool ignore_errors)
 }
 
 /*
- * Drop the notices of the store: libpq would write them to our log's stderr,
- * unmarked.
+ * Drop the notices of the store; libpq would write them to our stderr.
  */
 static void
 ignore_notice(void *arg, const PGresult *res)
@@ -647,10 +640,8 @@ with_session(const char *store, const char *query, ReturnSetInfo *rsinfo,
 }
 
 /*
- * remote_query(store, query): the rows of a SELECT in the store, as jsonb.
- *
- * The query becomes a sub-select, so that the store makes the jsonb with the
- * types it knows; the line break closes a comment at its end.
+ * remote_query(store, query): the rows of a SELECT in the store, as jsonb, which
+ * the store makes because it knows the types.  The line break ends a comment.
  */
 Datum
 runops_remote_query(PG_FUNCTION_ARGS)

@@ -495,7 +495,7 @@ sub _accept
 	if (!$server)
 	{
 		# as if nobody listened: the client sees its connection end
-		close $client;
+		_end($client);
 		return;
 	}
 	foreach my $socket ($client, $server)
@@ -646,7 +646,19 @@ sub _close
 
 	return unless $c->{open};
 	$c->{open} = 0;
-	close $_->{socket} foreach @{ $c->{sides} };
+	_end($_->{socket}) foreach @{ $c->{sides} };
+	return;
+}
+
+# Close a socket, so that the other end sees it at once.  close() alone may keep
+# the descriptor: perl counts the handles of each, and start() has closed those
+# of the parent behind its back.
+sub _end
+{
+	my $socket = shift;
+
+	shutdown($socket, 2);
+	close $socket;
 	return;
 }
 
