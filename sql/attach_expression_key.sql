@@ -55,7 +55,8 @@ SELECT runops.detach('keys."Waitpoint"', force => true);
 -- what can be proven never to be NULL
 CREATE FUNCTION keys.upper_id(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)';
 CREATE TABLE keys.t (id text NOT NULL, run text);
-SELECT runops.attach('keys.t', 'CASE WHEN run = '''' THEN id ELSE COALESCE(run, id) END');
+CALL runops.prepare_attach('keys.t', 'CASE WHEN run = '''' THEN id ELSE COALESCE(run, id) END', '{run}');
+SELECT runops.attach('keys.t', 'CASE WHEN run = '''' THEN id ELSE COALESCE(run, id) END', '{run}');
 SELECT pg_get_partkeydef('keys.t'::regclass);
 SELECT runops.detach('keys.t');
 SELECT runops.attach('keys.t', 'COALESCE(run, keys.upper_id(id), id)');

@@ -70,6 +70,7 @@ INSERT INTO run (id, env, secret) VALUES ('c000000000000000000000001', 'e1', 's'
 RESET ROLE;
 SET client_min_messages = error;
 CREATE PUBLICATION regress_pub_all FOR ALL TABLES WITH (publish_via_partition_root = true);
+CREATE PUBLICATION regress_pub_schema FOR TABLES IN SCHEMA obj;
 CREATE PUBLICATION regress_pub FOR TABLE run WHERE (id <> ''), env;
 CREATE TABLE parted (a int) PARTITION BY RANGE (a);
 CREATE PUBLICATION regress_pub_parted FOR TABLE run, parted;
@@ -155,7 +156,7 @@ RESET ROLE;
 SET client_min_messages = warning;
 DROP USER MAPPING FOR regress_obj_owner SERVER run_ops;
 DROP USER MAPPING FOR regress_obj_reader SERVER run_ops;
-DROP PUBLICATION regress_pub, regress_pub_all, regress_pub_parted;
+DROP PUBLICATION regress_pub, regress_pub_schema, regress_pub_all, regress_pub_parted;
 DROP SCHEMA obj CASCADE;
 DROP ROLE regress_obj_owner, regress_obj_app, regress_obj_reader;
 \connect runops_store

@@ -115,6 +115,7 @@ $$;
  * the first routed table; detach turns them back after the last.
  *
  * One with partitioned tables of its own is left as it is, and keeps the leaf.
+ * So is one that sends the partitions of the table under their own names.
  */
 CREATE FUNCTION runops._publish_via_root(relation regclass, OUT changed name[], OUT movable name[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -125,7 +126,8 @@ BEGIN
 	changed := '{}';
 	movable := '{}';
 	FOR p IN
-		SELECT b.oid, b.pubname, b.pubviaroot, b.pubowner,
+		SELECT b.pubname, b.pubviaroot, b.pubowner,
+			EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p') AS is_partitioned,
 			EXISTS (SELECT FROM pg_publication_rel o JOIN pg_class c ON c.oid = o.prrelid
 					WHERE o.prpubid = b.oid AND c.relkind = 'p'
 					AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = o.prrelid)) AS has_others,
@@ -140,6 +142,7 @@ BEGIN
 				DETAIL = format('It names table %s, which becomes a partition.', relation),
 				HINT = 'Run this as the owner of the publication or as a superuser.';
 		END IF;
+		CONTINUE WHEN NOT p.pubviaroot AND p.is_partitioned;
 		IF NOT p.pubviaroot AND p.has_others THEN
 			RAISE WARNING USING
 				MESSAGE = format('publication "%s" will send the rows of %s under the name of its leaf', p.pubname, relation),

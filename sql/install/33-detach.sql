@@ -189,12 +189,14 @@ BEGIN
 	EXECUTE format('DROP TABLE %s', config.relation);
 
 	-- A publication stops sending partitions under their parent's name with the
-	-- last routed table that it names.
+	-- last routed table that it names, unless it got partitioned tables of its own.
 	FOR ddl IN
 		SELECT format('ALTER PUBLICATION %I SET (publish_via_partition_root = false)', b.pubname)
 		FROM pg_publication b
 		WHERE config.saved -> 'publications' ? b.pubname AND b.pubviaroot
 			AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.saved -> 'publications' ? b.pubname)
+			AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid
+							WHERE r.prpubid = b.oid AND c.relkind = 'p')
 	LOOP
 		EXECUTE ddl;
 	END LOOP;
