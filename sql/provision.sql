@@ -122,6 +122,13 @@ ALTER TABLE "Run" ADD COLUMN region text;
 CREATE INDEX "Run_region" ON "Run" (region);
 SELECT object, action, ddl, detail FROM runops.provision('new') WHERE action <> 'exists' OR object LIKE '%region%';
 
+-- both in one transaction
+BEGIN;
+ALTER TABLE "Run" ADD COLUMN note text;
+SELECT object, action FROM runops.provision('new') WHERE action <> 'exists';
+SELECT id, note FROM "Run" ORDER BY number;
+COMMIT;
+
 -- a column renamed here is not added beside the old one
 ALTER TABLE "Run" RENAME COLUMN region TO area;
 SELECT object, action, ddl, detail FROM runops.provision('new') WHERE action <> 'exists' AND object LIKE 'column%';

@@ -7,7 +7,11 @@ SELECT count(*), max(length(q ->> 't')) FROM runops.remote_query('new', 'SELECT 
 SELECT runops.remote_exec('new', 'CREATE TABLE public.remote_t (a int PRIMARY KEY)');
 SELECT runops.remote_transaction('new', ARRAY['INSERT INTO public.remote_t VALUES (1)', 'INSERT INTO public.remote_t VALUES (2)']);
 SELECT runops.remote_transaction('new', ARRAY['INSERT INTO public.remote_t VALUES (3)', 'INSERT INTO public.remote_t VALUES (1)']);
+SELECT runops.remote_transaction('new', ARRAY['INSERT INTO public.remote_t VALUES (3)', 'SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())']);
+SELECT runops.remote_transaction('new', ARRAY[NULL, 'INSERT INTO public.remote_t VALUES (4)', NULL]);
+SELECT runops.remote_transaction('new', '{}');
 SELECT * FROM runops.remote_query('new', 'SELECT a FROM public.remote_t ORDER BY a');
+SELECT runops.remote_exec('new', 'CREATE INDEX CONCURRENTLY ON public.remote_t (a)');
 
 -- nothing of ours is left connected, after success or error
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runops' AND state = 'idle';
