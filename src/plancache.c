@@ -174,8 +174,8 @@ runops_steer(PlannedStmt *stmt, RunopsSteering steering)
 		steering = RUNOPS_STEER_CUSTOM;
 
 	/*
-	 * With one leaf there is no Append, and nothing that would raise for an id
-	 * whose store the table lacks.
+	 * With one leaf there is no Append, and nothing that would raise for an
+	 * id whose store the table lacks.
 	 */
 	if (!findings.prunes)
 		steering = RUNOPS_STEER_CUSTOM;

@@ -256,7 +256,7 @@ map_references(Query *query, Index varno, const AttrMap *map, Oid rowtype)
  */
 static void
 hand_over_entry(Query *query, RangeTblEntry *rte, Relation leaf,
-				  const AttrMap *map)
+				const AttrMap *map)
 {
 	RangeTblEntry *request = makeNode(RangeTblEntry);
 
