@@ -52,6 +52,7 @@ INSERT INTO det.child VALUES (3, 'c000000000000000000000001');
 DELETE FROM det.run;
 ALTER TABLE det.child DETACH PARTITION det.child_1;
 DELETE FROM det.run;
+DROP TABLE det.child_1;
 
 -- what is not routed
 SELECT runops.detach('det.run');
