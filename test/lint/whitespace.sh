@@ -1,9 +1,9 @@
 #!/bin/sh
-# Text files have no trailing white space, no carriage return, and end with a
+# Text files (a patch apart, where it means an empty line) have no trailing white space, no carriage return, and end with a
 # newline; C, Perl and SQL are indented by tabs.
 #
 # On failure: most editors do it by themselves with .editorconfig.
-find . -type f ! -path './.git/*' ! -name '*.out' ! -name '*.tsv' ! -path './tmp_*' \
+find . -type f ! -path './.git/*' ! -name '*.out' ! -name '*.tsv' ! -name '*.patch' ! -path './tmp_*' \
 	! -path './results/*' ! -path './output_iso/*' ! -name '*.o' ! -name '*.so' ! -name '*.bc' \
 	! -path './test/fuzz/corpus/*' ! -name 'regression.*' ! -name 'runops--*' |
 	sort |
