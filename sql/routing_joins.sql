@@ -79,6 +79,11 @@ INSERT INTO shapes (query) SELECT ids(q) FROM unnest(ARRAY[
 	$$SELECT v.k, s.n FROM (VALUES ({N}), ({L})) v(k) LEFT JOIN LATERAL (SELECT n, coalesce(n, 0) AS m FROM run WHERE id = v.k) s ON s.m >= 0$$,
 	$$SELECT n FROM f_run({N})$$,
 	$$SELECT s.n, l.k FROM local l, f_run(l.ref) s WHERE l.ref = {L}$$,
+	$$SELECT r.n, a.k FROM (SELECT id, n FROM run WHERE id = {N}) r JOIN attempt a ON a."runId" = r.id$$,
+	$$WITH r AS MATERIALIZED (SELECT id, n FROM run WHERE id = {N}) SELECT r.n, a.k FROM r JOIN attempt a ON a."runId" = r.id$$,
+	$$SELECT r.n, a.k FROM attempt a LEFT JOIN (SELECT id, n FROM run WHERE id = {N}) r ON a."runId" = r.id$$,
+	$$SELECT a.k FROM attempt a, (SELECT id FROM run WHERE id = {N} GROUP BY GROUPING SETS ((id), ())) r WHERE a."runId" = r.id$$,
+	$$SELECT a.k FROM attempt a, (SELECT id, n FROM run WHERE id = {N} UNION ALL SELECT id, n FROM run) r WHERE a."runId" = r.id$$,
 	-- grouping, ordering, windows
 	$$SELECT count(*) FROM run WHERE id = {N}$$,
 	$$SELECT count(*) FROM run WHERE id = NULL$$,

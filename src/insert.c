@@ -272,6 +272,23 @@ refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
 }
 
 /*
+ * Refuse ON CONFLICT with a target where no one leaf takes the rows.
+ *
+ * Core would miss a unique index on the table and say no more.
+ */
+static void
+refuse_upsert(const RunopsRoute *route, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot use a conflict target for these rows of \"%s\"",
+					get_rel_name(route->relid)),
+			 errdetail_internal("%s", detail),
+			 errhint("Use ON CONFLICT DO NOTHING without a target, or rows of store \"%s\" alone whose keys are constants or parameters.",
+					 RUNOPS_LEGACY_STORE)));
+}
+
+/*
  * The leaf that an INSERT can be planned against, or NULL to let core route.
  *
  * With ON CONFLICT, a plan for unknown parameters would fail for want of a
@@ -294,7 +311,9 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 
 	if (!insert_store(query, route, params, &store, &unbound))
 	{
-		if ((!unbound || !target) && !runops_gate_flag_off())
+		if (target && !unbound && !runops_gate_flag_off())
+			refuse_upsert(route, _("The unique indexes stand on the leaves, and the keys do not say which leaf takes the rows."));
+		if (!target && !runops_gate_flag_off())
 			return NULL;
 		store = runops_store_bit(RUNOPS_LEGACY_STORE);
 		*guess = true;
@@ -311,14 +330,21 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (target && leaf->foreign)
 		refuse_foreign_upsert(route, leaf);
 
-	if ((leaf->foreign && returns_system_column(query)) ||
-		(upsert && !upsert_keeps_key(conflict, route) && !runops_gate_flag_off()) ||
-		runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
+	if (runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
 		runops_has_statement_triggers(leaf->relid, CMD_INSERT, upsert))
 	{
+		if (target)
+			refuse_upsert(route, _("The unique indexes stand on the leaves, and a trigger that fires once a statement stands on the table."));
 		*guess = false;
 		return NULL;
 	}
+
+	if (upsert && !upsert_keeps_key(conflict, route) &&
+		!runops_gate_flag_off())
+		refuse_upsert(route, _("DO UPDATE assigns the key."));
+
+	if (leaf->foreign && returns_system_column(query))
+		return NULL;
 
 	return leaf;
 }

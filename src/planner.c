@@ -14,7 +14,8 @@
  *	 null-extended row too, as equality is strict;
  * - facts of a level hold in its sublinks and lateral subqueries, but not in
  *	 RETURNING and in WITH CHECK OPTION, which see the new row;
- * - facts about the output of a plain subquery hold for the column behind it.
+ * - facts about the output of a plain subquery hold for the column behind it,
+ *	 and what a subquery's or WITH item's rows must fulfil, its output does.
  *
  * A table of which two or more stores are needed stays; see prune.c.
  *
@@ -30,7 +31,6 @@
 
 #include "access/sysattr.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -125,66 +125,6 @@ query_has_routed(Query *query)
 								 QTW_IGNORE_CTE_SUBQUERIES);
 
 	return false;
-}
-
-/*
- * Add to a list what a WHERE or ON clause says.
- *
- * Constant folding comes after this hook.  Where it could make a value known,
- * fold the clause as a whole, as the planner will: part by part would raise
- * errors that "false AND ..." hides.
- */
-static List *
-read_quals(AnalyzeContext *cxt, Node *quals, Index depth, List *facts)
-{
-	RunopsScope scope = {.depth = depth, .params = cxt->params};
-	List	   *result;
-
-	if (quals == NULL)
-		return facts;
-
-	result = runops_collect_facts(quals, &scope, list_copy(facts));
-	if (scope.unfolded)
-	{
-		quals = runops_fold(quals, cxt->params);
-		result = runops_collect_facts(quals, &scope, list_copy(facts));
-	}
-
-	return result;
-}
-
-/*
- * Add to a list what holds for every row that a join tree node puts out.
- */
-static List *
-collect_output(AnalyzeContext *cxt, Node *jtnode, Index depth, List *facts)
-{
-	ListCell   *lc;
-
-	if (jtnode == NULL)
-		return facts;
-
-	if (IsA(jtnode, FromExpr))
-	{
-		FromExpr   *from = (FromExpr *) jtnode;
-
-		facts = read_quals(cxt, from->quals, depth, facts);
-		foreach(lc, from->fromlist)
-			facts = collect_output(cxt, lfirst(lc), depth, facts);
-	}
-	else if (IsA(jtnode, JoinExpr))
-	{
-		JoinExpr   *join = (JoinExpr *) jtnode;
-
-		if (join->jointype == JOIN_INNER)
-			facts = read_quals(cxt, join->quals, depth, facts);
-		if (join->jointype == JOIN_INNER || join->jointype == JOIN_LEFT)
-			facts = collect_output(cxt, join->larg, depth, facts);
-		if (join->jointype == JOIN_INNER || join->jointype == JOIN_RIGHT)
-			facts = collect_output(cxt, join->rarg, depth, facts);
-	}
-
-	return facts;
 }
 
 /*
@@ -316,99 +256,6 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 }
 
 /*
- * May facts about the output of a subquery be applied to its rows?
- *
- * Not where a row that is dropped could change another one.
- */
-static bool
-subquery_is_transparent(Query *subquery)
-{
-	return subquery->commandType == CMD_SELECT &&
-		subquery->limitCount == NULL && subquery->limitOffset == NULL &&
-		subquery->groupClause == NIL && subquery->groupingSets == NIL &&
-		subquery->havingQual == NULL && !subquery->hasAggs &&
-		!subquery->hasWindowFuncs && !subquery->hasDistinctOn &&
-		!subquery->hasTargetSRFs && subquery->rowMarks == NIL;
-}
-
-/*
- * What is known of the columns of a subquery's output.
- *
- * The result is a list of value facts whose columns have depth and varno 0.
- */
-static List *
-output_facts(Query *subquery, Index depth, Index rti, List *facts)
-{
-	List	   *result = NIL;
-	Bitmapset  *done = NULL;
-	ListCell   *lc;
-
-	if (facts == NIL || !subquery_is_transparent(subquery))
-		return NIL;
-
-	foreach(lc, facts)
-	{
-		RunopsFact *fact = lfirst(lc);
-
-		for (int side = 0; side < 2; side++)
-		{
-			RunopsColumn column = side == 0 ? fact->column : fact->other;
-			RunopsFact *output;
-
-			if (column.varno != rti || column.depth != depth ||
-				bms_is_member(column.attno, done))
-				continue;
-			done = bms_add_member(done, column.attno);
-
-			output = palloc0(sizeof(RunopsFact));
-			output->column.attno = column.attno;
-			output->stores = runops_column_stores(facts, column);
-			result = lappend(result, output);
-		}
-	}
-
-	return result;
-}
-
-/*
- * Turn what is known of the output of a query into facts about its columns.
- */
-static List *
-facts_of_outputs(Query *query, Index depth, List *outputs, List *facts)
-{
-	ListCell   *lc;
-
-	foreach(lc, outputs)
-	{
-		RunopsFact *output = lfirst(lc);
-		RunopsFact *fact;
-		TargetEntry *tle;
-		Var		   *var;
-		Oid			type;
-
-		if (output->column.attno > list_length(query->targetList))
-			continue;
-		tle = list_nth(query->targetList, output->column.attno - 1);
-		var = (Var *) runops_strip_relabel((Node *) tle->expr);
-		if (tle->resjunk || !IsA(var, Var) || var->varlevelsup != 0 ||
-			var->varattno <= 0)
-			continue;
-		type = getBaseType(var->vartype);
-		if (type != TEXTOID && type != VARCHAROID)
-			continue;
-
-		fact = palloc0(sizeof(RunopsFact));
-		fact->column.depth = depth;
-		fact->column.varno = var->varno;
-		fact->column.attno = var->varattno;
-		fact->stores = output->stores;
-		facts = lappend(facts, fact);
-	}
-
-	return facts;
-}
-
-/*
  * Walk the join tree of a query; facts are those that hold for every row that
  * matters at this node.
  */
@@ -432,7 +279,7 @@ descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
 			consider_table(cxt, query, depth, rti, facts);
 		else if (rte->rtekind == RTE_SUBQUERY)
 			analyze_query(cxt, rte->subquery, depth + 1, facts,
-						  output_facts(rte->subquery, depth, rti, facts));
+						  runops_known_outputs(rte->subquery, depth, rti, facts));
 	}
 	else if (IsA(jtnode, FromExpr))
 	{
@@ -449,14 +296,18 @@ descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
 		if (join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL)
 		{
 			if (join->jointype == JOIN_LEFT)
-				right = read_quals(cxt, join->quals, depth, right);
-			right = collect_output(cxt, join->rarg, depth, right);
+				right = runops_facts_of_quals(cxt->params, join->quals, depth,
+											  right);
+			right = runops_facts_of_output(cxt->params, query, join->rarg,
+										   depth, right);
 		}
 		if (join->jointype == JOIN_RIGHT || join->jointype == JOIN_FULL)
 		{
 			if (join->jointype == JOIN_RIGHT)
-				left = read_quals(cxt, join->quals, depth, left);
-			left = collect_output(cxt, join->larg, depth, left);
+				left = runops_facts_of_quals(cxt->params, join->quals, depth,
+											 left);
+			left = runops_facts_of_output(cxt->params, query, join->larg,
+										  depth, left);
 		}
 
 		descend(cxt, query, depth, join->larg, left);
@@ -574,15 +425,17 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 
 			if (rte->rtekind == RTE_SUBQUERY)
 				analyze_query(cxt, rte->subquery, depth + 1, outer,
-							  subquery_is_transparent(rte->subquery) ?
+							  runops_is_transparent(rte->subquery) ?
 							  outputs : NIL);
 		}
 	}
 	else
 	{
 		if (outputs != NIL)
-			facts = facts_of_outputs(query, depth, outputs, list_copy(facts));
-		facts = collect_output(cxt, (Node *) query->jointree, depth, facts);
+			facts = runops_facts_of_known(query, depth, outputs,
+										  list_copy(facts));
+		facts = runops_facts_of_output(cxt->params, query,
+									   (Node *) query->jointree, depth, facts);
 		descend(cxt, query, depth, (Node *) query->jointree, facts);
 
 		if (query->commandType == CMD_INSERT)

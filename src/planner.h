@@ -121,6 +121,17 @@ extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column);
 extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
 										   Index varno);
 
+/* in facts.c */
+extern List *runops_facts_of_quals(ParamListInfo params, Node *quals,
+								   Index depth, List *facts);
+extern List *runops_facts_of_output(ParamListInfo params, Query *query,
+									Node *jtnode, Index depth, List *facts);
+extern bool runops_is_transparent(Query *subquery);
+extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
+								  List *facts);
+extern List *runops_facts_of_known(Query *query, Index depth, List *outputs,
+								   List *facts);
+
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);
 extern bool runops_has_statement_triggers(Oid relid, CmdType command, bool upsert);

@@ -277,6 +277,32 @@ collect_equality(Node *left, Node *right, RunopsScope *scope, List *facts)
 }
 
 /*
+ * Read what is inside NOT: "a IS DISTINCT FROM value" makes it an equality, if
+ * the value is known not to be NULL.
+ */
+static List *
+collect_not_distinct(Node *clause, RunopsScope *scope, List *facts)
+{
+	DistinctExpr *distinct = (DistinctExpr *) clause;
+	Node	   *left;
+	Node	   *right;
+	Datum		value;
+	bool		isnull;
+
+	if (!IsA(clause, DistinctExpr) ||
+		!runops_is_id_equality(distinct->opno, distinct->inputcollid))
+		return facts;
+	left = linitial(distinct->args);
+	right = lsecond(distinct->args);
+
+	if ((known_value(left, scope, &value, &isnull) && !isnull) ||
+		(known_value(right, scope, &value, &isnull) && !isnull))
+		return collect_equality(left, right, scope, facts);
+
+	return facts;
+}
+
+/*
  * Read an OR: what every arm says of a column holds, in union.
  */
 static List *
@@ -379,8 +405,14 @@ runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
 					return collect_equality(linitial(op->args), lsecond(op->args),
 											scope, facts);
 				}
-				return facts;
+				return collect_not_distinct(linitial(expr->args), scope, facts);
 			}
+
+		case T_BooleanTest:
+			if (((BooleanTest *) clause)->booltesttype != IS_TRUE)
+				return facts;
+			return runops_collect_facts((Node *) ((BooleanTest *) clause)->arg,
+										scope, facts);
 
 		case T_OpExpr:
 			{
