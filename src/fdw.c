@@ -117,5 +117,6 @@ runops_fdw_gate_require(Oid relid)
 	if (runops_gate_closed_reason() == NULL)
 		return;
 
+	runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
 	runops_gate_require(runops_fdw_store_label(relid), get_rel_name(relid));
 }

@@ -90,6 +90,17 @@ begin_scan(ForeignScanState *node)
 }
 
 /*
+ * Count a row that came from a store, if there is one.  That of a join counts
+ * for its first table.
+ */
+static void
+count_row(ForeignScanState *node, TupleTableSlot *slot)
+{
+	if (!TupIsNull(slot))
+		runops_stats_add(runops_fdw_scan_relid(node), RUNOPS_ROWS, 1);
+}
+
+/*
  * Fetch the next row of a scan.
  */
 static TupleTableSlot *
@@ -102,6 +113,7 @@ runopsIterateForeignScan(ForeignScanState *node)
 	runops_fdw_enter_scan(&call, node, false);
 	slot = pgfdw.IterateForeignScan(node);
 	runops_fdw_leave(&call);
+	count_row(node, slot);
 
 	return slot;
 }
@@ -136,6 +148,8 @@ runopsForeignAsyncRequest(AsyncRequest *areq)
 	runops_fdw_enter_scan(&call, node, false);
 	pgfdw.ForeignAsyncRequest(areq);
 	runops_fdw_leave(&call);
+	if (areq->request_complete)
+		count_row(node, areq->result);
 }
 
 /*
@@ -157,11 +171,14 @@ runopsForeignAsyncConfigureWait(AsyncRequest *areq)
 static void
 runopsForeignAsyncNotify(AsyncRequest *areq)
 {
+	ForeignScanState *node = castNode(ForeignScanState, areq->requestee);
 	RunopsFdwCall call;
 
-	runops_fdw_enter_scan(&call, castNode(ForeignScanState, areq->requestee), false);
+	runops_fdw_enter_scan(&call, node, false);
 	pgfdw.ForeignAsyncNotify(areq);
 	runops_fdw_leave(&call);
+	if (areq->request_complete)
+		count_row(node, areq->result);
 }
 
 /*
@@ -188,12 +205,21 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 static TupleTableSlot *
 runopsIterateDirectModify(ForeignScanState *node)
 {
+	uint64	   *processed = &node->ss.ps.state->es_processed;
+	uint64		before = *processed;
 	RunopsFdwCall call;
 	TupleTableSlot *slot;
 
 	runops_fdw_enter_scan(&call, node, false);
 	slot = pgfdw.IterateDirectModify(node);
 	runops_fdw_leave(&call);
+
+	/* the store counts for us, unless the statement is a WITH item */
+	if (*processed > before)
+		runops_stats_add(runops_fdw_scan_relid(node), RUNOPS_ROWS,
+						 *processed - before);
+	else
+		count_row(node, slot);
 
 	return slot;
 }
@@ -242,6 +268,10 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 				 errhint("Insert a row with the new key and delete the old one.")));
 
 	runops_fdw_gate_require(relid);
+
+	/* rows that core routes: where they go is not known when they are planned */
+	if (rri->ri_RootResultRelInfo != NULL)
+		runops_stats_add(relid, RUNOPS_STATEMENTS_MULTI, 1);
 
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
@@ -428,6 +458,8 @@ runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
+	if (slot != NULL)
+		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
 
 	return slot;
 }
@@ -449,6 +481,7 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 	state = enter_pgfdw(estate, rri, &call);
 	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
 	leave_pgfdw(rri, state, &call);
+	runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, *numSlots);
 
 	return slots;
 }
@@ -488,6 +521,8 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
+	if (slot != NULL)
+		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
 
 	return slot;
 }
@@ -504,6 +539,8 @@ runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 
 	slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
+	if (slot != NULL)
+		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
 
 	return slot;
 }

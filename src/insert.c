@@ -140,6 +140,8 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 	}
 
 	/* An id of no shape goes to legacy, and so does a NULL. */
+	if (*store == RUNOPS_STORES_ALL)
+		runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
 	if (*store == RUNOPS_STORES_ALL || *store == RUNOPS_STORES_NONE)
 		*store = runops_store_bit(RUNOPS_LEGACY_STORE);
 

@@ -52,6 +52,7 @@ typedef struct AnalyzeContext
 	List	   *replacements;	/* of RunopsReplacement, outer levels first */
 	List	   *open_tables;	/* of RunopsOpenTable */
 	RunopsTally tally;			/* what the plan cache is steered by */
+	uint64		shapeless;		/* runops_shapeless_ids when planning began */
 } AnalyzeContext;
 
 /* What the walker for sublinks carries. */
@@ -215,6 +216,8 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 
 	if (decision.reason == RUNOPS_REASON_UNKNOWN)
 	{
+		if (runops_shapeless_ids != cxt->shapeless)
+			runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
 		cxt->tally.nunknown++;
 		cxt->tally.level = query;
 	}
@@ -471,7 +474,7 @@ static PlannedStmt *
 runops_plan(Query *parse, const char *query_string, int cursorOptions,
 			ParamListInfo boundParams)
 {
-	AnalyzeContext cxt = {.params = boundParams};
+	AnalyzeContext cxt = {.params = boundParams, .shapeless = runops_shapeless_ids};
 	RunopsSteering steering;
 	PlannedStmt *stmt;
 

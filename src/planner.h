@@ -148,6 +148,7 @@ extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
 extern void runops_pair_tables(List *tables);
 
 /* in storeset.c */
+extern uint64 runops_shapeless_ids;
 extern RunopsStoreSet runops_store_bit(const char *store);
 extern RunopsStoreSet runops_id_stores(const char *id, size_t len);
 extern RunopsStoreSet runops_array_stores(ArrayType *array);

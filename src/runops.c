@@ -43,4 +43,5 @@ _PG_init(void)
 	runops_gate_init();
 	runops_planner_init();
 	runops_executor_init();
+	runops_stats_init();
 }

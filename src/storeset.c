@@ -24,6 +24,9 @@
 #define SHARD_LETTER_BIT	12
 #define STORE_BITS			38
 
+/* How many ids without a shape this backend has met, for the counters. */
+uint64		runops_shapeless_ids = 0;
+
 /*
  * The bit of a store's name; no bit for a name that is none.
  */
@@ -99,6 +102,7 @@ runops_id_stores(const char *id, size_t len)
 			shard[1] = '\0';
 			return runops_store_bit(shard);
 		case RUNOPS_ID_NONE:
+			runops_shapeless_ids++;
 			break;
 	}
 

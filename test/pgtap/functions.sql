@@ -32,7 +32,9 @@ INSERT INTO documented VALUES
 	('f', 'attach', 'relation regclass, key text, aliases name[] DEFAULT ''{}''::name[], lock_timeout interval DEFAULT ''00:00:05''::interval', 'void', 'v', false, 'u', false),
 	('f', 'detach', 'relation regclass, force boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	('f', 'provision', 'store text, dry_run boolean DEFAULT false, relation regclass DEFAULT NULL::regclass', 'TABLE(object text, action text, ddl text, detail text)', 'v', false, 'u', false),
-	('f', 'verify', 'relation regclass DEFAULT NULL::regclass, max_rows integer DEFAULT 1000', 'TABLE(relation regclass, store text, finding text, id text, belongs_to text, detail text)', 'v', false, 'u', false);
+	('f', 'verify', 'relation regclass DEFAULT NULL::regclass, max_rows integer DEFAULT 1000', 'TABLE(relation regclass, store text, finding text, id text, belongs_to text, detail text)', 'v', false, 'u', false),
+	-- watching
+	('f', 'reset_stats', '', 'void', 'v', true, 'u', false);
 
 -- functions without an underscore that are parts of others; not documented
 CREATE TEMP TABLE internal (name name);

@@ -1,0 +1,34 @@
+/*
+ * Counters: what was done in each store since they were reset.
+ */
+
+CREATE FUNCTION runops._stats(
+	OUT store text, OUT relation oid,
+	OUT statements_single bigint, OUT statements_multi bigint, OUT rows bigint,
+	OUT connections_opened bigint, OUT gate_refusals bigint, OUT unclassifiable bigint,
+	OUT reader_reads bigint, OUT stats_reset timestamptz)
+	RETURNS SETOF record
+	LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'runops_stats';
+
+-- Tables that are dropped keep their counters, and are not shown.  Rows of
+-- legacy are read where nobody counts them, and no callback sees the turns
+-- that postgres_fdw takes: NULL is not zero.
+CREATE VIEW runops.stats AS
+SELECT s.store, c.oid::pg_catalog.regclass AS relation,
+	s.statements_single, s.statements_multi,
+	CASE WHEN s.store <> 'legacy' THEN s.rows END AS rows,
+	NULL::bigint AS turns,
+	s.connections_opened, s.gate_refusals, s.unclassifiable, s.reader_reads, s.stats_reset
+FROM runops._stats() s
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relation AND c.relkind OPERATOR(pg_catalog.=) 'p';
+
+COMMENT ON VIEW runops.stats IS 'what was done in each store for each routed table; empty unless the library is preloaded';
+GRANT SELECT ON runops.stats TO PUBLIC;
+
+CREATE FUNCTION runops.reset_stats() RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_reset_stats';
+COMMENT ON FUNCTION runops.reset_stats() IS 'sets the counters of this database to zero';
+
+REVOKE EXECUTE ON FUNCTION runops.reset_stats() FROM PUBLIC;
