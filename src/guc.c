@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "miscadmin.h"
 #include "utils/guc.h"
 
@@ -39,6 +41,12 @@ bool		runops_native_realtime_enabled = false;
 bool		runops_split_enabled = false;
 
 /*
+ * Milliseconds that a set-up function may be kept waiting by a store after it
+ * has connected; 0 is for ever.
+ */
+int			runops_remote_timeout = 0;
+
+/*
  * Define the settings; those that only the postmaster may change are known
  * only to a preloaded library.
  */
@@ -53,6 +61,15 @@ runops_guc_init(void)
 							 PGC_SUSET,
 							 GUC_EXPLAIN,
 							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("runops.remote_timeout",
+							"Sets how long a set-up function may be kept waiting by a store.",
+							"The time to connect is not counted.  A value of 0 turns this off.",
+							&runops_remote_timeout,
+							0, 0, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 
 	if (process_shared_preload_libraries_in_progress)
 	{

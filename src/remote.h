@@ -10,6 +10,7 @@
 #ifndef RUNOPS_REMOTE_H
 #define RUNOPS_REMOTE_H
 
+#include "datatype/timestamp.h"
 #include "foreign/foreign.h"
 #include "libpq-fe.h"
 
@@ -21,6 +22,7 @@ typedef struct RemoteSession
 	char	   *store;			/* name of the store */
 	ForeignServer *server;		/* its server */
 	UserMapping *user;			/* the caller's mapping */
+	TimestampTz deadline;		/* when to stop waiting for answers; 0 is never */
 } RemoteSession;
 
 /* in remote_connect.c */

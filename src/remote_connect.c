@@ -268,12 +268,27 @@ connect_timeout_ms(const char **keywords, const char **values)
 
 /*
  * Sleep until the socket is ready, the latch is set or the time is over (-1 is
- * never); runs interrupts.  Returns what woke us.
+ * never); runs interrupts.  Returns what woke us.  Raises when the session's
+ * deadline has passed.
  */
 int
 runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
 {
 	int			rc;
+
+	if (session->deadline != 0 && timeout_ms < 0)
+	{
+		timeout_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													 session->deadline);
+		if (timeout_ms <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("server \"%s\" did not answer in time",
+							session->server->servername),
+					 errdetail("The setting \"runops.remote_timeout\" allows %d ms.",
+							   runops_remote_timeout),
+					 errhint("See whether the other server is overloaded, or allow more time.")));
+	}
 
 	rc = WaitLatchOrSocket(MyLatch, WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | io_flag |
 						   (timeout_ms >= 0 ? WL_TIMEOUT : 0),
@@ -372,6 +387,9 @@ runops_remote_open(RemoteSession *session)
 	PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
 	wait_connected(session, connect_timeout_ms(keywords, values));
 	PQsetnonblocking(session->conn, 1);
+	if (runops_remote_timeout > 0)
+		session->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														runops_remote_timeout);
 
 	/* As postgres_fdw: the server must have asked for the password. */
 	if (!superuser_arg(session->user->userid) && password_required(session->user) &&

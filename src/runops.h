@@ -79,6 +79,7 @@ extern void runops_gate_require(const char *store, const char *relname);
 extern bool runops_split_enabled;
 extern bool runops_native_realtime_enabled;
 extern bool runops_enable_routing;
+extern int	runops_remote_timeout;
 extern void runops_guc_init(void);
 extern void runops_guc_check_boot(void);
 

@@ -81,6 +81,7 @@ SELECT name, setting, context FROM pg_settings WHERE name LIKE 'runops.%' ORDER 
 EOT
 	"runops.enable_routing|on|superuser\n"
 	  . "runops.native_realtime_enabled|off|postmaster\n"
+	  . "runops.remote_timeout|0|user\n"
 	  . "runops.split_enabled|off|postmaster",
 	'settings, their defaults and contexts');
 

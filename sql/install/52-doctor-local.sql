@@ -1,0 +1,256 @@
+/*
+ * Doctor, first part: what the catalogs and settings of this database show.
+ *
+ * Each function lists the defects of one kind, in the columns of
+ * runops.doctor().  A finding is a sentence without a full stop, in the
+ * present tense; the hint says what makes it go away.
+ */
+
+/* Settings, and what hinders all stores at once. */
+CREATE FUNCTION runops._doctor_settings() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	flag CONSTANT text := current_setting('runops.split_enabled', true);
+	preloaded CONSTANT boolean := 'runops' = ANY (regexp_split_to_array(current_setting('shared_preload_libraries'), '[\s",]+'));
+	stores CONSTANT text := (SELECT string_agg(quote_ident(s.store), ', ' ORDER BY s.store) FROM runops.stores s WHERE s.server IS NOT NULL);
+BEGIN
+	IF NOT preloaded AND (stores IS NOT NULL OR EXISTS (SELECT FROM runops.routed_tables)) THEN
+		RETURN QUERY SELECT 'error', 'setting shared_preload_libraries', 'the library is not preloaded, so that the gate is closed and tables are not routed',
+			'Add "runops" to "shared_preload_libraries" and restart the server.';
+	END IF;
+	IF flag = 'on' AND stores IS NULL THEN
+		RETURN QUERY SELECT 'error', 'setting runops.split_enabled', 'on without effect: no store is configured',
+			'Use runops.add_store(), or set it to off.';
+	ELSIF flag = 'on' AND NOT EXISTS (SELECT FROM runops.routed_tables) THEN
+		RETURN QUERY SELECT 'warning', 'setting runops.split_enabled', 'on without effect: no table is routed',
+			'Use runops.attach(), or set it to off.';
+	ELSIF flag = 'off' AND stores IS NOT NULL THEN
+		RETURN QUERY SELECT 'info', 'setting runops.split_enabled', format('off, so that these stores count as empty: %s', stores),
+			'Leave it off to work with one database; set it to on and restart the server to use the stores.';
+	END IF;
+
+	RETURN QUERY
+	SELECT 'warning', 'setting ' || s.name, 'changed in the configuration, and not in effect before a restart', 'Restart the server.'
+	FROM pg_settings s
+	WHERE s.pending_restart AND (s.name LIKE 'runops.%' OR s.name = 'shared_preload_libraries')
+	ORDER BY s.name;
+
+	RETURN QUERY
+	SELECT 'warning', 'setting ' || s.name || CASE WHEN s.place = '' THEN '' ELSE ' of ' || s.place END,
+		'off, so that every statement asks every store', 'Set it to on.'
+	FROM (SELECT x.name, '' FROM pg_settings x
+		  WHERE x.name IN ('runops.enable_routing', 'enable_partition_pruning') AND x.setting = 'off'
+		  UNION ALL
+		  SELECT split_part(c, '=', 1),
+			concat_ws(' in ', CASE WHEN d.setrole <> 0 THEN format('role %I', pg_get_userbyid(d.setrole)) END,
+					  CASE WHEN d.setdatabase <> 0 THEN format('database %I', current_database()) END)
+		  FROM pg_db_role_setting d CROSS JOIN LATERAL unnest(d.setconfig) c
+		  WHERE c ~ '^(runops.enable_routing|enable_partition_pruning)=(off|false|no|0)$'
+			AND (d.setdatabase = 0 OR d.setdatabase = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))) AS s (name, place)
+	WHERE EXISTS (SELECT FROM runops.routed_tables)
+	ORDER BY s.name, s.place;
+END
+$$;
+
+/* Stores, their servers and mappings. */
+CREATE FUNCTION runops._doctor_servers() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	-- "known": the last ANALYZE with the gate open has counted rows there
+	SELECT 'error', format('store %s', runops._store_of_leaf(i.inhrelid)),
+		format('the split is off while the store held rows of %s when they were last analyzed', i.inhparent::regclass),
+		'Set "runops.split_enabled" to on and restart the server, or see docs/turning-off.md.'
+	FROM runops.routed_tables t
+	JOIN pg_inherits i ON i.inhparent = t.relation
+	JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind = 'f' AND c.reltuples > 0
+	WHERE current_setting('runops.split_enabled', true) = 'off'
+	UNION ALL
+	SELECT 'error', format('store %s', s.store), format('server %I does not exist', x.server),
+		format('Make the server, or use runops.drop_store(%L, force => true).', s.store)
+	FROM runops.stores s
+	CROSS JOIN LATERAL unnest(ARRAY[s.server, s.reader]) AS x (server)
+	WHERE x.server IS NOT NULL AND NOT EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = x.server)
+	UNION ALL
+	SELECT 'error', format('table %s', t.relation), format('there is no leaf for store %s', s.store),
+		format('Use runops.drop_store(%L) and runops.add_store().', s.store)
+	FROM runops.routed_tables t CROSS JOIN runops.stores s
+	WHERE NOT EXISTS (SELECT FROM pg_inherits i
+					  WHERE i.inhparent = t.relation AND runops._store_of_leaf(i.inhrelid) = s.store)
+	UNION ALL
+	SELECT 'error', format('store %s', s.store), format('no role has a user mapping for server %I', s.server),
+		format('CREATE USER MAPPING FOR role SERVER %I OPTIONS (user ''...'', password ''...'').', s.server)
+	FROM runops.stores s
+	WHERE s.server IS NOT NULL AND NOT EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvname = s.server)
+	UNION ALL
+	-- options are visible to superusers, and each role sees its own
+	SELECT 'warning', format('user mapping for %s on server %I', m.usename, m.srvname),
+		CASE WHEN m.umuser = 0 THEN 'without a password: only superusers can use it'
+			 ELSE 'without a password: the role is no superuser, and cannot use it' END,
+		'Add the option "password", or let a superuser set "password_required" to false.'
+	FROM pg_user_mappings m
+	LEFT JOIN pg_roles r ON r.oid = m.umuser
+	WHERE m.srvname IN (SELECT s.server FROM runops.stores s UNION SELECT s.reader FROM runops.stores s)
+		AND r.rolsuper IS NOT TRUE
+		AND (m.umoptions IS NOT NULL
+			 OR EXISTS (SELECT FROM pg_roles u WHERE u.rolname = current_user AND (u.rolsuper OR u.oid = m.umuser)))
+		AND NOT EXISTS (SELECT FROM pg_options_to_table(m.umoptions) o
+						WHERE o.option_name = 'password' AND o.option_value <> ''
+							OR o.option_name = 'password_required' AND o.option_value IN ('false', 'off', 'no', '0'))
+	UNION ALL
+	SELECT 'warning', format('role %I', r.rolname),
+		format('may use %s, and has no user mapping for server %I',
+			   string_agg(t.relation::text, ', ' ORDER BY t.relation::text), s.server),
+		format('CREATE USER MAPPING FOR %I SERVER %I OPTIONS (user ''...'', password ''...'').', r.rolname, s.server)
+	FROM runops.stores s
+	CROSS JOIN runops.routed_tables t
+	JOIN pg_roles r ON r.rolcanlogin AND NOT r.rolsuper
+		AND has_table_privilege(r.oid, t.relation, 'SELECT, INSERT, UPDATE, DELETE')
+	WHERE s.server IS NOT NULL
+		AND NOT EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvname = s.server AND m.umuser IN (0, r.oid))
+	GROUP BY r.rolname, s.server
+	UNION ALL
+	SELECT 'warning', x.what, 'the option "async_capable" makes some statements fail with 08006', 'Drop the option.'
+	FROM (SELECT format('server %I', f.srvname), f.srvoptions FROM pg_foreign_server f
+		  WHERE f.srvname IN (SELECT s.server FROM runops.stores s)
+		  UNION ALL
+		  SELECT format('foreign table %s', i.inhrelid::regclass), f.ftoptions
+		  FROM runops.routed_tables t
+		  JOIN pg_inherits i ON i.inhparent = t.relation
+		  JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid) AS x (what, options)
+	WHERE EXISTS (SELECT FROM pg_options_to_table(x.options) o
+				  WHERE o.option_name = 'async_capable' AND o.option_value IN ('true', 'on', 'yes', '1'))
+	UNION ALL
+	SELECT 'warning', format('foreign table %s', i.inhrelid::regclass),
+		'TRUNCATE of it empties the table in the store', 'ALTER FOREIGN TABLE ... OPTIONS (SET truncatable ''false'').'
+	FROM runops.routed_tables t
+	JOIN pg_inherits i ON i.inhparent = t.relation
+	JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
+	WHERE NOT EXISTS (SELECT FROM pg_options_to_table(f.ftoptions) o
+					  WHERE o.option_name = 'truncatable' AND o.option_value = 'false')
+	ORDER BY 1, 2, 3
+$$;
+
+/*
+ * What is bound to the old table or follows its rows, and so misses those of
+ * other stores.  remote holds for each store the triggers of its tables, where
+ * it could be asked.
+ */
+CREATE FUNCTION runops._doctor_bound(remote jsonb) RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'error', b.what, format('bound to the legacy leaf of %s: it shows and changes legacy rows alone', t.relation),
+		'Create it again, now that the name stands for all stores.'
+	FROM runops.routed_tables t CROSS JOIN LATERAL runops._bound_objects(t.leaf) AS b (what)
+	UNION ALL
+	-- a foreign key whose column names the store of its row finds what it looks for
+	SELECT 'warning', format('foreign key %I of %s', c.conname, c.conrelid::regclass),
+		format('finds legacy rows of %s alone: a row that refers to one of another store is refused', t.relation),
+		'Drop it, and create it in the stores where both tables are routed.'
+	FROM runops.routed_tables t
+	JOIN pg_constraint c ON c.confrelid = t.leaf AND c.contype = 'f' AND c.conparentid = 0
+	WHERE NOT EXISTS (SELECT FROM runops._placements('legacy') p
+					  JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+					  WHERE p.leaf = c.conrelid AND cardinality(c.conkey) = 1
+						AND a.attname = ANY (p.key_columns || p.aliases))
+	UNION ALL
+	SELECT 'warning', format('trigger %I of %s', g.tgname, t.relation),
+		format('does not fire for rows of store %s', string_agg(s.store, ', ' ORDER BY s.store)),
+		'Create it on the routed table for rows that are written here, or in the store.'
+	FROM runops.routed_tables t
+	JOIN pg_trigger g ON g.tgrelid = t.leaf AND NOT g.tgisinternal AND g.tgtype & 1 = 1 AND g.tgparentid = 0 AND g.tgenabled <> 'D'
+	CROSS JOIN runops.stores s
+	WHERE s.server IS NOT NULL
+		AND NOT coalesce(remote -> s.store -> 'triggers' -> (t.relation::oid::text), '[]') ? g.tgname::text
+	GROUP BY g.tgname, t.relation
+	UNION ALL
+	SELECT 'warning', format('publication %I', p.pubname),
+		format('sends no rows of other stores of %s', string_agg(DISTINCT t.relation::text, ', ')),
+		'Publish the tables in the other databases, and subscribe to those too.'
+	FROM runops.routed_tables t
+	JOIN pg_class c ON c.oid IN (t.relation, t.leaf)
+	JOIN pg_publication_tables p ON p.schemaname = c.relnamespace::regnamespace::name AND p.tablename = c.relname
+	GROUP BY p.pubname
+	UNION ALL
+	SELECT 'warning', format('publication %I', b.pubname),
+		format('sends rows of %s under the name of the legacy leaf', string_agg(t.relation::text, ', ' ORDER BY t.relation::text)),
+		format('ALTER PUBLICATION %I SET (publish_via_partition_root = true).', b.pubname)
+	FROM runops.routed_tables t
+	JOIN pg_class c ON c.oid = t.leaf
+	JOIN pg_publication_tables p ON p.schemaname = c.relnamespace::regnamespace::name AND p.tablename = c.relname
+	JOIN pg_publication b ON b.pubname = p.pubname
+	GROUP BY b.pubname
+	UNION ALL
+	SELECT 'warning', format('replication slot %I', s.slot_name), 'sees no rows of other stores',
+		'Read the other databases through slots of their own.'
+	FROM pg_replication_slots s
+	WHERE s.slot_type = 'logical' AND s.database = current_database() AND NOT s.temporary
+		AND EXISTS (SELECT FROM runops.routed_tables)
+	ORDER BY 1, 2, 3
+$$;
+
+/* Statistics, order, uniqueness and locks: what is right and yet not as before. */
+CREATE FUNCTION runops._doctor_tables() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'error', format('table %s', f.relation), f.detail,
+		'Add the constraint as runops.attach() makes it, and validate it.'
+	FROM runops._leaf_findings(ARRAY(SELECT t.relation FROM runops.routed_tables t)) f
+	UNION ALL
+	SELECT 'warning', format('%s %s', CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, c.oid::regclass),
+		'never analyzed: autovacuum analyzes neither routed tables nor their foreign leaves',
+		format('ANALYZE %s, from time to time.', t.relation)
+	FROM runops.routed_tables t
+	JOIN pg_class c ON c.oid = t.relation OR c.relkind = 'f' AND c.oid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = t.relation)
+	WHERE c.reltuples < 0 AND (c.relkind = 'p' OR current_setting('runops.split_enabled', true) = 'on')
+	UNION ALL
+	SELECT 'info', format('column %s.%I', p.relation, a.attname),
+		format('ids do not sort by time under collation %s: those of mixed case need byte order', x.name),
+		'Sort by a time, or declare the column COLLATE "C", here and in the stores.'
+	FROM runops._placements('legacy') p
+	JOIN pg_attribute a ON a.attrelid = p.relation AND a.attname = ANY (p.key_columns)
+	JOIN pg_collation co ON co.oid = a.attcollation
+	JOIN pg_database d ON d.datname = current_database()
+	CROSS JOIN LATERAL (SELECT CASE WHEN co.collprovider = 'd' THEN d.datcollate ELSE co.collcollate END,
+		CASE WHEN co.collprovider = 'd' THEN d.datlocprovider ELSE co.collprovider END,
+		CASE WHEN co.collprovider = 'd' THEN format('"%s" of the database', d.datcollate) ELSE co.oid::regcollation::text END) AS x (locale, provider, name)
+	WHERE x.provider = 'i' OR x.provider = 'c' AND x.locale !~ '^(C|POSIX|C\.(UTF-?8|utf-?8))$'
+	UNION ALL
+	-- the stores of equal rows are the same where the key or an alias is among the columns
+	SELECT 'info', format('index %s', x.indexrelid::regclass),
+		'unique within each store: rows of different stores can be equal in its columns',
+		'Where that matters, claim the value in a table of this database first.'
+	FROM runops._placements('legacy') p
+	JOIN pg_index x ON x.indrelid = p.leaf AND (x.indisunique OR x.indisexclusion)
+	WHERE NOT EXISTS (SELECT FROM pg_attribute a
+					  WHERE a.attrelid = p.leaf AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1])
+						AND a.attname = ANY (p.key_columns[1:1] || p.aliases))
+	UNION ALL
+	SELECT 'warning', format('function %s', f.oid::regprocedure),
+		CASE WHEN b.changes
+			THEN format('changes rows of %s that it selects with SKIP LOCKED: the change waits for rows of a store that others have locked', t.relation)
+			ELSE format('selects from %s with SKIP LOCKED: rows of a store are locked ahead of a LIMIT, up to "fetch_size"', t.relation) END,
+		CASE WHEN b.changes
+			THEN 'Select the ids first, then change the rows by id = ANY (ids).'
+			ELSE 'Set the option "fetch_size" of the foreign leaves to 1.' END
+	FROM pg_proc f
+	JOIN runops.routed_tables t ON true
+	JOIN pg_class c ON c.oid = t.relation
+	-- the UPDATE of a locking clause changes nothing
+	CROSS JOIN LATERAL (SELECT regexp_replace(f.prosrc, '\mfor\s+(no\s+key\s+)?update\M', '', 'gi') ~* '\m(update|delete)\M.*\mskip\s+locked\M') AS b (changes)
+	WHERE f.prosrc ~* '\mskip\s+locked\M' AND strpos(f.prosrc, c.relname) > 0
+		AND f.pronamespace NOT IN ('pg_catalog'::regnamespace, 'runops'::regnamespace)
+		AND (b.changes
+			 OR EXISTS (SELECT FROM pg_inherits i JOIN pg_foreign_table l ON l.ftrelid = i.inhrelid
+						WHERE i.inhparent = t.relation
+							AND NOT EXISTS (SELECT FROM pg_options_to_table(l.ftoptions) o
+											WHERE o.option_name = 'fetch_size' AND o.option_value = '1')))
+	ORDER BY 1, 2, 3
+$$;
+
+REVOKE EXECUTE ON FUNCTION
+	runops._doctor_settings(),
+	runops._doctor_servers(),
+	runops._doctor_bound(jsonb),
+	runops._doctor_tables()
+FROM PUBLIC;

@@ -1,0 +1,230 @@
+/*
+ * Doctor, second part: what the stores say when they are asked, and the whole.
+ */
+
+/*
+ * What the doctor wants to know of a store besides the shape of its tables:
+ * one query, as the caller's remote user.
+ */
+CREATE FUNCTION runops._store_state(store text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	tables CONSTANT text := runops._values_sql(
+		ARRAY(SELECT format('(%L::text, %L::name, %L::name)', p.relation::oid, p.remote_schema, p.remote_table) FROM runops._placements(store) p),
+		'NULL::text, NULL::name, NULL::name');
+BEGIN
+	RETURN (SELECT q -> 'state' FROM runops.remote_query(store, format($q$
+		SELECT jsonb_build_object(
+			'recovery', pg_is_in_recovery(),
+			'read_only', current_setting('default_transaction_read_only')::boolean,
+			'port', current_setting('port'),
+			'role', session_user,
+			'settings', (SELECT jsonb_object_agg(s.name, s.setting::bigint) FROM pg_settings s
+						 WHERE s.name IN ('statement_timeout', 'idle_in_transaction_session_timeout')),
+			'connections', (SELECT least(
+					(SELECT sum(CASE WHEN s.name = 'max_connections' THEN s.setting::bigint ELSE - s.setting::bigint END) FROM pg_settings s
+					 WHERE s.name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')),
+					nullif(d.datconnlimit, -1), nullif(r.rolconnlimit, -1))
+				FROM pg_database d, pg_roles r WHERE d.datname = current_database() AND r.rolname = session_user),
+			'triggers', (SELECT coalesce(jsonb_object_agg(x.tag, x.names), '{}') FROM (
+				SELECT v.tag, jsonb_agg(g.tgname) AS names
+				FROM (%1$s) AS v (tag, nsp, name)
+				JOIN pg_namespace n ON n.nspname = v.nsp
+				JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name
+				JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'
+				GROUP BY v.tag) AS x),
+			'unanalyzed', (SELECT coalesce(jsonb_agg(format('%%I.%%I', v.nsp, v.name)), '[]')
+				FROM (%1$s) AS v (tag, nsp, name)
+				JOIN pg_namespace n ON n.nspname = v.nsp
+				JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name
+				WHERE c.relkind IN ('r', 'p') AND c.reltuples < 0 AND (c.relkind = 'p' OR pg_relation_size(c.oid) > 0))
+			) AS state$q$, tables)) AS q);
+END
+$$;
+
+/* What is wrong with a store as a server, given its state. */
+CREATE FUNCTION runops._doctor_store(store text, state jsonb) RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT x.severity, format('store %s', _doctor_store.store), x.finding, x.hint
+	FROM (SELECT s.server FROM runops.stores s WHERE s.store = _doctor_store.store) AS w (server)
+	CROSS JOIN (SELECT
+		(SELECT t.setting::bigint FROM pg_settings t WHERE t.name = 'statement_timeout'),
+		(SELECT t.setting::bigint FROM pg_settings t WHERE t.name = 'idle_in_transaction_session_timeout'),
+		(SELECT least(current_setting('max_connections')::bigint, nullif(d.datconnlimit, -1))
+		 FROM pg_database d WHERE d.datname = current_database()),
+		(state #>> '{settings,statement_timeout}')::bigint,
+		(state #>> '{settings,idle_in_transaction_session_timeout}')::bigint,
+		(state ->> 'connections')::bigint) AS l (statement_timeout, idle_timeout, connections, remote_statement_timeout, remote_idle_timeout, remote_connections)
+	LEFT JOIN LATERAL (SELECT o.option_value AS port FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
+					   WHERE f.srvname = w.server AND o.option_name = 'port') AS o ON true
+	CROSS JOIN LATERAL (VALUES
+		(state -> 'recovery' = 'true', 'error', format('server %I is a standby: it refuses every write', w.server),
+			'Point the server at the primary; a standby can be the reader.'),
+		(state -> 'recovery' = 'false' AND state -> 'read_only' = 'true', 'error',
+			format('transactions of role "%s" are read-only there', state ->> 'role'),
+			'Reset "default_transaction_read_only" of the role or the database in the store.'),
+		(l.remote_statement_timeout > 0 AND (l.statement_timeout = 0 OR l.statement_timeout > l.remote_statement_timeout), 'warning',
+			format('"statement_timeout" is %s ms there and %s here: the store cancels statements that this database would let run',
+				   l.remote_statement_timeout, CASE l.statement_timeout WHEN 0 THEN 'off' ELSE l.statement_timeout || ' ms' END),
+			'Set it no higher here than in the store.'),
+		(l.remote_idle_timeout > 0 AND (l.idle_timeout = 0 OR l.idle_timeout > l.remote_idle_timeout), 'warning',
+			format('"idle_in_transaction_session_timeout" is %s ms there and %s here: a transaction that pauses here loses its connection to the store',
+				   l.remote_idle_timeout, CASE l.idle_timeout WHEN 0 THEN 'off' ELSE l.idle_timeout || ' ms' END),
+			'Set it no higher here than in the store.'),
+		(l.connections > l.remote_connections, 'warning',
+			format('up to %s sessions of this database may each hold a connection, and the store allows %s', l.connections, l.remote_connections),
+			'Raise "max_connections" in the store, or limit the connections of this database.'),
+		(o.port <> state ->> 'port', 'info',
+			format('port %s of the server leads to one that listens on %s: a pooler may stand between', o.port, state ->> 'port'),
+			'A pooler in transaction mode does not keep the session settings that postgres_fdw makes; connect to the server itself.')
+	) AS x (found, severity, finding, hint)
+	WHERE x.found
+	UNION ALL
+	SELECT 'info', format('store %s', store), format('table %s there was never analyzed', t),
+		format('ANALYZE %s there.', t)
+	FROM jsonb_array_elements_text(state -> 'unanalyzed') t
+$$;
+
+/*
+ * How the tables of a store differ from those here, and rows that are there and
+ * belong elsewhere.
+ *
+ * Rows are looked for where the CHECK that would refuse them is missing, or has
+ * not been validated: then only, because each table is read to its end.
+ */
+CREATE FUNCTION runops._doctor_drift(store text) RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	relations CONSTANT regclass[] := runops._routed_relations(NULL);
+	parity CONSTANT runops._parity[] := ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.action <> 'exists' AND r.kind <> 'schema');
+	place record;
+	n int;
+BEGIN
+	RETURN QUERY
+	SELECT CASE WHEN p.kind IN ('index', 'constraint', 'trigger') THEN 'warning' ELSE 'error' END,
+		format('store %s', store),
+		p.object || ': ' || coalesce(p.detail, 'missing in the store'),
+		CASE WHEN p.action = 'create' THEN format('Use runops.provision(%L).', store)
+			 WHEN p.kind = 'trigger' THEN 'Give the function a search_path there, with ALTER FUNCTION ... SET.'
+			 ELSE coalesce('Run there: ' || p.ddl || ';', 'Make both sides alike.') END
+	FROM unnest(parity) WITH ORDINALITY AS p (phase, relation, kind, object, action, ddl, detail, o)
+	WHERE p.kind = 'table' OR NOT EXISTS (
+		SELECT FROM unnest(parity) x WHERE x.kind = 'table' AND x.action = 'create' AND x.relation = p.relation)
+	ORDER BY p.o;
+
+	FOR place IN
+		SELECT * FROM runops._placements(store) p
+		WHERE EXISTS (SELECT FROM unnest(parity) x
+					  WHERE x.relation = p.relation AND x.kind = 'constraint' AND x.object LIKE 'constraint runops\_store on %')
+			AND NOT EXISTS (SELECT FROM unnest(parity) x WHERE x.kind = 'table' AND x.relation = p.relation)
+	LOOP
+		SELECT count(*) INTO n FROM runops._misplaced(store, place, 100);
+		IF n > 0 THEN
+			RETURN QUERY SELECT 'error', format('store %s', store),
+				format('rows of %s belong to another store, and are not found by their ids: %s%s', place.relation,
+					   n, CASE WHEN n = 100 THEN ' or more' ELSE '' END),
+				format('runops.verify(%L) lists them; move or delete them.', place.relation);
+		END IF;
+	END LOOP;
+END
+$$;
+
+/*
+ * Run one of the queries above; an error of it is a finding.
+ *
+ * A cancel is the user's, unless it is the store that has cancelled.
+ */
+CREATE FUNCTION runops._doctor_try(what text, query text) RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	reason text;
+	context text;
+BEGIN
+	RETURN QUERY EXECUTE query;
+EXCEPTION
+	WHEN query_canceled THEN
+		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
+		IF context NOT LIKE '%remote SQL command: %' THEN
+			RAISE;
+		END IF;
+		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),
+			'Raise "statement_timeout" of the role in the store.';
+	WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),
+			'See that the store can be reached and that the caller has the rights, then call the function again.';
+END
+$$;
+
+/*
+ * All that was found, errors first.
+ *
+ * No store is asked while the flag is off.  What one store is asked takes three
+ * connections; after one that fails it is not asked again, and after half a
+ * minute none is.
+ */
+CREATE FUNCTION runops._doctor() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	patience CONSTANT interval := '30 s';
+	started CONSTANT timestamptz := clock_timestamp();
+	remote jsonb := '{}';
+	s text;
+	f record;
+BEGIN
+	IF current_setting('runops.split_enabled', true) = 'on' THEN
+		FOR s IN SELECT x.store FROM runops.stores x WHERE x.server IS NOT NULL ORDER BY x.store LOOP
+			IF clock_timestamp() - started > patience THEN
+				RETURN QUERY SELECT 'warning', format('store %s', s), 'not looked at: the time is up',
+					'Mend what makes the other stores slow, then call the function again.';
+				CONTINUE;
+			END IF;
+			-- the state comes through the same door as findings do
+			SELECT * INTO f FROM runops._doctor_try(format('store %s', s),
+				format('SELECT NULL::text, NULL::text, runops._store_state(%L)::text, NULL::text', s)) LIMIT 1;
+			IF f.severity IS NOT NULL THEN
+				RETURN QUERY SELECT f.severity, f.object, f.finding, f.hint;
+				CONTINUE;
+			END IF;
+			remote := remote || jsonb_build_object(s, f.finding::jsonb);
+			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
+				format('SELECT * FROM runops._doctor_store(%L, %L)', s, f.finding));
+			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
+				format('SELECT * FROM runops._doctor_drift(%L)', s));
+		END LOOP;
+	END IF;
+
+	RETURN QUERY SELECT * FROM runops._doctor_try('settings', 'SELECT * FROM runops._doctor_settings()');
+	RETURN QUERY SELECT * FROM runops._doctor_try('servers', 'SELECT * FROM runops._doctor_servers()');
+	RETURN QUERY SELECT * FROM runops._doctor_try('objects', format('SELECT * FROM runops._doctor_bound(%L)', remote));
+	RETURN QUERY SELECT * FROM runops._doctor_try('tables', 'SELECT * FROM runops._doctor_tables()');
+END
+$$;
+
+CREATE FUNCTION runops.doctor() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET runops.remote_timeout = '5s' SET jit = off
+AS $$
+BEGIN
+	RETURN QUERY SELECT d.severity, d.object, d.finding, d.hint
+	FROM runops._doctor() d
+	ORDER BY array_position('{error,warning,info}', d.severity), d.object, d.finding;
+EXCEPTION WHEN insufficient_privilege THEN
+	RETURN QUERY SELECT 'error', format('role %I', current_user), SQLERRM,
+		'Call the function as a superuser, or get EXECUTE on the parts that it is made of.';
+END
+$$;
+COMMENT ON FUNCTION runops.doctor() IS 'finds what is set up wrongly or would surprise, here and in the stores, and says how to mend it';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._store_state(text),
+	runops._doctor_store(text, jsonb),
+	runops._doctor_drift(text),
+	runops._doctor_try(text, text),
+	runops._doctor(),
+	runops.doctor()
+FROM PUBLIC;
