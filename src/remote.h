@@ -19,10 +19,10 @@ typedef struct RemoteSession
 {
 	PGconn	   *conn;			/* NULL while there is none */
 	PGresult   *res;			/* the result at hand, freed with the session */
+	TimestampTz answer_by;		/* when to stop waiting for answers; 0 is never */
 	char	   *store;			/* name of the store */
 	ForeignServer *server;		/* its server */
 	UserMapping *user;			/* the caller's mapping */
-	TimestampTz deadline;		/* when to stop waiting for answers; 0 is never */
 } RemoteSession;
 
 /* in remote_connect.c */

@@ -276,10 +276,10 @@ runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
 {
 	int			rc;
 
-	if (session->deadline != 0 && timeout_ms < 0)
+	if (session->answer_by != 0 && timeout_ms < 0)
 	{
 		timeout_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 session->deadline);
+													 session->answer_by);
 		if (timeout_ms <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
@@ -388,7 +388,7 @@ runops_remote_open(RemoteSession *session)
 	wait_connected(session, connect_timeout_ms(keywords, values));
 	PQsetnonblocking(session->conn, 1);
 	if (runops_remote_timeout > 0)
-		session->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+		session->answer_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 														runops_remote_timeout);
 
 	/* As postgres_fdw: the server must have asked for the password. */

@@ -53,19 +53,6 @@ typedef struct RunopsRoute
 	RunopsLeaf *leaves;			/* in partition order */
 } RunopsRoute;
 
-/* What runops.stats counts; the order of the columns of runops._stats(). */
-typedef enum RunopsCounter
-{
-	RUNOPS_STATEMENTS_SINGLE,	/* statements that needed this store alone */
-	RUNOPS_STATEMENTS_MULTI,	/* statements that needed others too */
-	RUNOPS_ROWS,				/* rows that crossed to or from the store */
-	RUNOPS_CONNECTIONS_OPENED,
-	RUNOPS_GATE_REFUSALS,
-	RUNOPS_UNCLASSIFIABLE,		/* ids of no known shape, as planned */
-	RUNOPS_READER_READS,
-	RUNOPS_NCOUNTERS
-} RunopsCounter;
-
 /* in executor.c */
 extern void runops_executor_init(void);
 
@@ -93,6 +80,19 @@ extern void runops_protect_init(void);
 extern const RunopsRoute *runops_route(Oid relid);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);
 extern Oid	runops_store_of_oid(void);
+
+/* What runops.stats counts; the order of the columns of runops._stats(). */
+typedef enum RunopsCounter
+{
+	RUNOPS_STATEMENTS_SINGLE,	/* statements that needed this store alone */
+	RUNOPS_STATEMENTS_MULTI,	/* statements that needed others too */
+	RUNOPS_ROWS,				/* rows that crossed to or from the store */
+	RUNOPS_CONNECTIONS_OPENED,
+	RUNOPS_GATE_REFUSALS,
+	RUNOPS_UNCLASSIFIABLE,		/* ids of no known shape, as planned */
+	RUNOPS_READER_READS,
+	RUNOPS_NCOUNTERS
+} RunopsCounter;
 
 /* in stats.c */
 extern void runops_stats_init(void);
