@@ -47,6 +47,35 @@
 #define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_relids)
 #endif
 
+/* The table that a foreign scan reads, the first of them if it is a join. */
+#define FOREIGN_SCAN_RTINDEX(plan) \
+	((plan)->scan.scanrelid != 0 ? (plan)->scan.scanrelid : \
+	 bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1))
+
+/* PG16 moved the user to check rights as out of the range table. */
+#if PG16_GE
+#define FOREIGN_SCAN_CHECK_AS_USER(node) \
+	(castNode(ForeignScan, (node)->ss.ps.plan)->checkAsUser)
+#define RESULT_REL_CHECK_AS_USER(rri, estate) \
+	ExecGetResultRelCheckAsUser(rri, estate)
+#else
+#define FOREIGN_SCAN_CHECK_AS_USER(node) \
+	(exec_rt_fetch(FOREIGN_SCAN_RTINDEX(castNode(ForeignScan, (node)->ss.ps.plan)), \
+				   (node)->ss.ps.state)->checkAsUser)
+#define RESULT_REL_CHECK_AS_USER(rri, estate) \
+	(exec_rt_fetch((rri)->ri_RangeTableIndex, estate)->checkAsUser)
+#endif
+
+/* PG16 keeps the user that a table is planned for with its other properties. */
+#if PG16_GE
+#define PLANNED_REL_USERID(rel, root) \
+	(OidIsValid((rel)->userid) ? (rel)->userid : GetUserId())
+#else
+#define PLANNED_REL_USERID(rel, root) \
+	(OidIsValid(planner_rt_fetch((rel)->relid, root)->checkAsUser) ? \
+	 planner_rt_fetch((rel)->relid, root)->checkAsUser : GetUserId())
+#endif
+
 /* PG16 made one object_aclcheck() of the checks of each kind of object. */
 #if PG16_GE
 #define RUNOPS_SERVER_ACLCHECK(serverid, roleid, mode) \

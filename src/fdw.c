@@ -109,14 +109,23 @@ runops_fdw_store_label(Oid relid)
 }
 
 /*
- * Raise gate_closed unless the store behind a foreign table may be touched.
+ * Raise gate_closed unless the store behind a foreign table may be touched, by
+ * the given user.
  */
 void
-runops_fdw_gate_require(Oid relid)
+runops_fdw_gate_require(Oid relid, Oid userid)
 {
-	if (runops_gate_closed_reason() == NULL)
-		return;
+	RunopsProofState state;
 
-	runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
-	runops_gate_require(runops_fdw_store_label(relid), get_rel_name(relid));
+	/* the names are looked up for an error only */
+	if (runops_gate_closed_reason() != NULL)
+	{
+		runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
+		runops_gate_require_settings(runops_fdw_store_label(relid), get_rel_name(relid));
+	}
+	if (runops_sentinel_verdict(GetForeignServerIdByRelId(relid), userid, &state) != RUNOPS_DISTINCT)
+	{
+		runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
+		runops_gate_raise(&state, runops_fdw_store_label(relid), get_rel_name(relid));
+	}
 }

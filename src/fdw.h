@@ -26,10 +26,12 @@ typedef struct RunopsFdwCall
 /* in fdw.c */
 extern FdwRoutine pgfdw;
 extern const char *runops_fdw_store_label(Oid relid);
-extern void runops_fdw_gate_require(Oid relid);
+extern void runops_fdw_gate_require(Oid relid, Oid userid);
 
 /* in fdw_error.c */
 extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
+extern Oid	runops_fdw_scan_userid(ForeignScanState *node);
+extern Oid	runops_fdw_result_userid(EState *estate, ResultRelInfo *rri);
 extern void runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node,
 								  bool begins);
 extern void runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins);

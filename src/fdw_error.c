@@ -17,6 +17,7 @@
 
 #include "executor/executor.h"
 #include "foreign/foreign.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -44,12 +45,34 @@ Oid
 runops_fdw_scan_relid(ForeignScanState *node)
 {
 	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-	int			rtindex = plan->scan.scanrelid;
 
-	if (rtindex == 0)
-		rtindex = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
+	return exec_rt_fetch(FOREIGN_SCAN_RTINDEX(plan), node->ss.ps.state)->relid;
+}
 
-	return exec_rt_fetch(rtindex, node->ss.ps.state)->relid;
+/*
+ * The user whose mapping a scan takes: the view's owner, or the current user.
+ */
+Oid
+runops_fdw_scan_userid(ForeignScanState *node)
+{
+	Oid			userid = FOREIGN_SCAN_CHECK_AS_USER(node);
+
+	return OidIsValid(userid) ? userid : GetUserId();
+}
+
+/*
+ * The same for a result relation.
+ */
+Oid
+runops_fdw_result_userid(EState *estate, ResultRelInfo *rri)
+{
+	ResultRelInfo *listed = rri->ri_RangeTableIndex == 0 ? rri->ri_RootResultRelInfo : rri;
+	Oid			userid = InvalidOid;
+
+	if (listed != NULL && listed->ri_RangeTableIndex != 0)
+		userid = RESULT_REL_CHECK_AS_USER(listed, estate);
+
+	return OidIsValid(userid) ? userid : GetUserId();
 }
 
 /*

@@ -80,7 +80,7 @@ begin_scan(ForeignScanState *node)
 	if (node->fdw_state != NULL)
 		return;
 
-	runops_fdw_gate_require(runops_fdw_scan_relid(node));
+	runops_fdw_gate_require(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node));
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_scan(&call, node, true);
@@ -192,7 +192,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 
-	runops_fdw_gate_require(runops_fdw_scan_relid(node));
+	runops_fdw_gate_require(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node));
 
 	runops_fdw_enter_scan(&call, node, true);
 	pgfdw.BeginDirectModify(node, eflags);
@@ -267,7 +267,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 				 errdetail("The new key belongs to another store than the row."),
 				 errhint("Insert a row with the new key and delete the old one.")));
 
-	runops_fdw_gate_require(relid);
+	runops_fdw_gate_require(relid, runops_fdw_result_userid(mtstate->ps.state, rri));
 
 	/* rows that core routes: where they go is not known when they are planned */
 	if (rri->ri_RootResultRelInfo != NULL)
@@ -295,7 +295,7 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 	ModifyState *state = (ModifyState *) rri->ri_FdwState;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
 
-	runops_fdw_gate_require(relid);
+	runops_fdw_gate_require(relid, runops_fdw_result_userid(estate, rri));
 
 	if (!state->begun)
 	{

@@ -19,6 +19,7 @@
 #include "commands/defrem.h"
 #include "common/string.h"
 #include "foreign/foreign.h"
+#include "miscadmin.h"
 #include "optimizer/appendinfo.h"
 #include "optimizer/joininfo.h"
 #include "optimizer/optimizer.h"
@@ -27,6 +28,7 @@
 #include "parser/parsetree.h"
 #include "utils/partcache.h"
 
+#include "compat.h"
 #include "fdw.h"
 #include "runops.h"
 
@@ -85,7 +87,7 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 		return;
 	}
 
-	runops_fdw_gate_require(foreigntableid);
+	runops_fdw_gate_require(foreigntableid, PLANNED_REL_USERID(baserel, root));
 
 	runops_fdw_enter_table(&call, foreigntableid, true);
 	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);

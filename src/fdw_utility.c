@@ -16,6 +16,7 @@
 
 #include "access/xact.h"
 #include "foreign/foreign.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -113,7 +114,14 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
 	const char *reason = runops_gate_closed_reason();
+	RunopsProofState state;
 	volatile bool ok = false;
+
+	/* as the owner of the table, like all of ANALYZE */
+	if (reason == NULL &&
+		runops_sentinel_verdict(GetForeignServerIdByRelId(RelationGetRelid(relation)),
+								relation->rd_rel->relowner, &state) != RUNOPS_DISTINCT)
+		reason = state.reason;
 
 	if (reason != NULL)
 	{
@@ -173,7 +181,7 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 		return;
 
 	relid = RelationGetRelid((Relation) linitial(rels));
-	runops_fdw_gate_require(relid);
+	runops_fdw_gate_require(relid, GetUserId());
 
 	runops_fdw_enter_table(&call, relid, true);
 	pgfdw.ExecForeignTruncate(rels, behavior, restart_seqs);
@@ -186,8 +194,8 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 static List *
 runopsImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
-	if (runops_gate_closed_reason() != NULL)
-		runops_gate_require(GetForeignServer(serverOid)->servername, NULL);
+	runops_gate_require_server(serverOid, GetUserId(),
+							   GetForeignServer(serverOid)->servername, NULL);
 
 	return pgfdw.ImportForeignSchema(stmt, serverOid);
 }

@@ -28,6 +28,19 @@
 bool		runops_enable_routing = true;
 
 /*
+ * The database that the worker connects to, to prove the stores when the server
+ * starts.  It is the control plane's; the stores of other databases are proved
+ * by their first use.
+ */
+char	   *runops_database = NULL;
+
+/*
+ * The operator expects "legacy" in a database of its own, and wants no split
+ * where it is found in the control plane's.
+ */
+bool		runops_expect_control_plane_split = false;
+
+/*
  * The realtime backend reads runs itself and does not depend on replicating
  * the control plane.  Whoever turns the split on has to vouch for it: rows of
  * other stores never reach a backend that replicates the control plane.
@@ -73,6 +86,24 @@ runops_guc_init(void)
 
 	if (process_shared_preload_libraries_in_progress)
 	{
+		DefineCustomStringVariable("runops.database",
+								   "Sets the control-plane database in which stores are proved when the server starts.",
+								   "An empty string starts no worker: the first use of a store proves it.",
+								   &runops_database,
+								   "postgres",
+								   PGC_POSTMASTER,
+								   0,
+								   NULL, NULL, NULL);
+
+		DefineCustomBoolVariable("runops.expect_control_plane_split",
+								 "Closes the gate while \"legacy\" is in the control plane's database.",
+								 NULL,
+								 &runops_expect_control_plane_split,
+								 false,
+								 PGC_POSTMASTER,
+								 0,
+								 NULL, NULL, NULL);
+
 		DefineCustomBoolVariable("runops.native_realtime_enabled",
 								 "Declares that the realtime backend does not depend on replicating the control plane.",
 								 "The split refuses to start without it.",

@@ -263,7 +263,7 @@ static void
 refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
 {
 	if (runops_gate_flag_off())
-		runops_gate_require(leaf->store, get_rel_name(route->relid));
+		runops_gate_require_settings(leaf->store, get_rel_name(route->relid));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * remote.h
- *	  What the two halves of the set-up connections share.
+ *	  Connections of our own to the database of a store.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,11 +23,28 @@ typedef struct RemoteSession
 	char	   *store;			/* name of the store */
 	ForeignServer *server;		/* its server */
 	UserMapping *user;			/* the caller's mapping */
+	TimestampTz deadline;		/* of connecting and of try_query; 0: none */
 } RemoteSession;
+
+/* Why there is no connection or no answer, as the parts of an error. */
+typedef struct RemoteFailure
+{
+	int			sqlerrcode;
+	const char *message;
+	const char *detail;
+	const char *hint;
+	bool		timed_out;		/* was it the deadline? */
+} RemoteFailure;
 
 /* in remote_connect.c */
 extern RemoteSession *runops_remote_session(const char *store);
+extern UserMapping *runops_remote_mapping(Oid userid, Oid serverid);
+extern bool runops_remote_try_open(RemoteSession *session,
+								   RemoteFailure *failure);
 extern void runops_remote_open(RemoteSession *session);
+extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
+									RemoteFailure *failure);
+extern void runops_remote_raise(const RemoteFailure *failure);
 extern void runops_remote_close(RemoteSession *session);
 extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * remote_connect.c
- *	  Connects to the database of a store, by its server and the caller's mapping.
+ *	  Connects to the database of a store, by its server and a user mapping.
  *
  * The options become libpq's and the password rules hold as in postgres_fdw.
  * No wait blocks the backend: it is the latch that is waited for, so that a
@@ -16,9 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
@@ -28,7 +25,6 @@
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -43,59 +39,18 @@
 #define DEFAULT_CONNECT_TIMEOUT 5
 
 /*
- * Name of the server of a store; raises if there is no such store, or if it is
- * the local database.
- *
- * Reads the table itself, not through SPI: whoever was granted our functions
- * needs no privilege on the configuration.
+ * The mapping of a user for a server, or PUBLIC's; NULL if there is none.
  */
-static char *
-store_server_name(const char *store)
+UserMapping *
+runops_remote_mapping(Oid userid, Oid serverid)
 {
-	Oid			relid;
-	Relation	rel;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-	char	   *name = NULL;
+	if (!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
+							   ObjectIdGetDatum(serverid)) &&
+		!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+							   ObjectIdGetDatum(serverid)))
+		return NULL;
 
-	relid = get_relname_relid("store_config",
-							  get_namespace_oid(RUNOPS_SCHEMA, false));
-	if (!OidIsValid(relid))
-		elog(ERROR, "relation \"%s.store_config\" does not exist", RUNOPS_SCHEMA);
-
-	rel = table_open(relid, AccessShareLock);
-	ScanKeyInit(&key, get_attnum(relid, "store"), BTEqualStrategyNumber,
-				F_TEXTEQ, CStringGetTextDatum(store));
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		datum = heap_getattr(tuple, get_attnum(relid, "server"),
-										 RelationGetDescr(rel), &isnull);
-
-		found = true;
-		if (!isnull)
-			name = pstrdup(NameStr(*DatumGetName(datum)));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_RUNOPS_STORE_NOT_CONFIGURED),
-				 errmsg("store \"%s\" is not configured", store),
-				 errdetail("There is no row for it in the view \"%s.stores\".", RUNOPS_SCHEMA),
-				 errhint("Configure it with %s.add_store().", RUNOPS_SCHEMA)));
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("store \"%s\" is this database itself", store),
-				 errdetail("No server is configured for it."),
-				 errhint("Name a store that has a server.")));
-
-	return name;
+	return GetUserMapping(userid, serverid);
 }
 
 /*
@@ -109,7 +64,7 @@ runops_remote_session(const char *store)
 	Oid			userid = GetUserId();
 
 	session->store = pstrdup(store);
-	session->server = GetForeignServerByName(store_server_name(store), false);
+	session->server = GetForeignServer(runops_store_server(store));
 
 	if (RUNOPS_SERVER_ACLCHECK(session->server->serverid, userid, ACL_USAGE) != ACLCHECK_OK)
 		ereport(ERROR,
@@ -120,10 +75,8 @@ runops_remote_session(const char *store)
 				 errhint("Grant USAGE on the foreign server to \"%s\".",
 						 GetUserNameFromId(userid, false))));
 
-	if (!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
-							   ObjectIdGetDatum(session->server->serverid)) &&
-		!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
-							   ObjectIdGetDatum(session->server->serverid)))
+	session->user = runops_remote_mapping(userid, session->server->serverid);
+	if (session->user == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("user mapping not found for \"%s\"",
@@ -131,7 +84,6 @@ runops_remote_session(const char *store)
 				 errdetail("Store \"%s\" is reached through server \"%s\".",
 						   store, session->server->servername),
 				 errhint("Create one with CREATE USER MAPPING.")));
-	session->user = GetUserMapping(userid, session->server->serverid);
 
 	return session;
 }
@@ -188,12 +140,30 @@ add_libpq_options(List *options, const PQconninfoOption *known,
 }
 
 /*
- * Build the arrays for PQconnectStartParams from server and mapping.  Raises if
- * the caller is no superuser and gives no password: then libpq would find the
- * credentials of the operating-system user that runs the server.
+ * Fill in a failure; false, so that the caller can return it.
  */
-static void
-connection_params(RemoteSession *session, const char ***keywords, const char ***values)
+static bool
+fail(RemoteFailure *failure, int sqlerrcode, const char *message,
+	 const char *detail, const char *hint)
+{
+	failure->sqlerrcode = sqlerrcode;
+	failure->message = message;
+	failure->detail = detail;
+	failure->hint = hint;
+	failure->timed_out = false;
+
+	return false;
+}
+
+/*
+ * Build the arrays for PQconnectStartParams from server and mapping.
+ *
+ * Refused if the caller is no superuser and gives no password: then libpq would
+ * find the credentials of the operating-system user that runs the server.
+ */
+static bool
+connection_params(RemoteSession *session, const char ***keywords,
+				  const char ***values, RemoteFailure *failure)
 {
 	PQconninfoOption *known = PQconndefaults();
 	int			max = list_length(session->server->options) + list_length(session->user->options) + 3;
@@ -227,26 +197,27 @@ connection_params(RemoteSession *session, const char ***keywords, const char ***
 	*values = v;
 
 	if (superuser_arg(session->user->userid) || !password_required(session->user))
-		return;
+		return true;
 	for (int i = 0; k[i] != NULL; i++)
 	{
 		if (strcmp(k[i], "password") == 0 && v[i][0] != '\0')
-			return;
+			return true;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
-			 errmsg("password is required"),
-			 errdetail("Non-superusers must provide a password in the user mapping."),
-			 errhint("Add the option \"password\" to the user mapping, or let a superuser set \"password_required\" to false.")));
+
+	return fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+				_("password is required"),
+				_("Non-superusers must provide a password in the user mapping."),
+				_("Add the option \"password\" to the user mapping, or let a superuser set \"password_required\" to false."));
 }
 
 /*
  * Milliseconds that a connection may take: connect_timeout of the server, with
- * libpq's meaning (0 is for ever, 1 is 2).  Non-blocking connections do not
- * heed the option themselves.
+ * libpq's meaning (0 is for ever, which is -1 here, and 1 is 2).  Non-blocking
+ * connections do not heed the option themselves.
  */
-static long
-connect_timeout_ms(const char **keywords, const char **values)
+static bool
+connect_timeout_ms(const char **keywords, const char **values,
+				   long *timeout_ms, RemoteFailure *failure)
 {
 	int			seconds = DEFAULT_CONNECT_TIMEOUT;
 
@@ -254,16 +225,15 @@ connect_timeout_ms(const char **keywords, const char **values)
 	{
 		if (strcmp(keywords[i], "connect_timeout") == 0 && values[i][0] != '\0' &&
 			!parse_int(values[i], &seconds, 0, NULL))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid value for option \"%s\": \"%s\"", keywords[i], values[i]),
-					 errdetail("It is a number of seconds."),
-					 errhint("Change it with ALTER SERVER.")));
+			return fail(failure, ERRCODE_INVALID_PARAMETER_VALUE,
+						psprintf(_("invalid value for option \"%s\": \"%s\""), keywords[i], values[i]),
+						_("It is a number of seconds."),
+						_("Change it with ALTER SERVER."));
 	}
 
-	if (seconds <= 0)
-		return -1;
-	return Max(seconds, 2) * 1000L;
+	*timeout_ms = seconds <= 0 ? -1 : Max(seconds, 2) * 1000L;
+
+	return true;
 }
 
 /*
@@ -303,51 +273,60 @@ runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
 }
 
 /*
- * Raise the error of a connection that could not be made.
+ * Milliseconds until the session's deadline, 0 when it has passed, -1 if it has
+ * none.
  */
-static void
-connect_error(RemoteSession *session, const char *reason)
+static long
+time_left(const RemoteSession *session)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-			 errmsg("could not connect to server \"%s\"",
-					session->server->servername),
-			 errdetail_internal("%s", reason),
-			 errhint("Check the options of the server and of the user mapping, and that the other server is up.")));
+	if (session->deadline == 0)
+		return -1;
+
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), session->deadline);
+}
+
+/*
+ * The failure of a connection that could not be made.
+ */
+static bool
+fail_connect(RemoteSession *session, RemoteFailure *failure, const char *detail)
+{
+	return fail(failure, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+				psprintf(_("could not connect to server \"%s\""), session->server->servername),
+				detail,
+				_("Check the options of the server and of the user mapping, and that the other server is up."));
 }
 
 /*
  * Drive a started connection to its end.
  */
-static void
-wait_connected(RemoteSession *session, long timeout_ms)
+static bool
+wait_connected(RemoteSession *session, RemoteFailure *failure)
 {
 	PGconn	   *conn = session->conn;
-	TimestampTz end = 0;
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-
-	if (timeout_ms >= 0)
-		end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
 
 	while (PQstatus(conn) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
 		   status != PGRES_POLLING_FAILED)
 	{
 		int			io_flag = status == PGRES_POLLING_READING ?
 			WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE;
-		long		left = -1;
+		long		left = time_left(session);
 
-		if (timeout_ms >= 0)
+		if (left == 0)
 		{
-			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
-			if (left <= 0)
-				connect_error(session, "timeout expired");
+			fail_connect(session, failure, _("timeout expired"));
+			failure->timed_out = true;
+			return false;
 		}
 		if (runops_remote_wait(session, io_flag, left) & io_flag)
 			status = PQconnectPoll(conn);
 	}
 
 	if (PQstatus(conn) != CONNECTION_OK)
-		connect_error(session, pchomp(PQerrorMessage(conn)));
+		return fail_connect(session, failure, pchomp(PQerrorMessage(conn)));
+
+	return true;
 }
 
 /*
@@ -359,23 +338,32 @@ ignore_notice(void *arg, const PGresult *res)
 }
 
 /*
- * Connect.  The session is not set up: see remote.c.
+ * Connect; false, with the reason, if that fails.  The session is not set up:
+ * see remote.c.
+ *
+ * The time for it, and for what runops_remote_try_query() asks afterwards,
+ * begins here.
  */
-void
-runops_remote_open(RemoteSession *session)
+bool
+runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
 {
 	const char **keywords;
 	const char **values;
+	long		timeout_ms;
 
-	connection_params(session, &keywords, &values);
+	if (!connection_params(session, &keywords, &values, failure) ||
+		!connect_timeout_ms(keywords, values, &timeout_ms, failure))
+		return false;
+
+	session->deadline = timeout_ms < 0 ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
 
 	if (!AcquireExternalFD())
-		ereport(ERROR,
-				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-				 errmsg("could not connect to server \"%s\"",
-						session->server->servername),
-				 errdetail("There are too many open files on the local server."),
-				 errhint("Raise the server's max_files_per_process and/or \"ulimit -n\" limits.")));
+	{
+		fail_connect(session, failure, _("There are too many open files on the local server."));
+		failure->hint = _("Raise the server's max_files_per_process and/or \"ulimit -n\" limits.");
+		return false;
+	}
 	session->conn = PQconnectStartParams(keywords, values, false);
 	if (session->conn == NULL)
 	{
@@ -385,7 +373,8 @@ runops_remote_open(RemoteSession *session)
 				 errmsg("out of memory")));
 	}
 	PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
-	wait_connected(session, connect_timeout_ms(keywords, values));
+	if (!wait_connected(session, failure))
+		return false;
 	PQsetnonblocking(session->conn, 1);
 	if (runops_remote_timeout > 0)
 		session->answer_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -394,11 +383,107 @@ runops_remote_open(RemoteSession *session)
 	/* As postgres_fdw: the server must have asked for the password. */
 	if (!superuser_arg(session->user->userid) && password_required(session->user) &&
 		!PQconnectionUsedPassword(session->conn))
-		ereport(ERROR,
-				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
-				 errmsg("password is required"),
-				 errdetail("Non-superuser cannot connect if the server does not request a password."),
-				 errhint("Target server's authentication method must be changed or password_required=false set in the user mapping attributes.")));
+		return fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+					_("password is required"),
+					_("Non-superuser cannot connect if the server does not request a password."),
+					_("Target server's authentication method must be changed or password_required=false set in the user mapping attributes."));
+
+	return true;
+}
+
+/*
+ * Raise a failure as an error.
+ */
+void
+runops_remote_raise(const RemoteFailure *failure)
+{
+	ereport(ERROR,
+			(errcode(failure->sqlerrcode),
+			 errmsg_internal("%s", failure->message),
+			 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
+			 failure->hint ? errhint("%s", failure->hint) : 0));
+}
+
+/*
+ * Connect, or raise.
+ */
+void
+runops_remote_open(RemoteSession *session)
+{
+	RemoteFailure failure;
+
+	if (!runops_remote_try_open(session, &failure))
+		runops_remote_raise(&failure);
+}
+
+/*
+ * Run one query until the session's deadline; its result is then the one at
+ * hand.  False, with the reason, if there is none or it is an error.
+ */
+bool
+runops_remote_try_query(RemoteSession *session, const char *sql,
+						RemoteFailure *failure)
+{
+	PGconn	   *conn = session->conn;
+	PGresult   *res;
+	char	   *state;
+
+	PQclear(session->res);
+	session->res = NULL;
+
+	/* a short query goes out at once, or with the first wait for an answer */
+	if (!PQsendQuery(conn, sql))
+		return fail(failure, ERRCODE_CONNECTION_FAILURE,
+					pchomp(PQerrorMessage(conn)), NULL, NULL);
+
+	for (;;)
+	{
+		int			unsent = PQflush(conn);
+		long		left;
+		int			rc;
+
+		if (unsent >= 0 && !PQisBusy(conn))
+		{
+			res = PQgetResult(conn);
+			if (res == NULL)
+				break;
+			PQclear(session->res);
+			session->res = res;
+			continue;
+		}
+
+		left = time_left(session);
+		if (unsent >= 0 && left == 0)
+		{
+			fail(failure, ERRCODE_CONNECTION_FAILURE,
+				 psprintf(_("server \"%s\" did not answer in time"), session->server->servername),
+				 _("The connection stands, but the time of connect_timeout is over."),
+				 _("Check the state of the other server."));
+			failure->timed_out = true;
+			return false;
+		}
+		if (unsent >= 0)
+		{
+			rc = runops_remote_wait(session, WL_SOCKET_READABLE |
+									(unsent > 0 ? WL_SOCKET_WRITEABLE : 0), left);
+			if (!(rc & WL_SOCKET_READABLE) || PQconsumeInput(conn))
+				continue;
+		}
+		return fail(failure, ERRCODE_CONNECTION_FAILURE,
+					pchomp(PQerrorMessage(conn)), NULL, NULL);
+	}
+
+	res = session->res;
+	if (PQresultStatus(res) == PGRES_TUPLES_OK || PQresultStatus(res) == PGRES_COMMAND_OK)
+		return true;
+
+	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return fail(failure,
+				state ? MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]) :
+				ERRCODE_CONNECTION_FAILURE,
+				state ? pstrdup(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)) :
+				pchomp(PQerrorMessage(conn)), NULL, NULL);
 }
 
 /*

@@ -41,6 +41,8 @@ _PG_init(void)
 
 	runops_guc_check_boot();
 	runops_gate_init();
+	runops_shmem_init();
+	runops_worker_init();
 	runops_planner_init();
 	runops_executor_init();
 	runops_stats_init();

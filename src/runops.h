@@ -11,8 +11,10 @@
 #ifndef RUNOPS_H
 #define RUNOPS_H
 
+#include "datatype/timestamp.h"
 #include "nodes/bitmapset.h"
 #include "nodes/nodes.h"
+#include "nodes/pg_list.h"
 #include "utils/rel.h"
 
 /* The schema of the extension; runops.control fixes it. */
@@ -53,22 +55,91 @@ typedef struct RunopsRoute
 	RunopsLeaf *leaves;			/* in partition order */
 } RunopsRoute;
 
+/* Is a server's database proved to be another one than this and the others? */
+typedef enum RunopsVerdict
+{
+	RUNOPS_UNKNOWN,				/* nothing is proved: closed */
+	RUNOPS_SAME,				/* it is one of them: closed */
+	RUNOPS_DISTINCT				/* it is none of them: open */
+} RunopsVerdict;
+
+/* What stands behind a verdict, and so what there is to do about it. */
+typedef enum RunopsCause
+{
+	RUNOPS_CAUSE_NONE,			/* never asked, or distinct */
+	RUNOPS_CAUSE_UNREACHABLE,	/* no connection, or no answer */
+	RUNOPS_CAUSE_MAPPING,		/* no user mapping, or not good enough */
+	RUNOPS_CAUSE_CONTROL_PLANE, /* it is the control plane, or its standby */
+	RUNOPS_CAUSE_OTHER_STORE,	/* it is another store's database */
+	RUNOPS_CAUSE_RECOVERY,		/* a standby where a primary is needed, or the
+								 * other way round */
+	RUNOPS_CAUSE_NO_PROOF,		/* it answers, and that proves nothing */
+	RUNOPS_CAUSE_IDENTITY,		/* the control plane is not the one recorded */
+	RUNOPS_CAUSE_CO_RESIDENT	/* legacy is not apart from the control plane */
+} RunopsCause;
+
+/* Length of the text of a reason, with its end. */
+#define RUNOPS_REASON_LEN 256
+
+/* Which database answers: the fingerprint. */
+typedef struct RunopsIdentity
+{
+	bool		sysid_known;	/* false where it may not be asked */
+	uint64		sysid;			/* system identifier of its cluster */
+	char		database[NAMEDATALEN];
+	bool		in_recovery;	/* is it a standby? */
+} RunopsIdentity;
+
+/* The last verdict on a server, as status() and the gate show it. */
+typedef struct RunopsProofState
+{
+	RunopsVerdict verdict;
+	RunopsCause cause;
+	char		reason[RUNOPS_REASON_LEN];	/* a sentence */
+	TimestampTz since;			/* when it became this verdict */
+	TimestampTz checked_at;		/* when it was last found; 0 if never */
+	bool		identity_known; /* is the next field filled? */
+	RunopsIdentity identity;	/* of the server's database */
+} RunopsProofState;
+
+/* A row of store_config, with servers looked up. */
+typedef struct RunopsStore
+{
+	char		store[RUNOPS_STORE_LEN];
+	Oid			serverid;		/* InvalidOid: this database */
+	Oid			readerid;		/* InvalidOid: there is none */
+	char		remote_schema[NAMEDATALEN]; /* "": that of each table */
+} RunopsStore;
+
 /* in executor.c */
 extern void runops_executor_init(void);
 
 /* in gate.c */
 extern void runops_gate_init(void);
 extern const char *runops_gate_closed_reason(void);
+extern const char *runops_gate_hint(RunopsCause cause);
 extern bool runops_gate_flag_off(void);
+extern void runops_gate_raise(const RunopsProofState *state, const char *store,
+							  const char *relname);
+extern void runops_gate_require_settings(const char *store,
+										 const char *relname);
 extern void runops_gate_require(const char *store, const char *relname);
+extern void runops_gate_require_server(Oid serverid, Oid userid,
+									   const char *store, const char *relname);
 
 /* in guc.c */
+extern char *runops_database;
+extern bool runops_expect_control_plane_split;
 extern bool runops_split_enabled;
 extern bool runops_native_realtime_enabled;
 extern bool runops_enable_routing;
 extern int	runops_remote_timeout;
 extern void runops_guc_init(void);
 extern void runops_guc_check_boot(void);
+
+/* in identity.c */
+extern List *runops_stores(void);
+extern Oid	runops_store_server(const char *store);
 
 /* in planner.c */
 extern void runops_planner_init(void);
@@ -99,5 +170,19 @@ extern void runops_stats_init(void);
 extern void runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n);
 extern void runops_stats_add_legacy(const RunopsRoute *route,
 									RunopsCounter counter);
+
+/* in sentinel.c */
+extern RunopsVerdict runops_sentinel_verdict(Oid serverid, Oid userid,
+											 RunopsProofState *state);
+extern bool runops_sentinel_peek(Oid serverid, RunopsProofState *state);
+extern void runops_sentinel_close(Oid serverid, RunopsVerdict verdict,
+								  RunopsCause cause, const char *reason);
+extern const char *runops_verdict_name(RunopsVerdict verdict);
+
+/* in shmem.c */
+extern void runops_shmem_init(void);
+
+/* in worker.c */
+extern void runops_worker_init(void);
 
 #endif							/* RUNOPS_H */

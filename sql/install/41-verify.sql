@@ -148,8 +148,6 @@ BEGIN
 			END LOOP;
 			readable := readable || s;
 		EXCEPTION
-			WHEN SQLSTATE 'RO002' THEN
-				RAISE;
 			WHEN undefined_table OR invalid_schema_name THEN
 				NULL;	-- told by _drift_findings
 			WHEN OTHERS THEN
@@ -168,9 +166,7 @@ BEGIN
 	CROSS JOIN LATERAL (SELECT CASE WHEN own_key THEN runops.store_of(d.id) END) AS b (belongs_to)
 	WHERE d.store <> coalesce(b.belongs_to, 'legacy');
 EXCEPTION
-	-- from the comparison of several stores: the others raise above
-	WHEN SQLSTATE 'RO002' THEN
-		RAISE;
+	-- from the comparison of several stores
 	WHEN OTHERS THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
 		RETURN QUERY SELECT NULL::text, 'unreachable', NULL::text, NULL::text,
@@ -180,7 +176,7 @@ $$;
 
 /*
  * A store that cannot be asked is a finding, because the others can; only a
- * closed gate is an error.
+ * gate that the settings close is an error.
  */
 CREATE FUNCTION runops._verify(only_relation regclass, max_rows int)
 RETURNS TABLE (relation regclass, store text, finding text, id text, belongs_to text, detail text)
@@ -210,9 +206,11 @@ BEGIN
 			FROM runops._drift_findings(s, relations) f;
 			reachable := reachable || s;
 		EXCEPTION
-			WHEN SQLSTATE 'RO002' THEN
-				RAISE;
 			WHEN OTHERS THEN
+				-- closed to all stores
+				IF SQLSTATE = 'RO002' AND current_setting('runops.split_enabled', true) IS DISTINCT FROM 'on' THEN
+					RAISE;
+				END IF;
 				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
 				RETURN QUERY SELECT only_relation, s, 'unreachable', NULL::text, NULL::text,
 					runops._reason(SQLERRM, SQLSTATE, reason);

@@ -81,6 +81,11 @@ Delay what is forwarded by half of this in each direction.
 Forward nothing in either direction, and go on.  New connections are accepted
 while frozen, but hear nothing.
 
+=item freeze_on($regex)
+
+Freeze once a connection sends SQL that matches; the server does not get it.  It
+acts once; an undefined regex takes it back.
+
 =item drop
 
 Close every connection that stands now.
@@ -193,6 +198,14 @@ sub drop_on
 	my ($self, $regex, $when) = @_;
 
 	$self->_ask('drop_on ' . ($when // 'before') . ' ' . unpack('H*', $regex // ''));
+	return;
+}
+
+sub freeze_on
+{
+	my ($self, $regex) = @_;
+
+	$self->_ask('freeze_on ' . unpack('H*', $regex // ''));
 	return;
 }
 
@@ -359,7 +372,7 @@ sub _serve
 			{
 				_receive($r, $c, $from)
 				  if $c->{open} && vec($readable, fileno($c->{sides}[$from]{socket}), 1);
-				_send($c, $from) if $c->{open};
+				_send($c, $from) if $c->{open} && !$r->{frozen};
 			}
 		}
 	}
@@ -450,6 +463,12 @@ sub _run
 	elsif ($command eq 'freeze' || $command eq 'thaw')
 	{
 		$r->{frozen} = $command eq 'freeze' ? 1 : 0;
+	}
+	elsif ($command eq 'freeze_on')
+	{
+		my $regex = pack('H*', $args[0] // '');
+
+		$r->{freeze_on} = $regex eq '' ? undef : qr/$regex/;
 	}
 	elsif ($command eq 'drop')
 	{
@@ -635,6 +654,11 @@ sub _parse
 		next unless defined $sql;
 		push @{ $r->{statements} }, $sql;
 		$drop = 1 if $r->{drop_on} && $sql =~ $r->{drop_on};
+		if ($r->{freeze_on} && $sql =~ $r->{freeze_on})
+		{
+			$r->{frozen} = 1;
+			$r->{freeze_on} = undef;
+		}
 	}
 	return $drop;
 }

@@ -79,7 +79,9 @@ $node->start;
 is( $node->safe_psql('postgres', <<'EOT'),
 SELECT name, setting, context FROM pg_settings WHERE name LIKE 'runops.%' ORDER BY name COLLATE "C"
 EOT
-	"runops.enable_routing|on|superuser\n"
+	"runops.database|postgres|postmaster\n"
+	  . "runops.enable_routing|on|superuser\n"
+	  . "runops.expect_control_plane_split|off|postmaster\n"
 	  . "runops.native_realtime_enabled|off|postmaster\n"
 	  . "runops.remote_timeout|0|user\n"
 	  . "runops.split_enabled|off|postmaster",

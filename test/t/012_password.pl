@@ -34,6 +34,9 @@ GRANT ALL ON run TO app;
 CREATE USER MAPPING FOR app SERVER run_ops OPTIONS (user 'app', password 'wrong');
 EOT
 
+# a proof stands: what follows is about connections, not about the gate
+is($split->sql('SELECT verdict FROM runops.recheck()'), 'distinct', 'the store is proved');
+
 my ($stdout, $stderr) = $split->try(<<'EOT');
 SET ROLE app;
 BEGIN;

@@ -50,7 +50,7 @@ my $seconds;
 $relay->freeze;
 $split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '2')});
 ($stderr, $seconds) = failure(q{SELECT runops.provision('new')});
-like($stderr, qr/08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/, 'a store that hangs: connect_timeout');
+like($stderr, qr/RO002: cannot access store "new": the gate is closed\nDETAIL:  Could not connect to server "run_ops": timeout expired\./, 'a store that hangs: connect_timeout');
 cmp_ok($seconds, '<', 8, 'after two seconds and not for ever');
 ($stderr, $seconds) = failure(q{SET statement_timeout = '300ms'; SELECT runops.provision('new')});
 like($stderr, qr/57014: canceling statement/, 'while connecting: statement_timeout');

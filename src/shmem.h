@@ -1,0 +1,73 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.h
+ *	  What the backends of a server share: the proof that stands for each
+ *	  server of a store.
+ *
+ * One LWLock, RunopsShared->lock, protects the proofs.  Searching the array,
+ * and reading any field of a proof but its stamp, takes it in shared mode;
+ * writing takes it in exclusive mode.  The stamp alone may be read without it:
+ * it holds the verdict together with a hash of everything the verdict is about,
+ * so that it cannot be mistaken for that of another server or of other options.
+ * It is written under the lock, as the last field.
+ *
+ * The lock is never held while something is waited for, a remote server least
+ * of all.  Whoever wants to probe writes his PID into "prober"; others wait on
+ * the condition variable until it is 0 again.  A proof never moves, and is
+ * given to another server only when the array is full.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_SHMEM_H
+#define RUNOPS_SHMEM_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+#include "runops.h"
+
+/* How many servers can have a proof, over all databases. */
+#define RUNOPS_MAX_PROOFS 256
+
+/* What is known of one server; the key is database and server. */
+typedef struct RunopsProof
+{
+	Oid			dbid;			/* the control plane's database; invalid if
+								 * free */
+	Oid			serverid;		/* the server */
+	pg_atomic_uint64 stamp;		/* hash and verdict; 0 before the first one */
+	RunopsProofState state;		/* the last verdict, and all about it */
+	uint64		hash;			/* what that verdict is about */
+	uint64		probes;			/* how many probes have ended */
+	Oid			umid;			/* user mapping of the last probe */
+	bool		for_mapping;	/* did it fail for reasons of that mapping? */
+	int			prober;			/* PID of who is probing, or 0 */
+	ConditionVariable probed;	/* signalled when a probe has ended */
+} RunopsProof;
+
+/* What a prover has found; see worker.c. */
+typedef enum RunopsProverOutcome
+{
+	RUNOPS_PROVER_NO_EXTENSION, /* nothing to do here, or not yet */
+	RUNOPS_PROVER_NO_STORE,		/* no store has a server */
+	RUNOPS_PROVER_CLOSED,		/* not every store is proved */
+	RUNOPS_PROVER_PROVED		/* all are */
+} RunopsProverOutcome;
+
+typedef struct RunopsShared
+{
+	LWLock	   *lock;
+	RunopsProverOutcome outcome;	/* of the last prover */
+	RunopsProof proofs[RUNOPS_MAX_PROOFS];
+} RunopsShared;
+
+/* in shmem.c; NULL if the library was not preloaded */
+extern RunopsShared *runops_shared;
+extern RunopsProof *runops_shmem_find_proof(Oid serverid);
+extern RunopsProof *runops_shmem_make_proof(Oid serverid);
+
+#endif							/* RUNOPS_SHMEM_H */
