@@ -56,6 +56,7 @@ SELECT pg_temp.look();
 ALTER SERVER run_ops OPTIONS (SET dbname 'nowhere');
 SELECT split_part(line, ' connection to', 1) FROM pg_temp.look() AS l (line);
 ALTER SERVER run_ops OPTIONS (SET dbname 'runops_store');
+SELECT store, verdict FROM runops.recheck('new');
 ALTER DATABASE runops_store SET statement_timeout = '1ms';
 SELECT pg_temp.look();
 ALTER DATABASE runops_store RESET statement_timeout;

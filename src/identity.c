@@ -97,17 +97,20 @@ runops_stores(void)
 	{
 		TupleDesc	tupdesc = RelationGetDescr(rel);
 		RunopsStore *store = palloc0(sizeof(RunopsStore));
-		Datum		schema;
+		Datum		name;
 		bool		isnull;
 
 		text_to_cstring_buffer(DatumGetTextPP(heap_getattr(tuple, Anum_store_config_store,
 														   tupdesc, &isnull)),
 							   store->store, RUNOPS_STORE_LEN);
+		name = heap_getattr(tuple, Anum_store_config_server, tupdesc, &isnull);
+		if (!isnull)
+			strlcpy(store->server, NameStr(*DatumGetName(name)), NAMEDATALEN);
 		store->serverid = server_column(tuple, tupdesc, Anum_store_config_server);
 		store->readerid = server_column(tuple, tupdesc, Anum_store_config_reader);
-		schema = heap_getattr(tuple, Anum_store_config_remote_schema, tupdesc, &isnull);
+		name = heap_getattr(tuple, Anum_store_config_remote_schema, tupdesc, &isnull);
 		if (!isnull)
-			strlcpy(store->remote_schema, NameStr(*DatumGetName(schema)), NAMEDATALEN);
+			strlcpy(store->remote_schema, NameStr(*DatumGetName(name)), NAMEDATALEN);
 		stores = lappend(stores, store);
 	}
 	systable_endscan(scan);
@@ -173,8 +176,9 @@ runops_store_server(const char *store)
 
 		if (strcmp(s->store, store) != 0)
 			continue;
-		if (OidIsValid(s->serverid))
-			return s->serverid;
+		/* raises if it is gone */
+		if (s->server[0] != '\0')
+			return get_foreign_server_oid(s->server, false);
 
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

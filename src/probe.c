@@ -473,7 +473,8 @@ runops_probe(Oid serverid, UserMapping *user, bool accept_identity,
 			facts.writer_known = true;
 			facts.writer = facts.here;
 		}
-		else if (runops_sentinel_verdict(store->serverid, user->userid, &writer) == RUNOPS_DISTINCT)
+		else if (runops_sentinel_verdict(store->serverid, user->userid, &writer) == RUNOPS_DISTINCT &&
+				 runops_sentinel_peek(store->serverid, &writer) && writer.identity_known)
 		{
 			facts.writer_known = true;
 			facts.writer = writer.identity;

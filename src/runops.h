@@ -106,7 +106,8 @@ typedef struct RunopsProofState
 typedef struct RunopsStore
 {
 	char		store[RUNOPS_STORE_LEN];
-	Oid			serverid;		/* InvalidOid: this database */
+	char		server[NAMEDATALEN];	/* "": this database */
+	Oid			serverid;		/* InvalidOid: none, or it is gone */
 	Oid			readerid;		/* InvalidOid: there is none */
 	char		remote_schema[NAMEDATALEN]; /* "": that of each table */
 } RunopsStore;
