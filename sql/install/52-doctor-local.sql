@@ -11,21 +11,20 @@ CREATE FUNCTION runops._doctor_settings() RETURNS TABLE (severity text, object t
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	flag CONSTANT text := current_setting('runops.split_enabled', true);
-	preloaded CONSTANT boolean := 'runops' = ANY (regexp_split_to_array(current_setting('shared_preload_libraries'), '[\s",]+'));
+	flag CONSTANT boolean := runops._flag();
 	stores CONSTANT text := (SELECT string_agg(quote_ident(s.store), ', ' ORDER BY s.store) FROM runops.stores s WHERE s.server IS NOT NULL);
 BEGIN
-	IF NOT preloaded AND (stores IS NOT NULL OR EXISTS (SELECT FROM runops.routed_tables)) THEN
+	IF flag IS NULL AND (stores IS NOT NULL OR EXISTS (SELECT FROM runops.routed_tables)) THEN
 		RETURN QUERY SELECT 'error', 'setting shared_preload_libraries', 'the library is not preloaded, so that the gate is closed and tables are not routed',
 			'Add "runops" to "shared_preload_libraries" and restart the server.';
 	END IF;
-	IF flag = 'on' AND stores IS NULL THEN
+	IF flag AND stores IS NULL THEN
 		RETURN QUERY SELECT 'error', 'setting runops.split_enabled', 'on without effect: no store is configured',
 			'Use runops.add_store(), or set it to off.';
-	ELSIF flag = 'on' AND NOT EXISTS (SELECT FROM runops.routed_tables) THEN
+	ELSIF flag AND NOT EXISTS (SELECT FROM runops.routed_tables) THEN
 		RETURN QUERY SELECT 'warning', 'setting runops.split_enabled', 'on without effect: no table is routed',
 			'Use runops.attach(), or set it to off.';
-	ELSIF flag = 'off' AND stores IS NOT NULL THEN
+	ELSIF NOT flag AND stores IS NOT NULL THEN
 		RETURN QUERY SELECT 'info', 'setting runops.split_enabled', format('off, so that these stores count as empty: %s', stores),
 			'Leave it off to work with one database; set it to on and restart the server to use the stores.';
 	END IF;
@@ -64,13 +63,20 @@ AS $$
 	FROM runops.routed_tables t
 	JOIN pg_inherits i ON i.inhparent = t.relation
 	JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind = 'f' AND c.reltuples > 0
-	WHERE current_setting('runops.split_enabled', true) = 'off'
+	WHERE NOT runops._flag()
 	UNION ALL
 	SELECT 'error', format('store %s', s.store), format('server %I does not exist', x.server),
 		format('Make the server, or use runops.drop_store(%L, force => true).', s.store)
 	FROM runops.stores s
 	CROSS JOIN LATERAL unnest(ARRAY[s.server, s.reader]) AS x (server)
 	WHERE x.server IS NOT NULL AND NOT EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = x.server)
+	UNION ALL
+	-- the writers are asked by the doctor itself
+	SELECT 'error', format('store %s', v.store), format('reader %I cannot be used: %s', v.server, rtrim(v.reason, '.')),
+		coalesce(v.hint, 'Use runops.recheck().')
+	FROM runops._store_verdicts() v
+	WHERE v.is_reader AND v.verdict <> 'distinct' AND runops._flag()
+		AND EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = v.server)
 	UNION ALL
 	SELECT 'error', format('table %s', t.relation), format('there is no leaf for store %s', s.store),
 		format('Use runops.drop_store(%L) and runops.add_store().', s.store)
@@ -202,7 +208,7 @@ AS $$
 		format('ANALYZE %s, from time to time.', t.relation)
 	FROM runops.routed_tables t
 	JOIN pg_class c ON c.oid = t.relation OR c.relkind = 'f' AND c.oid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = t.relation)
-	WHERE c.reltuples < 0 AND (c.relkind = 'p' OR current_setting('runops.split_enabled', true) = 'on')
+	WHERE c.reltuples < 0 AND (c.relkind = 'p' OR runops._flag())
 	UNION ALL
 	SELECT 'info', format('column %s.%I', p.relation, a.attname),
 		format('ids do not sort by time under collation %s: those of mixed case need byte order', x.name),

@@ -153,6 +153,9 @@ EXCEPTION
 		END IF;
 		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),
 			'Raise "statement_timeout" of the role in the store.';
+	WHEN SQLSTATE 'RO002' THEN
+		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_HINT;
+		RETURN QUERY SELECT 'error', what, 'the gate is closed: ' || reason, context;
 	WHEN OTHERS THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
 		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),
@@ -177,7 +180,7 @@ DECLARE
 	s text;
 	f record;
 BEGIN
-	IF current_setting('runops.split_enabled', true) = 'on' THEN
+	IF runops._flag() THEN
 		FOR s IN SELECT x.store FROM runops.stores x WHERE x.server IS NOT NULL ORDER BY x.store LOOP
 			IF clock_timestamp() - started > patience THEN
 				RETURN QUERY SELECT 'warning', format('store %s', s), 'not looked at: the time is up',
