@@ -178,25 +178,25 @@ DECLARE
 	started CONSTANT timestamptz := clock_timestamp();
 	remote jsonb := '{}';
 	s text;
-	f record;
+	asked record;
 BEGIN
 	IF runops._flag() THEN
-		FOR s IN SELECT x.store FROM runops.stores x WHERE x.server IS NOT NULL ORDER BY x.store LOOP
+		FOR s IN SELECT x.store FROM runops.stores x JOIN pg_foreign_server f ON f.srvname = x.server ORDER BY x.store LOOP
 			IF clock_timestamp() - started > patience THEN
 				RETURN QUERY SELECT 'warning', format('store %s', s), 'not looked at: the time is up',
 					'Mend what makes the other stores slow, then call the function again.';
 				CONTINUE;
 			END IF;
 			-- the state comes through the same door as findings do
-			SELECT * INTO f FROM runops._doctor_try(format('store %s', s),
+			SELECT * INTO asked FROM runops._doctor_try(format('store %s', s),
 				format('SELECT NULL::text, NULL::text, runops._store_state(%L)::text, NULL::text', s)) LIMIT 1;
-			IF f.severity IS NOT NULL THEN
-				RETURN QUERY SELECT f.severity, f.object, f.finding, f.hint;
+			IF asked.severity IS NOT NULL THEN
+				RETURN QUERY SELECT asked.severity, asked.object, asked.finding, asked.hint;
 				CONTINUE;
 			END IF;
-			remote := remote || jsonb_build_object(s, f.finding::jsonb);
+			remote := remote || jsonb_build_object(s, asked.finding::jsonb);
 			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
-				format('SELECT * FROM runops._doctor_store(%L, %L)', s, f.finding));
+				format('SELECT * FROM runops._doctor_store(%L, %L)', s, asked.finding));
 			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
 				format('SELECT * FROM runops._doctor_drift(%L)', s));
 		END LOOP;
@@ -216,9 +216,12 @@ BEGIN
 	RETURN QUERY SELECT d.severity, d.object, d.finding, d.hint
 	FROM runops._doctor() d
 	ORDER BY array_position('{error,warning,info}', d.severity), d.object, d.finding;
-EXCEPTION WHEN insufficient_privilege THEN
-	RETURN QUERY SELECT 'error', format('role %I', current_user), SQLERRM,
-		'Call the function as a superuser, or get EXECUTE on the parts that it is made of.';
+EXCEPTION
+	WHEN insufficient_privilege THEN
+		RETURN QUERY SELECT 'error', format('role %I', current_user), SQLERRM,
+			'Call the function as a superuser, or get EXECUTE on the parts that it is made of.';
+	WHEN OTHERS THEN
+		RETURN QUERY SELECT 'error', 'doctor', runops._reason(SQLERRM, SQLSTATE, NULL), 'Report this as a bug.';
 END
 $$;
 COMMENT ON FUNCTION runops.doctor() IS 'finds what is set up wrongly or would surprise, here and in the stores, and says how to mend it';
