@@ -54,7 +54,7 @@ SELECT pg_temp.look();
 
 -- a store that does not let itself be asked, and one that cancels
 ALTER SERVER run_ops OPTIONS (SET dbname 'nowhere');
-SELECT split_part(line, ' connection to', 1) FROM pg_temp.look() AS l (line);
+SELECT severity, object FROM runops.doctor();
 ALTER SERVER run_ops OPTIONS (SET dbname 'runops_store');
 SELECT store, verdict FROM runops.recheck('new');
 ALTER DATABASE runops_store SET statement_timeout = '1ms';
