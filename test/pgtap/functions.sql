@@ -34,6 +34,7 @@ INSERT INTO documented VALUES
 	('f', 'provision', 'store text, dry_run boolean DEFAULT false, relation regclass DEFAULT NULL::regclass', 'TABLE(object text, action text, ddl text, detail text)', 'v', false, 'u', false),
 	('f', 'verify', 'relation regclass DEFAULT NULL::regclass, max_rows integer DEFAULT 1000', 'TABLE(relation regclass, store text, finding text, id text, belongs_to text, detail text)', 'v', false, 'u', false),
 	-- watching
+	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),
 	('f', 'doctor', '', 'TABLE(severity text, object text, finding text, hint text)', 'v', false, 'u', false),
 	('f', 'reset_stats', '', 'void', 'v', true, 'u', false);

@@ -78,7 +78,7 @@ SELECT is_empty(
 	'every setting is described by sentences');
 SELECT is(
 	(SELECT string_agg(format('%s %s %s', name, context, boot_val), ', ' ORDER BY name COLLATE "C") FROM pg_settings WHERE name LIKE 'runops.%'),
-	'runops.enable_routing superuser on, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off',
+	'runops.database postmaster postgres, runops.enable_routing superuser on, runops.expect_control_plane_split postmaster off, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off',
 	'settings, who may change them, and their defaults');
 
 SELECT * FROM finish();
