@@ -11,7 +11,9 @@ CREATE TABLE run (id text COLLATE "C" PRIMARY KEY, n int CHECK (n > 0), s state,
 CREATE INDEX run_n ON run (n);
 SELECT runops.attach('run', 'id');
 SELECT count(*) > 0 FROM runops.provision('new') WHERE action = 'create';
+INSERT INTO run VALUES ('0ujtsYcgvSTl8PAuAdqWYSMnLOv', 1);
 ANALYZE run;
+SELECT runops.remote_exec('new', 'ANALYZE doctor.run');
 
 CREATE FUNCTION pg_temp.look() RETURNS TABLE (line text) LANGUAGE sql AS $$
 	SELECT unnest(ARRAY[concat_ws(' | ', severity, object, finding), '  ' || hint]) FROM runops.doctor()
@@ -93,6 +95,9 @@ SELECT pg_temp.try('ALTER TABLE doctor.run ALTER c TYPE text COLLATE "POSIX"');
 SELECT pg_temp.try('ALTER TABLE doctor.run DROP CONSTRAINT run_n_check');
 SELECT pg_temp.try('ALTER TABLE doctor.run ADD CONSTRAINT few CHECK (n < 10)');
 SELECT pg_temp.try('DROP TABLE doctor.run');
+INSERT INTO run VALUES ('0ujtsYcgvSTl8PAuAdqWYSMnLOv', 1);
+SELECT runops.remote_exec('new', 'ANALYZE doctor.run');
+SELECT pg_temp.look();
 
 -- an enum label that one side knows
 ALTER TYPE state ADD VALUE 'C';
@@ -126,7 +131,6 @@ DROP OWNED BY regress_doctor;
 DROP ROLE regress_doctor;
 
 -- misplaced rows, where nothing would have refused them
-INSERT INTO run VALUES ('0ujtsYcgvSTl8PAuAdqWYSMnLOv', 1);
 SELECT runops.remote_transaction('new', ARRAY['ALTER TABLE doctor.run DROP CONSTRAINT runops_store',
 	$$INSERT INTO doctor.run VALUES ('ck00000000000000000000001', 2)$$]);
 SELECT pg_temp.look();

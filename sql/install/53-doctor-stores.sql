@@ -88,20 +88,55 @@ AS $$
 $$;
 
 /*
- * How the tables of a store differ from those here, and rows that are there and
- * belong elsewhere.
+ * Rows of a store that belong elsewhere, and whether there are rows at all.
  *
- * Rows are looked for where the CHECK that would refuse them is missing, or has
- * not been validated: then only, because each table is read to its end.
+ * present are the tables that the store has.  Rows are looked for in those that
+ * are unchecked: the CHECK that would refuse them is missing or not validated.
+ * Then only, because each table is read to its end.
  */
+CREATE FUNCTION runops._doctor_rows(store text, present regclass[], unchecked regclass[]) RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	started CONSTANT timestamptz := clock_timestamp();
+	place record;
+	n int;
+	any_rows text;
+BEGIN
+	FOR place IN SELECT * FROM runops._placements(store) p WHERE p.relation = ANY (unchecked) LOOP
+		IF clock_timestamp() - started > '10 s'::interval THEN
+			RETURN QUERY SELECT 'warning', format('store %s', store), format('rows of %s were not looked at: the time is up', place.relation),
+				format('runops.verify(%L) looks at them, however long it takes.', place.relation);
+			CONTINUE;
+		END IF;
+		SELECT count(*) INTO n FROM runops._misplaced(store, place, 100);
+		IF n > 0 THEN
+			RETURN QUERY SELECT 'error', format('store %s', store),
+				format('rows of %s belong to another store, and are not found by their ids: %s%s', place.relation,
+					   n, CASE WHEN n = 100 THEN ' or more' ELSE '' END),
+				format('runops.verify(%L) lists them; move or delete them.', place.relation);
+		END IF;
+	END LOOP;
+
+	SELECT string_agg(format('EXISTS (SELECT FROM %I.%I)', p.remote_schema, p.remote_table), ' OR ') INTO any_rows
+	FROM runops._placements(store) p WHERE p.relation = ANY (present);
+	IF any_rows IS NOT NULL
+	   AND (SELECT q -> 'found' = 'false' FROM runops.remote_query(store, format('SELECT %s AS found', any_rows)) q) THEN
+		RETURN QUERY SELECT 'info', format('store %s', store), 'holds no row of a routed table',
+			format('If no id of it is minted any more, use runops.drop_store(%L); see docs/turning-off.md.', store);
+	END IF;
+END
+$$;
+
+/* How the tables of a store differ from those here, and what is to be said of their rows. */
 CREATE FUNCTION runops._doctor_drift(store text) RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	relations CONSTANT regclass[] := runops._routed_relations(NULL);
 	parity CONSTANT runops._parity[] := ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.action <> 'exists' AND r.kind <> 'schema');
-	place record;
-	n int;
+	present CONSTANT regclass[] := ARRAY(SELECT r FROM unnest(relations) r
+		WHERE NOT EXISTS (SELECT FROM unnest(parity) x WHERE x.relation = r AND x.kind = 'table'));
 BEGIN
 	RETURN QUERY
 	SELECT CASE WHEN p.kind IN ('index', 'constraint', 'trigger') THEN 'warning' ELSE 'error' END,
@@ -115,20 +150,10 @@ BEGIN
 		SELECT FROM unnest(parity) x WHERE x.kind = 'table' AND x.action = 'create' AND x.relation = p.relation)
 	ORDER BY p.o;
 
-	FOR place IN
-		SELECT * FROM runops._placements(store) p
-		WHERE EXISTS (SELECT FROM unnest(parity) x
-					  WHERE x.relation = p.relation AND x.kind = 'constraint' AND x.object LIKE 'constraint runops\_store on %')
-			AND NOT EXISTS (SELECT FROM unnest(parity) x WHERE x.kind = 'table' AND x.relation = p.relation)
-	LOOP
-		SELECT count(*) INTO n FROM runops._misplaced(store, place, 100);
-		IF n > 0 THEN
-			RETURN QUERY SELECT 'error', format('store %s', store),
-				format('rows of %s belong to another store, and are not found by their ids: %s%s', place.relation,
-					   n, CASE WHEN n = 100 THEN ' or more' ELSE '' END),
-				format('runops.verify(%L) lists them; move or delete them.', place.relation);
-		END IF;
-	END LOOP;
+	RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', store), format('SELECT * FROM runops._doctor_rows(%L, %L, %L)',
+		store, present::oid[], ARRAY(SELECT r::oid FROM unnest(present) r
+			WHERE EXISTS (SELECT FROM unnest(parity) x
+						  WHERE x.relation = r AND x.kind = 'constraint' AND x.object LIKE 'constraint runops\_store on %'))));
 END
 $$;
 
@@ -166,9 +191,9 @@ $$;
 /*
  * All that was found, errors first.
  *
- * No store is asked while the flag is off.  What one store is asked takes three
- * connections; after one that fails it is not asked again, and after half a
- * minute none is.
+ * No store is asked while the flag is off.  What one store is asked takes four
+ * connections, and one for each table without the CHECK on its ids; after one
+ * that fails it is not asked that again, and after half a minute none is.
  */
 CREATE FUNCTION runops._doctor() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -229,6 +254,7 @@ COMMENT ON FUNCTION runops.doctor() IS 'finds what is set up wrongly or would su
 REVOKE EXECUTE ON FUNCTION
 	runops._store_state(text),
 	runops._doctor_store(text, jsonb),
+	runops._doctor_rows(text, regclass[], regclass[]),
 	runops._doctor_drift(text),
 	runops._doctor_try(text, text),
 	runops._doctor(),
