@@ -29,6 +29,7 @@
 #include "utils/partcache.h"
 #include "utils/rls.h"
 
+#include "conncheck.h"
 #include "errcodes.h"
 #include "fdw.h"
 #include "runops.h"
@@ -76,15 +77,23 @@ begin_scan(ForeignScanState *node)
 	EState	   *estate = node->ss.ps.state;
 	MemoryContext oldcontext;
 	RunopsFdwCall call;
+	Oid			relid;
+	Oid			userid;
+	Oid			serverid;
 
 	if (node->fdw_state != NULL)
 		return;
 
-	runops_fdw_gate_require(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node));
+	relid = runops_fdw_scan_relid(node);
+	userid = runops_fdw_scan_userid(node);
+	serverid = GetForeignServerIdByRelId(relid);
+	runops_fdw_gate_require(relid, userid);
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_scan(&call, node, true);
+	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginForeignScan(node, estate->es_top_eflags);
+	runops_conn_check(runops_pgfdw_scan_conn(node), serverid, userid, relid);
 	runops_fdw_leave(&call);
 	MemoryContextSwitchTo(oldcontext);
 }
@@ -188,14 +197,22 @@ static void
 runopsBeginDirectModify(ForeignScanState *node, int eflags)
 {
 	RunopsFdwCall call;
+	Oid			relid;
+	Oid			userid;
+	Oid			serverid;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 
-	runops_fdw_gate_require(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node));
+	relid = runops_fdw_scan_relid(node);
+	userid = runops_fdw_scan_userid(node);
+	serverid = GetForeignServerIdByRelId(relid);
+	runops_fdw_gate_require(relid, userid);
 
 	runops_fdw_enter_scan(&call, node, true);
+	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginDirectModify(node, eflags);
+	runops_conn_check(runops_pgfdw_direct_conn(node), serverid, userid, relid);
 	runops_fdw_leave(&call);
 }
 
@@ -257,6 +274,8 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	ModifyState *state;
 	RunopsFdwCall call;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+	Oid			userid;
+	Oid			serverid;
 
 	if (mtstate->operation != CMD_INSERT)
 		ereport(ERROR,
@@ -267,7 +286,9 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 				 errdetail("The new key belongs to another store than the row."),
 				 errhint("Insert a row with the new key and delete the old one.")));
 
-	runops_fdw_gate_require(relid, runops_fdw_result_userid(mtstate->ps.state, rri));
+	userid = runops_fdw_result_userid(mtstate->ps.state, rri);
+	serverid = GetForeignServerIdByRelId(relid);
+	runops_fdw_gate_require(relid, userid);
 
 	/* rows that core routes: where they go is not known when they are planned */
 	if (rri->ri_RootResultRelInfo != NULL)
@@ -276,7 +297,9 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
 	runops_fdw_enter_table(&call, relid, true);
+	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginForeignInsert(mtstate, rri);
+	runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
 	runops_fdw_leave(&call);
 	state->pgfdw_state = rri->ri_FdwState;
 	rri->ri_FdwState = state;
@@ -294,17 +317,21 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 {
 	ModifyState *state = (ModifyState *) rri->ri_FdwState;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+	Oid			userid = runops_fdw_result_userid(estate, rri);
 
-	runops_fdw_gate_require(relid, runops_fdw_result_userid(estate, rri));
+	runops_fdw_gate_require(relid, userid);
 
 	if (!state->begun)
 	{
 		MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+		Oid			serverid = GetForeignServerIdByRelId(relid);
 
 		rri->ri_FdwState = NULL;
 		runops_fdw_enter_table(call, relid, true);
+		runops_conn_prepare(serverid, userid, relid);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
+		runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
 		runops_fdw_leave(call);
 		state->pgfdw_state = rri->ri_FdwState;
 		state->begun = true;

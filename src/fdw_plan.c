@@ -29,6 +29,7 @@
 #include "utils/partcache.h"
 
 #include "compat.h"
+#include "conncheck.h"
 #include "fdw.h"
 #include "runops.h"
 
@@ -90,6 +91,8 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 	runops_fdw_gate_require(foreigntableid, PLANNED_REL_USERID(baserel, root));
 
 	runops_fdw_enter_table(&call, foreigntableid, true);
+	runops_conn_prepare(GetForeignServerIdByRelId(foreigntableid),
+						PLANNED_REL_USERID(baserel, root), foreigntableid);
 	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
 	runops_fdw_leave(&call);
 }

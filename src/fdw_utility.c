@@ -21,6 +21,7 @@
 #include "utils/resowner.h"
 
 #include "compat.h"
+#include "conncheck.h"
 #include "errcodes.h"
 #include "fdw.h"
 #include "runops.h"
@@ -140,6 +141,8 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 	MemoryContextSwitchTo(oldcontext);
 	PG_TRY();
 	{
+		runops_conn_prepare(GetForeignServerIdByRelId(RelationGetRelid(relation)),
+							relation->rd_rel->relowner, RelationGetRelid(relation));
 		ok = pgfdw.AnalyzeForeignTable(relation, &pgfdw_acquire_sample,
 									   totalpages);
 		ReleaseCurrentSubTransaction();
@@ -184,6 +187,7 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 	runops_fdw_gate_require(relid, GetUserId());
 
 	runops_fdw_enter_table(&call, relid, true);
+	runops_conn_prepare(GetForeignServerIdByRelId(relid), GetUserId(), relid);
 	pgfdw.ExecForeignTruncate(rels, behavior, restart_seqs);
 	runops_fdw_leave(&call);
 }
@@ -196,6 +200,7 @@ runopsImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
 	runops_gate_require_server(serverOid, GetUserId(),
 							   GetForeignServer(serverOid)->servername, NULL);
+	runops_conn_prepare(serverOid, GetUserId(), InvalidOid);
 
 	return pgfdw.ImportForeignSchema(stmt, serverOid);
 }

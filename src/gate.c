@@ -67,6 +67,8 @@ runops_gate_hint(RunopsCause cause)
 			return _("Use ALTER SERVER to let a store's server point at a primary, and its reader at a standby of that.");
 		case RUNOPS_CAUSE_NO_PROOF:
 			return _("Let the users of the mappings execute pg_control_system() in the store, and see runops.recheck().");
+		case RUNOPS_CAUSE_CHANGED:
+			return _("If the database of the store was replaced on purpose, run runops.recheck(); otherwise look at where its server leads.");
 		case RUNOPS_CAUSE_IDENTITY:
 			return _("If this database is the one to use the store from now on, and no other does, run runops.recheck(accept_new_identity => true).");
 		case RUNOPS_CAUSE_CO_RESIDENT:

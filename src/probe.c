@@ -139,10 +139,12 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  * Ask for the fingerprint of the database at the other end, and try to take the
  * lock there.  False, with the reason, if there is no answer.
  *
- * Managed servers deny the system identifier; that is no failure.
+ * Managed servers deny the system identifier; that is no failure.  With
+ * try_sysid false it is not asked for: where a transaction is open, the denial
+ * would end it.
  */
 bool
-runops_ask_identity(RemoteSession *session, uint64 lock_key,
+runops_ask_identity(RemoteSession *session, uint64 lock_key, bool try_sysid,
 					RunopsIdentity *identity, bool *lock_obtained,
 					RemoteFailure *failure)
 {
@@ -152,7 +154,7 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 	};
 	PGresult   *res;
 
-	for (int i = 0; i < lengthof(sysid); i++)
+	for (int i = try_sysid ? 0 : 1; i < lengthof(sysid); i++)
 	{
 		char	   *sql = psprintf("SELECT %s, pg_catalog.current_database(),"
 								   " pg_catalog.pg_is_in_recovery(),"
@@ -201,8 +203,8 @@ take_lock(RemoteSession *session, uint64 lock_key, RemoteFailure *failure)
 /*
  * The tag of the advisory lock that pg_try_advisory_xact_lock(bigint) takes.
  */
-static void
-lock_tag(uint64 key, LOCKTAG *tag)
+void
+runops_lock_tag(uint64 key, LOCKTAG *tag)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
 }
@@ -246,7 +248,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 			runops_remote_try_open(&other_session, &failure) &&
 			runops_remote_try_query(session, "BEGIN", &failure) &&
 			take_lock(session, key, &failure) &&
-			runops_ask_identity(&other_session, key, &other_identity, &obtained, &failure) &&
+			runops_ask_identity(&other_session, key, true, &other_identity, &obtained, &failure) &&
 			runops_remote_try_query(session, "ROLLBACK", &failure))
 			answered = true;
 	}
@@ -385,9 +387,9 @@ probe_session(RemoteSession *session, const RunopsStore *store, List *stores,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
 
-	lock_tag(key, &tag);
+	runops_lock_tag(key, &tag);
 	LockAcquire(&tag, ExclusiveLock, false, false);
-	answered = runops_ask_identity(session, key, &facts->there,
+	answered = runops_ask_identity(session, key, true, &facts->there,
 								   &facts->lock_obtained, failure);
 	LockRelease(&tag, ExclusiveLock, false);
 

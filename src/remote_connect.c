@@ -237,6 +237,35 @@ connect_timeout_ms(const char **keywords, const char **values,
 }
 
 /*
+ * Let runops_remote_try_query() wait from now on as long as connecting may take,
+ * on a connection that somebody else has made.
+ */
+void
+runops_remote_set_deadline(RemoteSession *session)
+{
+	const char *keywords[2] = {NULL, NULL};
+	const char *values[2] = {NULL, NULL};
+	RemoteFailure failure;
+	long		timeout_ms;
+	ListCell   *lc;
+
+	foreach(lc, session->server->options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (strcmp(def->defname, "connect_timeout") == 0)
+		{
+			keywords[0] = def->defname;
+			values[0] = defGetString(def);
+		}
+	}
+	if (!connect_timeout_ms(keywords, values, &timeout_ms, &failure))
+		runops_remote_raise(&failure);
+	session->deadline = timeout_ms < 0 ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+}
+
+/*
  * Sleep until the socket is ready, the latch is set or the time is over (-1 is
  * never); runs interrupts.  Returns what woke us.  Raises when the session's
  * deadline has passed.

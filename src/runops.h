@@ -74,6 +74,7 @@ typedef enum RunopsCause
 	RUNOPS_CAUSE_RECOVERY,		/* a standby where a primary is needed, or the
 								 * other way round */
 	RUNOPS_CAUSE_NO_PROOF,		/* it answers, and that proves nothing */
+	RUNOPS_CAUSE_CHANGED,		/* it is not the database that was proved */
 	RUNOPS_CAUSE_IDENTITY,		/* the control plane is not the one recorded */
 	RUNOPS_CAUSE_CO_RESIDENT	/* legacy is not apart from the control plane */
 } RunopsCause;

@@ -233,12 +233,32 @@ close_twin(Oid serverid, TimestampTz now)
 }
 
 /*
+ * Where a connection has met another database than the one that was proved, do
+ * not take it for the store's just because it is distinct.  Somebody has to say
+ * so, by recheck() or by ALTER SERVER.  The caller holds the lock.
+ */
+static void
+keep_changed(const RunopsProof *proof, uint64 hash, RunopsProofState *state)
+{
+	if (proof->hash != hash || proof->state.cause != RUNOPS_CAUSE_CHANGED ||
+		(proof->state.identity.sysid_known == state->identity.sysid_known &&
+		 proof->state.identity.sysid == state->identity.sysid &&
+		 strcmp(proof->state.identity.database, state->identity.database) == 0))
+		return;
+
+	state->verdict = proof->state.verdict;
+	state->cause = proof->state.cause;
+	state->identity = proof->state.identity;
+	strlcpy(state->reason, proof->state.reason, RUNOPS_REASON_LEN);
+}
+
+/*
  * Publish what a probe has found; false if another server was identified
  * meanwhile, with which this one has to be compared first.
  */
 static bool
 publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
-		RunopsProbe *probe)
+		bool force, RunopsProbe *probe)
 {
 	RunopsProofState *state = &probe->state;
 
@@ -252,6 +272,8 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 		LWLockRelease(runops_shared->lock);
 		return false;
 	}
+	if (!force && state->verdict == RUNOPS_DISTINCT)
+		keep_changed(proof, hash, state);
 	store_verdict(proof, hash, state);
 	state->since = proof->state.since;
 	proof->probes++;
@@ -272,7 +294,7 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
  */
 static void
 probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
-				  bool accept_identity, RunopsProofState *state)
+				  bool force, bool accept_identity, RunopsProofState *state)
 {
 	UserMapping *user = runops_remote_mapping(userid, serverid);
 	RunopsProbe probe;
@@ -288,7 +310,7 @@ probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
 			probe.state.checked_at = probe.state.since = GetCurrentTimestamp();
 			break;
 		}
-	} while (!publish(proof, hash, user, stores, &probe));
+	} while (!publish(proof, hash, user, stores, force, &probe));
 
 	*state = probe.state;
 }
@@ -368,7 +390,7 @@ find_verdict(Oid serverid, Oid userid, bool force, bool accept_identity,
 
 	PG_ENSURE_ERROR_CLEANUP(end_probe, PointerGetDatum(proof));
 	{
-		probe_and_publish(proof, serverid, hash, userid, accept_identity, state);
+		probe_and_publish(proof, serverid, hash, userid, force, accept_identity, state);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_probe, PointerGetDatum(proof));
 	end_probe(0, PointerGetDatum(proof));
@@ -434,8 +456,9 @@ runops_sentinel_close(Oid serverid, RunopsVerdict verdict, RunopsCause cause,
 	proof = runops_shmem_find_proof(serverid);
 	if (proof != NULL)
 	{
-		RunopsProofState state = {0};
+		RunopsProofState state = proof->state;
 
+		/* the identity stays the one that was proved */
 		state.verdict = verdict;
 		state.cause = cause;
 		state.checked_at = GetCurrentTimestamp();

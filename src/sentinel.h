@@ -11,6 +11,7 @@
 #define RUNOPS_SENTINEL_H
 
 #include "remote.h"
+#include "storage/lock.h"
 #include "runops.h"
 
 /* What stands beside a store about the control plane. */
@@ -54,9 +55,10 @@ extern void runops_identity_record(const char *store, bool replace);
 /* in probe.c */
 extern void runops_probe(Oid serverid, UserMapping *user, bool accept_identity,
 						 List *stores, RunopsProbe *probe);
+extern void runops_lock_tag(uint64 key, LOCKTAG *tag);
 extern bool runops_ask_identity(RemoteSession *session, uint64 lock_key,
-								RunopsIdentity *identity, bool *lock_obtained,
-								RemoteFailure *failure);
+								bool try_sysid, RunopsIdentity *identity,
+								bool *lock_obtained, RemoteFailure *failure);
 extern void runops_decide(const RunopsFacts *facts, RunopsProofState *state);
 
 #endif							/* RUNOPS_SENTINEL_H */

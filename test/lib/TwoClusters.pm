@@ -69,7 +69,7 @@ PostgreSQL::Test::Cluster::psql.
 =item reached($code)
 
 Call C<$code> and return the statements that the store has executed meanwhile, in
-order, from its log.  What postgres_fdw sets at the start of a session is left
+order, from its log.  What is set and asked at the start of a session is left
 out.
 
 =back
@@ -85,8 +85,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Relay;
 
-# the session settings of postgres_fdw's connections
-my $session_setup = qr/^(?:SET (?:search_path|timezone|datestyle|intervalstyle|extra_float_digits)\b|RESET\b)/i;
+# the session settings of postgres_fdw's connections, and what a new one is asked
+my $session_setup = qr/^(?:SELECT .*pg_try_advisory_xact_lock\(|SET (?:search_path|timezone|datestyle|intervalstyle|extra_float_digits)\b|RESET\b)/i;
 
 # Start the clusters and connect the one to the other.
 sub new

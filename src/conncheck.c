@@ -1,0 +1,395 @@
+/*-------------------------------------------------------------------------
+ *
+ * conncheck.c
+ *	  Asks every new connection of postgres_fdw which database it has reached,
+ *	  before it is used.
+ *
+ * A proof is about a server as it was: meanwhile its name may lead elsewhere, a
+ * standby may have been promoted or a primary demoted.  So the first statement
+ * on a connection, in the remote transaction that postgres_fdw has begun, asks
+ * for the fingerprint, and one that differs from the proof's closes the gate.
+ * libpq keeps the mark that a connection was asked, and tells when it ends.
+ *
+ * postgres_fdw connects without listening to a cancel, and as long as it takes
+ * unless the server says otherwise.  Where it is about to connect, a connection
+ * of our own is made first: that one can be cancelled, gives up in time, and is
+ * asked the same.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_user_mapping.h"
+#include "lib/ilist.h"
+#include "libpq-events.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "conncheck.h"
+#include "fdw.h"
+#include "sentinel.h"
+
+/* One connection; lives as long as libpq's. */
+typedef struct Connection
+{
+	dlist_node	node;			/* in connections */
+	PGconn	   *conn;
+	Oid			umid;			/* the user mapping that it is for */
+	bool		asked;			/* and is it what was proved? */
+	bool		stale;			/* was server or mapping altered? */
+	int			nest_level;		/* of the transaction that used it last */
+} Connection;
+
+static dlist_head connections = DLIST_STATIC_INIT(connections);
+static bool callbacks_registered = false;
+
+/* The last mapping whose user may not ask for the system identifier. */
+static Oid	denied_umid = InvalidOid;
+
+/*
+ * libpq tells that something happens to a connection.
+ */
+static int
+connection_event(PGEventId event, void *info, void *passthrough)
+{
+	if (event == PGEVT_CONNDESTROY)
+	{
+		Connection *c = PQinstanceData(((PGEventConnDestroy *) info)->conn, connection_event);
+
+		if (c != NULL)
+		{
+			dlist_delete(&c->node);
+			pfree(c);
+		}
+	}
+
+	return 1;
+}
+
+/*
+ * A server or a user mapping was altered: the connections that are not in use
+ * will be made anew.
+ */
+static void
+mark_stale(Datum arg, int cacheid, uint32 hashvalue)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &connections)
+		dlist_container(Connection, node, iter.cur)->stale = true;
+}
+
+/*
+ * End the queries of a transaction that is aborted.
+ */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	dlist_iter	iter;
+
+	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_PARALLEL_ABORT)
+		return;
+
+	dlist_foreach(iter, &connections)
+	{
+		Connection *c = dlist_container(Connection, node, iter.cur);
+
+		if (PQtransactionStatus(c->conn) == PQTRANS_ACTIVE)
+			runops_conn_cancel(c->conn);
+	}
+}
+
+/*
+ * The same for a subtransaction, on the connections that were used in it.
+ */
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+				 SubTransactionId parentSubid, void *arg)
+{
+	int			nest_level = GetCurrentTransactionNestLevel();
+	dlist_iter	iter;
+
+	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
+		return;
+
+	dlist_foreach(iter, &connections)
+	{
+		Connection *c = dlist_container(Connection, node, iter.cur);
+
+		if (c->nest_level < nest_level)
+			continue;
+		if (event == SUBXACT_EVENT_ABORT_SUB &&
+			PQtransactionStatus(c->conn) == PQTRANS_ACTIVE)
+			runops_conn_cancel(c->conn);
+		c->nest_level = nest_level - 1;
+	}
+}
+
+/*
+ * The OID of the mapping of a user for a server, or of PUBLIC's, or invalid.
+ */
+static Oid
+mapping_oid(Oid userid, Oid serverid)
+{
+	Oid			umid = GetSysCacheOid2(USERMAPPINGUSERSERVER, Anum_pg_user_mapping_oid,
+									   ObjectIdGetDatum(userid),
+									   ObjectIdGetDatum(serverid));
+
+	if (!OidIsValid(umid))
+		umid = GetSysCacheOid2(USERMAPPINGUSERSERVER, Anum_pg_user_mapping_oid,
+							   ObjectIdGetDatum(InvalidOid),
+							   ObjectIdGetDatum(serverid));
+
+	return umid;
+}
+
+/*
+ * Is there a connection for a mapping that postgres_fdw is going to use?
+ */
+static bool
+any_live_connection(Oid umid)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &connections)
+	{
+		Connection *c = dlist_container(Connection, node, iter.cur);
+
+		if (c->umid != umid || !c->asked)
+			continue;
+		/* in a remote transaction it is used, however it fares */
+		if (PQtransactionStatus(c->conn) != PQTRANS_IDLE &&
+			PQstatus(c->conn) == CONNECTION_OK)
+			return true;
+		if (!c->stale && !runops_conn_is_dead(c->conn))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Close the gate to a server, and raise.
+ */
+static void
+close_gate(Oid serverid, Oid relid, RunopsVerdict verdict, RunopsCause cause,
+		   const char *reason)
+{
+	RunopsProofState state = {0};
+
+	runops_sentinel_close(serverid, verdict, cause, reason);
+	state.verdict = verdict;
+	state.cause = cause;
+	strlcpy(state.reason, reason, RUNOPS_REASON_LEN);
+	runops_gate_raise(&state,
+					  OidIsValid(relid) ? runops_fdw_store_label(relid) :
+					  GetForeignServer(serverid)->servername,
+					  OidIsValid(relid) ? get_rel_name(relid) : NULL);
+}
+
+/*
+ * Compare what a connection has answered with what was proved; raises if it is
+ * another database.
+ */
+static void
+compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
+				 bool lock_obtained)
+{
+	RunopsProofState proved;
+	char		reason[RUNOPS_REASON_LEN];
+
+	/* closed in the meantime: what asks next finds out why */
+	if (!runops_sentinel_peek(serverid, &proved) || proved.verdict != RUNOPS_DISTINCT)
+		return;
+
+	if (!now->in_recovery && !lock_obtained && !RecoveryInProgress())
+		close_gate(serverid, relid, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+				   _("The server has become the control plane itself: a lock that is held here is held there."));
+
+	if (now->sysid_known && proved.identity.sysid_known &&
+		now->sysid != proved.identity.sysid)
+	{
+		snprintf(reason, sizeof(reason),
+				 _("The server was proved with system identifier " UINT64_FORMAT ", and a new connection reached " UINT64_FORMAT "."),
+				 proved.identity.sysid, now->sysid);
+		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CHANGED, reason);
+	}
+	if (strcmp(now->database, proved.identity.database) != 0)
+	{
+		snprintf(reason, sizeof(reason),
+				 _("The server was proved with database \"%s\", and a new connection reached \"%s\"."),
+				 proved.identity.database, now->database);
+		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CHANGED, reason);
+	}
+	if (now->in_recovery != proved.identity.in_recovery)
+		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+				   now->in_recovery ?
+				   _("The server was proved as a primary, and a new connection reached a standby.") :
+				   _("The server was proved as a standby, and a new connection reached a primary."));
+}
+
+/*
+ * Ask one connection; raises if it does not answer, or is another database.
+ */
+static void
+ask_connection(RemoteSession *session, Oid relid, bool try_sysid)
+{
+	RunopsIdentity identity;
+	RemoteFailure failure;
+	LOCKTAG		tag;
+	uint64		key;
+	bool		lock_obtained;
+	bool		answered;
+
+	if (!pg_strong_random(&key, sizeof(key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+
+	runops_lock_tag(key, &tag);
+	LockAcquire(&tag, ExclusiveLock, false, false);
+	answered = runops_ask_identity(session, key, try_sysid, &identity,
+								   &lock_obtained, &failure);
+	LockRelease(&tag, ExclusiveLock, false);
+
+	if (!answered)
+		runops_remote_raise(&failure);
+
+	if (!identity.sysid_known)
+		denied_umid = session->user->umid;
+	else if (denied_umid == session->user->umid)
+		denied_umid = InvalidOid;
+	compare_identity(session->server->serverid, relid, &identity, lock_obtained);
+}
+
+/*
+ * Make sure that postgres_fdw, which is about to work for a user on a server, can
+ * connect if it has to; raises if not.
+ *
+ * relid is the foreign table, for messages, or InvalidOid.
+ */
+void
+runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
+{
+	Oid			umid = mapping_oid(userid, serverid);
+	RemoteSession session = {0};
+	RemoteFailure failure;
+
+	/* without a mapping postgres_fdw says so */
+	if (!OidIsValid(umid) || any_live_connection(umid))
+		return;
+
+	session.server = GetForeignServer(serverid);
+	session.store = session.server->servername;
+	session.user = GetUserMapping(userid, serverid);
+
+	PG_TRY();
+	{
+		if (!runops_remote_try_open(&session, &failure))
+			runops_remote_raise(&failure);
+		ask_connection(&session, relid, true);
+	}
+	PG_FINALLY();
+	{
+		runops_remote_close(&session);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Have libpq tell about a connection, and tell us about our transactions.
+ */
+static Connection *
+remember(PGconn *conn, Oid umid)
+{
+	Connection *c;
+
+	if (!callbacks_registered)
+	{
+		/* called before those of postgres_fdw, which stand by now */
+		RegisterXactCallback(xact_callback, NULL);
+		RegisterSubXactCallback(subxact_callback, NULL);
+		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, mark_stale, (Datum) 0);
+		CacheRegisterSyscacheCallback(USERMAPPINGOID, mark_stale, (Datum) 0);
+		callbacks_registered = true;
+	}
+
+	c = MemoryContextAllocZero(TopMemoryContext, sizeof(Connection));
+	c->conn = conn;
+	c->umid = umid;
+	if (!PQregisterEventProc(conn, connection_event, "runops", NULL) ||
+		!PQsetInstanceData(conn, connection_event, c))
+	{
+		pfree(c);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
+	dlist_push_head(&connections, &c->node);
+
+	return c;
+}
+
+/*
+ * Ask a connection of postgres_fdw, within the time that connecting may take.
+ */
+static void
+ask_pgfdw_connection(PGconn *conn, Oid serverid, Oid userid, Oid relid)
+{
+	RemoteSession session = {0};
+
+	session.conn = conn;
+	session.server = GetForeignServer(serverid);
+	session.store = session.server->servername;
+	session.user = GetUserMapping(userid, serverid);
+	runops_remote_set_deadline(&session);
+
+	PG_TRY();
+	{
+		/* an error would end the remote transaction */
+		ask_connection(&session, relid, denied_umid != session.user->umid);
+	}
+	PG_FINALLY();
+	{
+		PQclear(session.res);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Ask a connection that postgres_fdw has just taken, unless it was asked before;
+ * raises if it is another database than was proved.
+ *
+ * conn is NULL where postgres_fdw's states could not be read: then there is
+ * nothing to remember, and runops_conn_prepare() asks on its own connection each
+ * time.
+ */
+void
+runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
+{
+	Connection *c;
+
+	if (conn == NULL)
+		return;
+
+	/* remembered first, so that a cancel while it is asked ends in time */
+	c = PQinstanceData(conn, connection_event);
+	if (c == NULL)
+		c = remember(conn, mapping_oid(userid, serverid));
+	c->nest_level = GetCurrentTransactionNestLevel();
+	if (!c->asked)
+	{
+		ask_pgfdw_connection(conn, serverid, userid, relid);
+		c->asked = true;
+	}
+	c->stale = false;
+}
