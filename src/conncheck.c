@@ -384,7 +384,11 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	/* remembered first, so that a cancel while it is asked ends in time */
 	c = PQinstanceData(conn, connection_event);
 	if (c == NULL)
+	{
 		c = remember(conn, mapping_oid(userid, serverid));
+		if (OidIsValid(relid))
+			runops_stats_add(relid, RUNOPS_CONNECTIONS_OPENED, 1);
+	}
 	c->nest_level = GetCurrentTransactionNestLevel();
 	if (!c->asked)
 	{

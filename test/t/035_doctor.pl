@@ -122,9 +122,9 @@ is(findings(), '', 'it is gone when the store answers');
 
 # connections and refusals are counted
 $split->sql('SELECT runops.reset_stats()');
-$split->sql('SELECT n FROM run');
-is($split->sql(q{SELECT store, statements_multi, rows, gate_refusals FROM runops.stats ORDER BY store}),
-	"legacy|1||0\nnew|1|1|0", 'what is done is counted');
+$split->sql('SELECT n FROM run; SELECT n FROM run');
+is($split->sql(q{SELECT store, statements_multi, rows, connections_opened, gate_refusals FROM runops.stats ORDER BY store}),
+	"legacy|2||0|0\nnew|2|2|1|0", 'what is done is counted');
 $split->sql(q{ALTER SERVER run_ops OPTIONS (SET dbname 'nowhere')});
 $split->try('SELECT n FROM run');
 $split->sql(q{ALTER SERVER run_ops OPTIONS (SET dbname 'run_ops')});
