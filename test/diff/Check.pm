@@ -183,6 +183,27 @@ sub _outcome
 	return { tag => $last->{tag}, rows => _rows($last->{rows}, _ordered($case->{tree})) };
 }
 
+# What a write has left behind, in the same transaction; added to the outcome.
+sub _afterwards
+{
+	my ($self, $case, $env, $o) = @_;
+	my $c = $self->{conn}{$env};
+	if ($case->{undo}) { $c->query('ROLLBACK TO SAVEPOINT undo__'); }
+	elsif ($o->{err}) { return; }
+	if ($case->{then})
+	{
+		my ($r) = $c->query(Tree::render($case->{then}));
+		if ($r->{error}) { @$o{qw(err msg)} = ($r->{error}{C}, "afterwards: $r->{error}{M}") if !$o->{err}; return; }
+		$o->{then} = _rows($r->{rows}, _ordered($case->{then}));
+	}
+	$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';
+	my $state = $self->_state($env);
+	if ($state->{error}) { @$o{qw(err msg)} = ($state->{error}{C}, "reading the leaves: $state->{error}{M}"); return; }
+	$o->{state} = _rows($state->{rows}, 0);
+	$o->{stores} = _stores($state);
+	return;
+}
+
 # Run a case on one side; a list of outcomes.
 sub run
 {
@@ -194,6 +215,7 @@ sub run
 	my $name = 's' . ++$self->{n};
 	my $begin = "BEGIN; SET LOCAL diff.id = '$case->{id}'" . join '', map { "; SET LOCAL $_" } @{ $case->{knobs} };
 	$begin .= '; SET LOCAL ROLE diff_app' if $case->{role};
+	$begin .= '; SAVEPOINT undo__' if $case->{undo};
 	my ($sql, $params) = text($case->{tree}, $mode eq 'plpgsql' ? 'p' : '$');
 	my $prepared;
 	if ($mode =~ /^(?:auto|custom|generic|plpgsql)$/)
@@ -239,13 +261,7 @@ sub run
 			}
 			$o = $err ? { err => $err->{C}, msg => $err->{M} } : _outcome($case, $c->execute($name, map { _value($_->{vals}[$i]) } @$params));
 		}
-		if ($case->{write} && !$o->{err})
-		{
-			$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';
-			my $state = $self->_state($env);
-			if ($state->{error}) { $o = { err => $state->{error}{C}, msg => "reading the leaves: $state->{error}{M}" }; }
-			else { $o->{state} = _rows($state->{rows}, 0); $o->{stores} = _stores($state); }
-		}
+		$self->_afterwards($case, $env, $o) if $case->{write};
 		$c->query('ROLLBACK');
 		push @out, $o;
 		last if $c->dead;
@@ -275,7 +291,7 @@ sub _judge
 	my ($self, $case, $i, $env, $want, $got) = @_;
 	if ($got->{err})
 	{
-		return if ($want->{err} // '') eq $got->{err};
+		if (($want->{err} // '') eq $got->{err}) { return $case->{undo} ? _compare_afterwards($want, $got) : (); }
 		my $text = shown($case, $i) . " $case->{id}";
 		my $moved = $want->{stores} && $want->{stores} ne $self->{base};
 		for my $rule (@ALLOW)
@@ -294,8 +310,17 @@ sub _judge
 	return [ "no error $want->{err}", "no error, $got->{tag}\nwanted error $want->{err}: $want->{msg}" ] if $want->{err};
 	return [ 'rows', _diff($want->{rows}, $got->{rows}) ] if join("\n", @{ $want->{rows} }) ne join("\n", @{ $got->{rows} });
 	return [ 'tag', "$got->{tag}, wanted $want->{tag}" ] if $want->{tag} ne $got->{tag};
-	return if !$case->{write};
-	return [ 'state', "the tables afterwards:\n" . _diff($want->{state}, $got->{state}) ] if join("\n", @{ $want->{state} }) ne join("\n", @{ $got->{state} });
+	return $case->{write} ? _compare_afterwards($want, $got) : ();
+}
+
+sub _compare_afterwards
+{
+	my ($want, $got) = @_;
+	for my $what ([ 'then', 'the next query' ], [ 'state', 'the tables afterwards' ])
+	{
+		my ($w, $g) = map { $_->{ $what->[0] } // [] } $want, $got;
+		return [ $what->[0], "$what->[1]:\n" . _diff($w, $g) ] if join("\n", @$w) ne join("\n", @$g);
+	}
 	return;
 }
 
@@ -333,25 +358,32 @@ sub shrink
 		return $b;
 	};
 	my $best = $bad;
-	# the surroundings first: knobs, role, mode, number of executions
+	# the surroundings first: what follows, knobs, role, mode, number of executions
 	for my $try (
-		{ %$small, knobs => [] },
-		{ %$small, role => 0 },
-		{ %$small, knobs => [], role => 0 },
-		{ %$small, knobs => [], role => 0, mode => 'simple', tree => _fixed($small->{tree}, $bad->{exec}) })
+		{ then => undef, undo => 0 },
+		{ then => undef },
+		{ undo => 0 },
+		{ knobs => [] },
+		{ role => 0 },
+		{ mode => 'simple', tree => _fixed($small->{tree}, $bad->{exec}) },
+		(map { { knobs => [ $_ ] } } @{ $small->{knobs} }))
 	{
-		my $b = $same->($try) or next;
-		($small, $best) = ($try, $b);
+		my $now = { %$small, %$try };
+		my $b = $same->($now) or next;
+		($small, $best) = ($now, $b);
 	}
 	my $progress = 1;
 	while ($progress && $tries > 0)
 	{
 		$progress = 0;
-		for my $make (Tree::cuts($small->{tree}))
+		my @cuts = map { [ 'tree', $_ ] } Tree::cuts($small->{tree});
+		push @cuts, map { [ 'then', $_ ] } Tree::cuts($small->{then}) if $small->{then};
+		for my $cut (@cuts)
 		{
+			my ($part, $make) = @$cut;
 			my $tree = $make->();
-			next if !ref $tree || Tree::render($tree) eq Tree::render($small->{tree});
-			my $try = { %$small, tree => $tree };
+			next if !ref $tree || Tree::render($tree) eq Tree::render($small->{$part});
+			my $try = { %$small, $part => $tree };
 			my $b = $same->($try) or next;
 			($small, $best) = ($try, $b);
 			$progress = 1;
