@@ -188,7 +188,13 @@ sub _afterwards
 {
 	my ($self, $case, $env, $o) = @_;
 	my $c = $self->{conn}{$env};
-	if ($case->{undo}) { $c->query('ROLLBACK TO SAVEPOINT undo__'); }
+	my $stores;
+	if ($case->{undo})
+	{
+		$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';
+		$stores = _stores($self->_state($env)) if $env eq 'plain' && !$o->{err};
+		$c->query('ROLLBACK TO SAVEPOINT undo__');
+	}
 	elsif ($o->{err}) { return; }
 	if ($case->{then})
 	{
@@ -200,7 +206,7 @@ sub _afterwards
 	my $state = $self->_state($env);
 	if ($state->{error}) { @$o{qw(err msg)} = ($state->{error}{C}, "reading the leaves: $state->{error}{M}"); return; }
 	$o->{state} = _rows($state->{rows}, 0);
-	$o->{stores} = _stores($state);
+	$o->{stores} = $stores // _stores($state);
 	return;
 }
 

@@ -64,6 +64,9 @@ SELECT count(*) FROM "TaskRun" WHERE (id = {N}) IS UNKNOWN;
 -- equality under a nondeterministic collation
 SELECT id FROM "TaskRun" WHERE id = upper({N}) COLLATE ci;
 
+-- equality of ids of different stores
+SELECT id FROM "TaskRun" WHERE id = 'cl0abcdefghijklmnopqr0002xy' COLLATE nn;
+
 -- list under a nondeterministic collation
 SELECT id FROM "TaskRun" WHERE id COLLATE ci IN (upper({N}), upper({L}));
 

@@ -4,6 +4,8 @@
 CREATE TYPE run_status AS ENUM ('PENDING', 'EXECUTING', 'DONE', 'FAILED');
 CREATE DOMAIN short_id AS varchar(64);
 CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+-- under this one ids of different length, and so of different stores, can be equal: numbers are compared as such
+CREATE COLLATION nn (provider = icu, locale = 'und-u-kn-true', deterministic = false);
 
 CREATE TABLE env (
 	id text PRIMARY KEY,
