@@ -111,7 +111,9 @@ SELECT no, s.* FROM (VALUES
 	(2, ids($$SELECT l.k, r.n FROM local l JOIN run r ON r.id = l.ref WHERE l.k IN (1, 4)$$)),
 	(3, ids($$SELECT l.k, r.n FROM local l JOIN run r ON r.id = l.ref WHERE l.k IN (6, 11)$$)),
 	(4, ids($$SELECT l.k, r.n FROM local l LEFT JOIN run r ON r.id = l.ref WHERE l.k IN (10, 11)$$)),
-	(5, ids($$SELECT l.k, r.n FROM local l JOIN run r ON r."friendlyId" = 'run_' || l.ref WHERE l.k = 4$$))
+	(5, ids($$SELECT l.k, r.n FROM local l JOIN run r ON r."friendlyId" = 'run_' || l.ref WHERE l.k = 4$$)),
+	(6, ids($$SELECT l.k, s.id FROM local l JOIN (SELECT id FROM run UNION ALL SELECT "runId"::text FROM attempt) s ON s.id = l.ref WHERE l.k = 4$$)),
+	(7, ids($$SELECT l.k, s.id FROM local l LEFT JOIN (SELECT id FROM run UNION ALL SELECT "runId"::text FROM attempt) s ON s.id = l.ref WHERE l.k IN (1, 10)$$))
 ) v(no, query), shape(query) s ORDER BY no;
 RESET enable_hashjoin;
 RESET enable_mergejoin;

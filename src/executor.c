@@ -36,9 +36,47 @@
 #define PARTITION_CHECK_MESSAGE \
 	"new row for relation \"%s\" violates partition constraint"
 
+/* What errors about a routed table and about its legacy leaf are known by. */
+typedef struct RoutedNames
+{
+	char	   *schema;
+	char	   *table;
+	char	   *leaf_schema;
+	char	   *leaf_table;
+} RoutedNames;
+
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+/*
+ * Append the names of a table and of its legacy leaf to a list, if it is a
+ * routed table.
+ */
+static List *
+add_names(List *names, Oid relid)
+{
+	const RunopsRoute *route = runops_route(relid);
+	RoutedNames *entry;
+
+	if (route == NULL)
+		return names;
+
+	entry = palloc0(sizeof(RoutedNames));
+	entry->schema = get_namespace_name(get_rel_namespace(relid));
+	entry->table = get_rel_name(relid);
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		const RunopsLeaf *leaf = &route->leaves[i];
+
+		if (strcmp(leaf->store, RUNOPS_LEGACY_STORE) != 0)
+			continue;
+		entry->leaf_schema = get_namespace_name(get_rel_namespace(leaf->relid));
+		entry->leaf_table = get_rel_name(leaf->relid);
+	}
+
+	return lappend(names, entry);
+}
 
 /*
  * The names of the routed tables that a statement may route rows of; NIL for
@@ -59,12 +97,23 @@ routed_names(PlannedStmt *stmt)
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind == RTE_RELATION &&
-			rte->relkind == RELKIND_PARTITIONED_TABLE &&
-			runops_route(rte->relid) != NULL)
-			names = lappend(names, get_rel_name(rte->relid));
+			rte->relkind == RELKIND_PARTITIONED_TABLE)
+			names = add_names(names, rte->relid);
 	}
 
 	return names;
+}
+
+/*
+ * Does an error name a relation?
+ */
+static bool
+names_relation(ErrorData *edata, const char *schema, const char *table)
+{
+	return edata->schema_name != NULL && edata->table_name != NULL &&
+		schema != NULL && table != NULL &&
+		strcmp(edata->schema_name, schema) == 0 &&
+		strcmp(edata->table_name, table) == 0;
 }
 
 /*
@@ -150,23 +199,28 @@ static void
 rethrow(MemoryContext cxt, List *names, bool moves)
 {
 	ErrorData  *edata;
-	bool		no_leaf;
-	bool		wrong_leaf;
-	bool		ours = false;
+	bool		no_leaf = false;
+	bool		wrong_leaf = false;
 	ListCell   *lc;
 
 	MemoryContextSwitchTo(cxt);
 	edata = CopyErrorData();
 
 	if (edata->sqlerrcode != ERRCODE_CHECK_VIOLATION ||
-		edata->message_id == NULL || edata->table_name == NULL)
+		edata->message_id == NULL)
 		PG_RE_THROW();
 
-	no_leaf = strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0;
-	wrong_leaf = strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0;
 	foreach(lc, names)
-		ours |= strcmp(edata->table_name, lfirst(lc)) == 0;
-	if (!ours || !(no_leaf || wrong_leaf))
+	{
+		RoutedNames *entry = lfirst(lc);
+
+		if (strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0)
+			no_leaf |= names_relation(edata, entry->schema, entry->table);
+		if (strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0)
+			wrong_leaf |= names_relation(edata, entry->leaf_schema,
+										 entry->leaf_table);
+	}
+	if (!no_leaf && !wrong_leaf)
 		PG_RE_THROW();
 
 	FlushErrorState();
@@ -292,9 +346,8 @@ runops_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
 
 		if (OidIsValid(relid) &&
-			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE &&
-			runops_route(relid) != NULL)
-			names = list_make1(pstrdup(copy->relation->relname));
+			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+			names = add_names(NIL, relid);
 	}
 
 	if (names == NIL)

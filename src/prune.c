@@ -475,14 +475,48 @@ derive_restrictions(PlannerInfo *root, RelOptInfo *rel,
 }
 
 /*
- * Keep a pruning Append from being merged into the one above it.
+ * Give the Append of a UNION ALL member the join clauses that it can be pruned
+ * by; false if there are none.
  *
- * Core flattens an Append that is a member of UNION ALL, and prunes the result
- * by the clauses of the whole alone.  A projection that changes nothing is in
- * the way of that and leaves no node in the plan.
+ * Core notes no clauses with a parameterization of a member, since it does not
+ * prune one.
+ */
+static bool
+add_member_parameters(PlannerInfo *root, RelOptInfo *rel,
+					  const RunopsRoute *route, Path *path)
+{
+	List	   *known = rel->ppilist;
+	Relids		outer = PATH_REQ_OUTER(path);
+	ParamPathInfo *ppi;
+	List	   *derived;
+
+	if (outer == NULL)
+		return false;
+
+	rel->ppilist = NIL;
+	ppi = get_baserel_parampathinfo(root, rel, outer);
+	rel->ppilist = known;
+
+	derived = derive_restrictions(root, rel, route, ppi->ppi_clauses, outer);
+	if (derived == NIL)
+		return false;
+	ppi->ppi_clauses = list_concat(ppi->ppi_clauses, derived);
+	path->param_info = ppi;
+
+	return true;
+}
+
+/*
+ * Keep the pruning Appends of a UNION ALL member from being merged into the one
+ * above.
+ *
+ * Core flattens them, and prunes the result by the clauses of the whole alone.
+ * A projection that changes nothing is in the way of that and leaves no node in
+ * the plan.  prunes: the member's own restrictions prune already.
  */
 static void
-shield_appends(PlannerInfo *root, RelOptInfo *rel)
+shield_appends(PlannerInfo *root, RelOptInfo *rel, const RunopsRoute *route,
+			   bool prunes)
 {
 	ListCell   *lc;
 
@@ -492,6 +526,8 @@ shield_appends(PlannerInfo *root, RelOptInfo *rel)
 		ProjectionPath *shield;
 
 		if (!IsA(path, AppendPath) && !IsA(path, MergeAppendPath))
+			continue;
+		if (!add_member_parameters(root, rel, route, path) && !prunes)
 			continue;
 		shield = create_projection_path(root, rel, path, path->pathtarget);
 		shield->path.param_info = path->param_info;
@@ -523,8 +559,11 @@ add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
 
 	derived = derive_restrictions(root, rel, route, rel->baserestrictinfo, NULL);
 	rel->baserestrictinfo = list_concat(rel->baserestrictinfo, derived);
-	if (derived != NIL && rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
-		shield_appends(root, rel);
+	if (rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
+	{
+		shield_appends(root, rel, route, derived != NIL);
+		return;
+	}
 
 	foreach(lc, rel->ppilist)
 	{
