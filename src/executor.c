@@ -6,9 +6,9 @@
  * Core says "no partition of relation ... found for row".  Around statements
  * that can put rows into a routed table, and around no others, that error
  * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
- * A row that the legacy leaf refuses because its key belongs elsewhere is
+ * A row that a leaf refuses because its key belongs elsewhere is
  * wrong_store as well: a trigger has changed the key, or a generic plan of
- * INSERT ... ON CONFLICT, which is made for that leaf, met another key.
+ * INSERT ... ON CONFLICT, which is made for the legacy leaf, met another key.
  *
  * Nothing is looked up after the error: the names of the routed tables are
  * fetched before, and the store's is taken from the error's detail, which holds
@@ -36,46 +36,55 @@
 #define PARTITION_CHECK_MESSAGE \
 	"new row for relation \"%s\" violates partition constraint"
 
-/* What errors about a routed table and about its legacy leaf are known by. */
-typedef struct RoutedNames
+/* What errors about a routed table, or about one of its leaves, name. */
+typedef struct RoutedName
 {
 	char	   *schema;
-	char	   *table;
-	char	   *leaf_schema;
-	char	   *leaf_table;
-} RoutedNames;
+	char	   *relation;
+	const char *store;			/* of the leaf; NULL for the table */
+	char	   *table;			/* the routed table */
+} RoutedName;
 
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 /*
- * Append the names of a table and of its legacy leaf to a list, if it is a
- * routed table.
+ * Append the name of one relation to a list.
+ */
+static List *
+add_name(List *names, Oid relid, const char *store, char *table)
+{
+	RoutedName *entry = palloc(sizeof(RoutedName));
+
+	entry->schema = get_namespace_name(get_rel_namespace(relid));
+	entry->relation = get_rel_name(relid);
+	entry->store = store;
+	entry->table = table;
+
+	return lappend(names, entry);
+}
+
+/*
+ * Append the names of a table and of its leaves to a list, if it is a routed
+ * table.
  */
 static List *
 add_names(List *names, Oid relid)
 {
 	const RunopsRoute *route = runops_route(relid);
-	RoutedNames *entry;
+	char	   *table;
 
 	if (route == NULL)
 		return names;
 
-	entry = palloc0(sizeof(RoutedNames));
-	entry->schema = get_namespace_name(get_rel_namespace(relid));
-	entry->table = get_rel_name(relid);
+	table = get_rel_name(relid);
+	names = add_name(names, relid, NULL, table);
 	for (int i = 0; i < route->nleaves; i++)
-	{
-		const RunopsLeaf *leaf = &route->leaves[i];
+		names = add_name(names, route->leaves[i].relid,
+						 route->leaves[i].store, table);
 
-		if (strcmp(leaf->store, RUNOPS_LEGACY_STORE) != 0)
-			continue;
-		entry->leaf_schema = get_namespace_name(get_rel_namespace(leaf->relid));
-		entry->leaf_table = get_rel_name(leaf->relid);
-	}
-
-	return lappend(names, entry);
+	return names;
 }
 
 /*
@@ -105,15 +114,27 @@ routed_names(PlannedStmt *stmt)
 }
 
 /*
- * Does an error name a relation?
+ * The entry of a list for the relation that an error names, or NULL.
  */
-static bool
-names_relation(ErrorData *edata, const char *schema, const char *table)
+static RoutedName *
+find_name(List *names, ErrorData *edata)
 {
-	return edata->schema_name != NULL && edata->table_name != NULL &&
-		schema != NULL && table != NULL &&
-		strcmp(edata->schema_name, schema) == 0 &&
-		strcmp(edata->table_name, table) == 0;
+	ListCell   *lc;
+
+	if (edata->schema_name == NULL || edata->table_name == NULL)
+		return NULL;
+
+	foreach(lc, names)
+	{
+		RoutedName *entry = lfirst(lc);
+
+		if (entry->schema != NULL && entry->relation != NULL &&
+			strcmp(edata->schema_name, entry->schema) == 0 &&
+			strcmp(edata->table_name, entry->relation) == 0)
+			return entry;
+	}
+
+	return NULL;
 }
 
 /*
@@ -163,12 +184,12 @@ describe_missing_leaf(ErrorData *edata, bool moves)
 }
 
 /*
- * Make of core's error about a row that is not the legacy leaf's one of ours.
+ * Make of core's error about a row that a leaf refuses one of ours.
  *
  * moves: the statement is an UPDATE.
  */
 static void
-describe_wrong_leaf(ErrorData *edata, bool moves)
+describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
 {
 	/* While the flag is off, every row is planned to be that leaf's. */
 	if (runops_gate_flag_off())
@@ -177,17 +198,17 @@ describe_wrong_leaf(ErrorData *edata, bool moves)
 			ERRCODE_RUNOPS_GATE_CLOSED;
 		edata->message = moves ?
 			psprintf(_("cannot move a row of \"%s\" to another store"),
-					 edata->table_name) :
+					 leaf->table) :
 			psprintf(_("cannot put a row of another store into \"%s\": the gate is closed"),
-					 edata->table_name);
+					 leaf->table);
 		edata->detail = pstrdup(_(runops_gate_closed_reason()));
 		edata->hint = pstrdup(_("Set \"runops.split_enabled\" to on and restart the server."));
 		return;
 	}
 
 	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
-	edata->message = psprintf(_("cannot put a row of another store into the legacy leaf of \"%s\""),
-							  edata->table_name);
+	edata->message = psprintf(_("cannot put a row of another store into the %s leaf of \"%s\""),
+							  leaf->store, leaf->table);
 	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target is for legacy rows only."));
 }
 
@@ -199,9 +220,7 @@ static void
 rethrow(MemoryContext cxt, List *names, bool moves)
 {
 	ErrorData  *edata;
-	bool		no_leaf = false;
-	bool		wrong_leaf = false;
-	ListCell   *lc;
+	RoutedName *entry;
 
 	MemoryContextSwitchTo(cxt);
 	edata = CopyErrorData();
@@ -210,24 +229,17 @@ rethrow(MemoryContext cxt, List *names, bool moves)
 		edata->message_id == NULL)
 		PG_RE_THROW();
 
-	foreach(lc, names)
-	{
-		RoutedNames *entry = lfirst(lc);
-
-		if (strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0)
-			no_leaf |= names_relation(edata, entry->schema, entry->table);
-		if (strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0)
-			wrong_leaf |= names_relation(edata, entry->leaf_schema,
-										 entry->leaf_table);
-	}
-	if (!no_leaf && !wrong_leaf)
+	entry = find_name(names, edata);
+	if (entry == NULL ||
+		strcmp(edata->message_id, entry->store == NULL ?
+			   NO_PARTITION_MESSAGE : PARTITION_CHECK_MESSAGE) != 0)
 		PG_RE_THROW();
 
 	FlushErrorState();
-	if (no_leaf)
+	if (entry->store == NULL)
 		describe_missing_leaf(edata, moves);
 	else
-		describe_wrong_leaf(edata, moves);
+		describe_wrong_leaf(edata, entry, moves);
 	ReThrowError(edata);
 }
 
