@@ -4,7 +4,7 @@
 -- of new (run-ops, KSUID), {E} for one of shard e, {O} for an unclassifiable one; {fN} for a friendly id, {iN} for one that
 -- no row has yet, {[L,N]} for an array.  Each shape runs with these as literals, and prepared with all of them as
 -- parameters.  Stores: legacy, new, e, all, none.  "generic=..." names those of a forced generic plan where the value of a
--- parameter cannot help it.
+-- parameter cannot help it, "generic<17=..." only before that version.
 
 -- point read, legacy | legacy
 SELECT id, env FROM "TaskRun" WHERE id = {L};
@@ -204,7 +204,7 @@ SELECT r.id, a.id FROM "TaskRun" r JOIN "Attempt" a ON a."runId" = r.id WHERE a.
 -- two routed tables, an alias | legacy
 SELECT r.id, a.id FROM "TaskRun" r, "Attempt" a WHERE a."runId" = r.id AND r."friendlyId" = {fL} AND a."runId" = {L};
 
--- two routed tables, an array; core does not carry ANY over the equality | legacy, new | generic=all
+-- two routed tables, an array; core does not carry ANY over the equality | legacy, new | generic<17=all
 SELECT r.id, a.id FROM "TaskRun" r JOIN "Attempt" a ON a."runId" = r.id WHERE r.id = ANY ({[L,N]});
 
 -- three routed tables through equalities | new
