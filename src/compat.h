@@ -119,6 +119,13 @@
 #define EXECUTE_ONCE_ARGUMENT , execute_once
 #endif
 
+/* PG16 added EXPLAIN (GENERIC_PLAN), which starts a plan without values. */
+#if PG16_GE
+#define RUNOPS_EXPLAIN_GENERIC EXEC_FLAG_EXPLAIN_GENERIC
+#else
+#define RUNOPS_EXPLAIN_GENERIC 0
+#endif
+
 /* PG16 says of a Var which outer joins may have made it null. */
 #if PG16_GE
 #define VAR_NULLED_BY_JOIN(var) (!bms_is_empty((var)->varnullingrels))

@@ -8,7 +8,8 @@
  * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
  * A row that a leaf refuses because its key belongs elsewhere is
  * wrong_store as well: a trigger has changed the key, or a generic plan of
- * INSERT ... ON CONFLICT, which is made for the legacy leaf, met another key.
+ * INSERT ... ON CONFLICT with a key that is computed from a parameter, which is
+ * made for the legacy leaf, met another one.
  *
  * Nothing is looked up after the error: the names of the routed tables are
  * fetched before, and the store's is taken from the error's detail, which holds
@@ -209,7 +210,7 @@ describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
 	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
 	edata->message = psprintf(_("cannot put a row of another store into the %s leaf of \"%s\""),
 							  leaf->store, leaf->table);
-	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target is for legacy rows only."));
+	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target and a computed key is for legacy rows only."));
 }
 
 /*

@@ -44,6 +44,7 @@ typedef struct RunopsFact
 	RunopsColumn column;
 	RunopsColumn other;
 	RunopsStoreSet stores;
+	List	   *assumed;		/* of Param: it holds if these name legacy */
 } RunopsFact;
 
 /* Why a table's set of stores is what it is. */
@@ -61,13 +62,21 @@ typedef struct RunopsDecision
 {
 	RunopsStoreSet stores;
 	RunopsReason reason;
+	List	   *assumed;		/* of Param: it holds if these name legacy */
 } RunopsDecision;
+
+/* What is known of the parameters of a statement. */
+typedef struct RunopsValues
+{
+	ParamListInfo params;		/* bound values, or NULL */
+	bool		assume;			/* take them for ids of legacy? */
+} RunopsValues;
 
 /* What facts are collected with. */
 typedef struct RunopsScope
 {
 	Index		depth;			/* of the query whose clauses are read */
-	ParamListInfo params;		/* bound values, or NULL */
+	RunopsValues values;
 	bool		unfolded;		/* out: a value was an expression that constant
 								 * folding may make known */
 } RunopsScope;
@@ -108,8 +117,6 @@ typedef enum RunopsSteering
 } RunopsSteering;
 
 /* in resolve.c */
-extern bool runops_value_stores(Node *expr, RunopsScope *scope,
-								RunopsStoreSet *stores);
 extern bool runops_is_id_equality(Oid opno, Oid inputcollid);
 extern bool runops_is_negated_equality(Node *clause);
 extern Node *runops_strip_relabel(Node *expr);
@@ -117,14 +124,15 @@ extern List *runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
 extern RunopsDecision runops_resolve(const RunopsRoute *route, List *facts,
 									 Index depth, Index varno);
 extern Node *runops_fold(Node *expr, ParamListInfo params);
-extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column);
+extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column,
+										   List **assumed);
 extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
 										   Index varno);
 
 /* in facts.c */
-extern List *runops_facts_of_quals(ParamListInfo params, Node *quals,
+extern List *runops_facts_of_quals(const RunopsValues *values, Node *quals,
 								   Index depth, List *facts);
-extern List *runops_facts_of_output(ParamListInfo params, Query *query,
+extern List *runops_facts_of_output(const RunopsValues *values, Query *query,
 									Node *jtnode, Index depth, List *facts);
 extern bool runops_is_transparent(Query *subquery);
 extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
@@ -132,13 +140,27 @@ extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
 extern List *runops_facts_of_known(Query *query, Index depth, List *outputs,
 								   List *facts);
 
+/* in value.c */
+extern bool runops_known_value(Node *expr, RunopsScope *scope, Datum *value,
+							   bool *isnull);
+extern bool runops_value_stores(Node *expr, RunopsScope *scope,
+								RunopsStoreSet *stores, List **assumed);
+extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
+									  RunopsStoreSet *stores, List **assumed);
+
+/* in assume.c */
+extern bool runops_may_assume(ParamListInfo params);
+extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
+								   List *assumed, int cursorOptions);
+
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);
 extern bool runops_has_statement_triggers(Oid relid, CmdType command, bool upsert);
 
 /* in insert.c */
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
-											ParamListInfo params, bool *guess);
+											ParamListInfo params, bool *guess,
+											List **assumed);
 
 /* in single.c */
 extern void runops_use_legacy(Query *query);

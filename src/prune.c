@@ -330,6 +330,7 @@ derive_equality(DeriveContext *context, Node *clause, Node *left, Node *right,
 	Var		   *var;
 	RunopsColumn column;
 	List	   *facts;
+	List	   *assumed = NIL;	/* stays so */
 	RunopsStoreSet stores;
 
 	if (!is_routing_column(context, left))
@@ -341,7 +342,7 @@ derive_equality(DeriveContext *context, Node *clause, Node *left, Node *right,
 	column.varno = var->varno;
 	column.attno = var->varattno;
 	facts = runops_collect_facts(clause, &scope, NIL);
-	stores = runops_column_stores(facts, column);
+	stores = runops_column_stores(facts, column, &assumed);
 	if (stores != RUNOPS_STORES_ALL)
 		return derive_known(context, stores);
 

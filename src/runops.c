@@ -42,5 +42,6 @@ _PG_init(void)
 	runops_guc_check_boot();
 	runops_gate_init();
 	runops_planner_init();
+	runops_assume_init();
 	runops_executor_init();
 }

@@ -53,6 +53,9 @@ typedef struct RunopsRoute
 	RunopsLeaf *leaves;			/* in partition order */
 } RunopsRoute;
 
+/* in assume.c */
+extern void runops_assume_init(void);
+
 /* in executor.c */
 extern void runops_executor_init(void);
 

@@ -44,7 +44,7 @@ use_legacy(Query *query, Index rti)
 	RunopsReplacement replacement = {.query = query, .rti = rti};
 	bool		inserts = rti == query->resultRelation &&
 		query->commandType == CMD_INSERT;
-	bool		unused;
+	bool		guess;			/* it is right here */
 
 	if (rte->rtekind != RTE_RELATION ||
 		rte->relkind != RELKIND_PARTITIONED_TABLE || !(rte->inh || inserts))
@@ -55,7 +55,7 @@ use_legacy(Query *query, Index rti)
 
 	if (inserts)
 		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL,
-											  &unused);
+											  &guess, NULL);
 	else
 	{
 		replacement.leaf = runops_legacy_leaf(replacement.route);
