@@ -139,6 +139,9 @@ SELECT count(*) FROM "TaskRun" WHERE id = {N} AND id = {L};
 -- key and another qual
 SELECT count(*) FROM "TaskRun" WHERE id = {N} AND env = 'other';
 
+-- key and two other quals params=L,L2,N,E,O
+SELECT count(*) FROM "TaskRun" WHERE id = $1 AND env = 'e1' AND n = 99;
+
 -- two lists
 SELECT count(*) FROM "TaskRun" WHERE id IN ({N}, {L}) AND id IN ({L}, {E});
 
