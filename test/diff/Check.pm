@@ -27,6 +27,7 @@ sub keep_legacy
 	$c->do(qq(DELETE FROM "$_->[0]" WHERE runops.store_of($_->[2]) <> 'legacy')) for reverse @TABLES;
 	$c->do('ANALYZE');
 	$c->close;
+	$rig->connect($_)->do('TRUNCATE statement_log') for qw(control plain);
 	return;
 }
 
@@ -97,6 +98,7 @@ sub _state
 		}
 		push @q, qq(SELECT '$name', '$_', ROW($cols)::text FROM $LEAF{$_}."$name") for sort keys %LEAF;
 	}
+	push @q, "SELECT 'log', 'legacy', tg_op FROM statement_log";
 	my ($r) = $self->{conn}{$env}->query(join ' UNION ALL ', @q);
 	return $r;
 }
@@ -298,7 +300,7 @@ sub _judge
 	if ($got->{err})
 	{
 		if (($want->{err} // '') eq $got->{err}) { return $case->{undo} ? _compare_afterwards($want, $got) : (); }
-		my $text = shown($case, $i) . " $case->{id}";
+		my $text = join ' ', shown($case, $i), $case->{id}, $case->{then} ? Tree::render($case->{then}) : ();
 		my $moved = $want->{stores} && $want->{stores} ne $self->{base};
 		for my $rule (@ALLOW)
 		{
@@ -313,6 +315,9 @@ sub _judge
 		}
 		return [ "error $got->{err}", "error $got->{err}: $got->{msg}\nwanted " . ($want->{err} ? "error $want->{err}: $want->{msg}" : "$want->{tag}") ];
 	}
+	# core asks for no right on a sub-query that it never plans, and over a partitioned table it sees more often that none is
+	# needed
+	if (($want->{err} // '') eq '42501' && $got->{tag} =~ / 0$/) { $self->{allowed}{'no 42501'}++; return; }
 	return [ "no error $want->{err}", "no error, $got->{tag}\nwanted error $want->{err}: $want->{msg}" ] if $want->{err};
 	return [ 'rows', _diff($want->{rows}, $got->{rows}) ] if join("\n", @{ $want->{rows} }) ne join("\n", @{ $got->{rows} });
 	return [ 'tag', "$got->{tag}, wanted $want->{tag}" ] if $want->{tag} ne $got->{tag};

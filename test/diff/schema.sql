@@ -81,3 +81,9 @@ CREATE TABLE "Batch" (
 	mark int DEFAULT 0,
 	CONSTRAINT "Batch_pkey" PRIMARY KEY (id)
 );
+
+-- fires once for a statement, whichever stores it reaches
+CREATE TABLE statement_log (tg_op text);
+CREATE FUNCTION log_statement() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql
+AS 'BEGIN INSERT INTO public.statement_log VALUES (TG_OP); RETURN NULL; END';
+CREATE TRIGGER log AFTER INSERT OR UPDATE OR DELETE ON "Waitpoint" FOR EACH STATEMENT EXECUTE FUNCTION log_statement();
