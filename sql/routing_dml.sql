@@ -166,6 +166,20 @@ MERGE INTO local l USING (SELECT id, n FROM run WHERE id = :'N') r ON l.ref = r.
 MERGE INTO local l USING run r ON l.ref = r.id AND r.id = :'L' WHEN NOT MATCHED THEN INSERT VALUES (100 + abs(hashtext(r.id)), r.id);
 SELECT count(*) FILTER (WHERE ref LIKE 'merged%'), count(*) FILTER (WHERE k > 100) FROM local;
 
+-- a target in a store that matches several rows is updated once, even if it is
+-- read again for each of them, in more than one fetch
+ALTER SERVER run_ops OPTIONS (ADD fetch_size '2');
+INSERT INTO attempt SELECT 'rewind' || i, :'N', 0 FROM generate_series(1, 5) i;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_material = off;
+UPDATE attempt a SET k = a.k + 1 FROM local l WHERE a."runId" = :'N' AND a.id LIKE 'rewind%' AND l.k > a.k;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_material;
+SELECT id, k FROM attempt WHERE "runId" = :'N' AND id LIKE 'rewind%' ORDER BY id;
+ALTER SERVER run_ops OPTIONS (DROP fetch_size);
+
 -- a legacy leaf with partitions of its own
 CREATE TABLE log (id text NOT NULL, env text NOT NULL, n int, PRIMARY KEY (id, env)) PARTITION BY LIST (env);
 CREATE TABLE log_e1 PARTITION OF log FOR VALUES IN ('e1');

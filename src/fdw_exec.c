@@ -36,6 +36,9 @@
 /* the most parameters that a statement can have in the wire protocol */
 #define MAX_QUERY_PARAMS 65535
 
+/* where postgres_fdw keeps the rows per FETCH in a scan's private list */
+#define PGFDW_SCAN_FETCH_SIZE 2
+
 /*
  * What is known of one result relation while a statement runs.
  *
@@ -54,7 +57,34 @@ typedef struct ModifyState
 } ModifyState;
 
 /*
+ * Let a scan fetch all its rows at once.
+ *
+ * The plan may be shared, so that the change is made in a copy.
+ */
+static void
+fetch_whole(ForeignScanState *node)
+{
+	ForeignScan *plan = makeNode(ForeignScan);
+
+	memcpy(plan, node->ss.ps.plan, sizeof(ForeignScan));
+	if (list_length(plan->fdw_private) <= PGFDW_SCAN_FETCH_SIZE ||
+		!IsA(list_nth(plan->fdw_private, PGFDW_SCAN_FETCH_SIZE), Integer))
+		elog(ERROR, "unexpected private data of a foreign scan");
+
+	plan->fdw_private = list_copy(plan->fdw_private);
+	lfirst(list_nth_cell(plan->fdw_private, PGFDW_SCAN_FETCH_SIZE)) =
+		makeInteger(PG_INT32_MAX);
+	node->ss.ps.plan = (Plan *) plan;
+}
+
+/*
  * Begin a scan: later, when its first row is asked for.
+ *
+ * A table that a writing statement reads again for each row of another must
+ * show each time what it was before the statement.  postgres_fdw starts over
+ * with what it has in memory if that is all, but otherwise by a new cursor,
+ * which would see the statement's own changes: a target's rows would be changed
+ * once for each match.
  *
  * postgres_fdw connects here and starts a transaction in the store.  Of an
  * Append that is pruned for each outer row, core begins every child, and those
@@ -63,6 +93,9 @@ typedef struct ModifyState
 static void
 runopsBeginForeignScan(ForeignScanState *node, int eflags)
 {
+	if ((eflags & EXEC_FLAG_REWIND) != 0 &&
+		node->ss.ps.state->es_plannedstmt->resultRelations != NIL)
+		fetch_whole(node);
 }
 
 /*
