@@ -170,14 +170,20 @@ SELECT count(*) FILTER (WHERE ref LIKE 'merged%'), count(*) FILTER (WHERE k > 10
 -- read again for each of them, in more than one fetch
 ALTER SERVER run_ops OPTIONS (ADD fetch_size '2');
 INSERT INTO attempt SELECT 'rewind' || i, :'N', 0 FROM generate_series(1, 5) i;
+UPDATE run SET id = :'K' WHERE id = '0123456789abcdefghijklmmv1';
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_material = off;
-UPDATE attempt a SET k = a.k + 1 FROM local l WHERE a."runId" = :'N' AND a.id LIKE 'rewind%' AND l.k > a.k;
+UPDATE run SET env = 'rewind' WHERE id = ANY (ARRAY[:'N', :'K']);
+CREATE VIEW other WITH (security_barrier) AS SELECT id, n FROM run WHERE env = 'rewind';
+EXPLAIN (COSTS OFF) UPDATE attempt a SET k = a.k + 1 FROM other r WHERE a."runId" = :'N' AND r.id = ANY (ARRAY[:'N', :'K']) AND r.n > a.k;
+UPDATE attempt a SET k = a.k + 1 FROM other r WHERE a."runId" = :'N' AND r.id = ANY (ARRAY[:'N', :'K']) AND r.n > a.k;
+DROP VIEW other;
 RESET enable_hashjoin;
 RESET enable_mergejoin;
 RESET enable_material;
 SELECT id, k FROM attempt WHERE "runId" = :'N' AND id LIKE 'rewind%' ORDER BY id;
+SELECT count(*) FROM run WHERE env = 'rewind' AND n > 2;
 ALTER SERVER run_ops OPTIONS (DROP fetch_size);
 
 -- a legacy leaf with partitions of its own
