@@ -47,6 +47,23 @@
 #define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_relids)
 #endif
 
+/*
+ * The role whose user mapping a node of a plan uses, InvalidOid for the current
+ * one.  PG16 took it out of the range table.
+ */
+#if PG16_GE
+#define foreign_scan_user(node) \
+	(castNode(ForeignScan, (node)->ss.ps.plan)->checkAsUser)
+#define result_relation_user(rri, estate) \
+	ExecGetResultRelCheckAsUser(rri, estate)
+#else
+#define foreign_scan_user(node) \
+	(exec_rt_fetch(runops_fdw_scan_rtindex(node), (node)->ss.ps.state)->checkAsUser)
+#define result_relation_user(rri, estate) \
+	(exec_rt_fetch((rri)->ri_RangeTableIndex != 0 ? (rri)->ri_RangeTableIndex : \
+				   (rri)->ri_RootResultRelInfo->ri_RangeTableIndex, estate)->checkAsUser)
+#endif
+
 /* PG16 made one object_aclcheck() of the checks of each kind of object. */
 #if PG16_GE
 #define RUNOPS_SERVER_ACLCHECK(serverid, roleid, mode) \

@@ -38,18 +38,25 @@ typedef struct Names
 static HTAB *names_hash = NULL;
 
 /*
+ * The range-table entry that a scan reads; the first of them if it is a join.
+ */
+int
+runops_fdw_scan_rtindex(ForeignScanState *node)
+{
+	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
+
+	if (plan->scan.scanrelid > 0)
+		return plan->scan.scanrelid;
+	return bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
+}
+
+/*
  * The foreign table that a scan reads; the first of them if it is a join.
  */
 Oid
 runops_fdw_scan_relid(ForeignScanState *node)
 {
-	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-	int			rtindex = plan->scan.scanrelid;
-
-	if (rtindex == 0)
-		rtindex = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
-
-	return exec_rt_fetch(rtindex, node->ss.ps.state)->relid;
+	return exec_rt_fetch(runops_fdw_scan_rtindex(node), node->ss.ps.state)->relid;
 }
 
 /*

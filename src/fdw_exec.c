@@ -117,6 +117,7 @@ begin_scan(ForeignScanState *node)
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_scan(&call, node, true);
+	runops_fdw_use_for_scan(node);
 	pgfdw.BeginForeignScan(node, estate->es_top_eflags);
 	runops_fdw_leave(&call);
 	MemoryContextSwitchTo(oldcontext);
@@ -211,6 +212,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	runops_fdw_gate_require(runops_fdw_scan_relid(node));
 
 	runops_fdw_enter_scan(&call, node, true);
+	runops_fdw_use_for_direct_modify(node);
 	pgfdw.BeginDirectModify(node, eflags);
 	runops_fdw_leave(&call);
 }
@@ -279,6 +281,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
 	runops_fdw_enter_table(&call, relid, true);
+	runops_fdw_use_for_modify(mtstate->ps.state, rri);
 	pgfdw.BeginForeignInsert(mtstate, rri);
 	runops_fdw_leave(&call);
 	state->pgfdw_state = rri->ri_FdwState;
@@ -306,6 +309,7 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 
 		rri->ri_FdwState = NULL;
 		runops_fdw_enter_table(call, relid, true);
+		runops_fdw_use_for_modify(estate, rri);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
 		runops_fdw_leave(call);
