@@ -90,6 +90,33 @@ EXECUTE del('0123456789abcdefghijklint1');
 EXECUTE del('0123456789abcdefghijklins2');
 SELECT id FROM run WHERE env = 'w';
 
+-- checks that a plan can do without, and those that it cannot
+SET plan_cache_mode = auto;
+PREPARE rename(text, text) AS UPDATE run SET "friendlyId" = $2 WHERE id = $1 RETURNING "friendlyId";
+EXECUTE rename(:'L', 'run_' || :'N');
+EXECUTE rename(:'L', 'run_' || :'L2' || 'x');
+EXECUTE rename(:'L', 'run_' || :'L');
+INSERT INTO run VALUES (:'L', 'run_' || :'A', 'w', 0) ON CONFLICT (id) DO UPDATE SET n = run.n + 1;
+INSERT INTO run VALUES (:'L', 'run_' || :'L', 'w', 0) ON CONFLICT (id) DO UPDATE SET "friendlyId" = 'run_' || 'cins000000000000000000009' || substr(run.env, 9) RETURNING "friendlyId";
+INSERT INTO run VALUES (:'L', 'run_x', 'w', 0) ON CONFLICT (id) DO UPDATE SET "friendlyId" = 'run_0123456789abcdefghijklin' || substr(run.env, 2) || '1';
+UPDATE run SET "friendlyId" = 'run_' || :'L' WHERE id = :'L';
+INSERT INTO runops_legacy.run (id, "friendlyId") VALUES (:'K', 'x');
+UPDATE runops_legacy.run SET "friendlyId" = 'run_' || :'K' WHERE id = :'L';
+ALTER TABLE run ADD CONSTRAINT small CHECK (n < 1000);
+UPDATE run SET n = n + 1000 WHERE id = :'L';
+UPDATE run SET n = n + 1, "friendlyId" = 'run_' || :'K' WHERE id = :'L';
+EXECUTE upd(:'L');
+ALTER TABLE run DROP CONSTRAINT small;
+EXECUTE upd(:'L');
+CREATE FUNCTION to_new() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW."friendlyId" := 'run_0ujtsYcgvSTl8PAuAdqWYSMnLOv'; RETURN NEW; END $$;
+CREATE TRIGGER to_new BEFORE UPDATE ON runops_legacy.run FOR EACH ROW EXECUTE FUNCTION to_new();
+EXECUTE upd(:'L');
+UPDATE run SET n = n + 1 WHERE id = :'L';
+DROP TRIGGER to_new ON runops_legacy.run;
+DROP FUNCTION to_new;
+UPDATE run SET n = 13 WHERE id = :'L';
+SET plan_cache_mode = force_generic_plan;
+
 -- an error while the other plan is made leaves the session as it was
 EXECUTE point(:'Z');
 EXECUTE point(:'L');

@@ -24,7 +24,6 @@
  */
 #include "postgres.h"
 
-#include "access/parallel.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -63,18 +62,24 @@ runops_may_assume(ParamListInfo params)
 
 /*
  * Write into a plan what it rests on: parameters that were assumed to name
- * legacy, and the query that it was made of.
+ * legacy, and the query that it was made of; and the checks that it can do
+ * without (see spare.c).  Nothing is written if there is nothing to write.
  */
 void
 runops_note_assumption(PlannedStmt *stmt, Query *query, List *assumed,
-					   int cursorOptions)
+					   int cursorOptions, List *spared)
 {
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	RangeTblEntry *rte;
+
+	if (query == NULL && spared == NIL)
+		return;
+
+	rte = makeNode(RangeTblEntry);
 
 	rte->rtekind = RTE_RESULT;
 	rte->eref = makeAlias(ASSUMPTION_NAME, NIL);
 	rte->subquery = query;
-	rte->values_lists = list_make2(assumed, makeInteger(cursorOptions));
+	rte->values_lists = list_make3(assumed, makeInteger(cursorOptions), spared);
 	stmt->rtable = lappend(stmt->rtable, rte);
 }
 
@@ -90,7 +95,7 @@ find_assumption(PlannedStmt *stmt)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind == RTE_RESULT && rte->subquery != NULL &&
+		if (rte->rtekind == RTE_RESULT && rte->values_lists != NIL &&
 			strcmp(rte->eref->aliasname, ASSUMPTION_NAME) == 0)
 			return rte;
 	}
@@ -200,18 +205,17 @@ plan_for_values(RangeTblEntry *assumption, const char *query_string,
  * and return the memory context that it lives in.
  */
 static MemoryContext
-check_assumption(QueryDesc *queryDesc, int eflags)
+check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
 {
-	RangeTblEntry *assumption = find_assumption(queryDesc->plannedstmt);
 	bool		holds = true;
 	bool		pushed = false;
 	MemoryContext cxt;
 	MemoryContext oldcxt;
 	ListCell   *lc;
 
-	if (assumption == NULL || (eflags & RUNOPS_EXPLAIN_GENERIC) != 0)
+	if ((eflags & RUNOPS_EXPLAIN_GENERIC) != 0)
 		return NULL;
-	foreach(lc, linitial_node(List, assumption->values_lists))
+	foreach(lc, (List *) linitial(assumption->values_lists))
 		holds = holds && names_legacy(lfirst_node(Param, lc), queryDesc->params);
 	if (holds)
 		return NULL;
@@ -236,20 +240,30 @@ check_assumption(QueryDesc *queryDesc, int eflags)
 /*
  * ExecutorStart_hook: see to it that the plan is right for the values.
  *
- * A parallel worker gets the plan that its leader has checked.
+ * A parallel worker gets the plan that its leader has checked; the entry is not
+ * sent to it whole, so it finds none.
  */
 static void
 runops_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
+	RangeTblEntry *assumption = find_assumption(queryDesc->plannedstmt);
 	MemoryContext cxt = NULL;
 
-	if (!IsParallelWorker())
-		cxt = check_assumption(queryDesc, eflags);
+	if (assumption != NULL)
+	{
+		cxt = check_assumption(queryDesc, assumption, eflags);
+		if (cxt != NULL)
+			assumption = find_assumption(queryDesc->plannedstmt);
+	}
 
 	if (prev_ExecutorStart_hook)
 		prev_ExecutorStart_hook(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
+
+	if (assumption != NULL && lthird(assumption->values_lists) != NULL &&
+		(eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		runops_skip_checks(queryDesc, lthird(assumption->values_lists));
 
 	/* The plan ends with the execution. */
 	if (cxt != NULL)

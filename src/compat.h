@@ -143,6 +143,13 @@
 #define RUNOPS_EXPLAIN_GENERIC 0
 #endif
 
+/* PG18 has NOT NULL constraints in an array of their own. */
+#if PG18_GE
+#define RI_CHECK_EXPRS ri_CheckConstraintExprs
+#else
+#define RI_CHECK_EXPRS ri_ConstraintExprs
+#endif
+
 /* PG16 says of a Var which outer joins may have made it null. */
 #if PG16_GE
 #define VAR_NULLED_BY_JOIN(var) (!bms_is_empty((var)->varnullingrels))

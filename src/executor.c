@@ -54,12 +54,13 @@ static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
  * Append the name of one relation to a list.
  */
 static List *
-add_name(List *names, Oid relid, const char *store, char *table)
+add_name(List *names, char *schema, char *relation, const char *store,
+		 char *table)
 {
 	RoutedName *entry = palloc(sizeof(RoutedName));
 
-	entry->schema = get_namespace_name(get_rel_namespace(relid));
-	entry->relation = get_rel_name(relid);
+	entry->schema = schema;
+	entry->relation = relation;
 	entry->store = store;
 	entry->table = table;
 
@@ -74,16 +75,18 @@ static List *
 add_names(List *names, Oid relid)
 {
 	const RunopsRoute *route = runops_route(relid);
-	char	   *table;
 
 	if (route == NULL)
 		return names;
 
-	table = get_rel_name(relid);
-	names = add_name(names, relid, NULL, table);
+	names = add_name(names, route->schema, route->name, NULL, route->name);
 	for (int i = 0; i < route->nleaves; i++)
-		names = add_name(names, route->leaves[i].relid,
-						 route->leaves[i].store, table);
+	{
+		const RunopsLeaf *leaf = &route->leaves[i];
+
+		names = add_name(names, leaf->schema, leaf->name, leaf->store,
+						 route->name);
+	}
 
 	return names;
 }

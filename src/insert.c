@@ -341,8 +341,9 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (target && leaf->foreign)
 		refuse_foreign_upsert(route, leaf);
 
-	if (runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
-		runops_has_statement_triggers(leaf->relid, CMD_INSERT, upsert))
+	if (runops_has_statement_triggers(route->relid, NoLock, CMD_INSERT, upsert) ||
+		runops_has_statement_triggers(leaf->relid, RowExclusiveLock, CMD_INSERT,
+									  upsert))
 	{
 		if (target)
 			refuse_upsert(route, _("The unique indexes stand on the leaves, and a trigger that fires once a statement stands on the table."));

@@ -217,8 +217,10 @@ only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 	if (rti == query->resultRelation &&
 		(!assignment_keeps_store(cxt, query, route, depth, needed,
 								 &decision->assumed) ||
-		 runops_has_statement_triggers(route->relid, query->commandType, false) ||
-		 runops_has_statement_triggers(leaf->relid, query->commandType, false)))
+		 runops_has_statement_triggers(route->relid, NoLock,
+									   query->commandType, false) ||
+		 runops_has_statement_triggers(leaf->relid, RowExclusiveLock,
+									   query->commandType, false)))
 		return NULL;
 
 	return leaf;
@@ -500,6 +502,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 {
 	AnalyzeContext cxt = {.values.params = boundParams};
 	Query	   *original = NULL;
+	List	   *spared = NIL;
 	RunopsSteering steering;
 	PlannedStmt *stmt;
 
@@ -508,8 +511,10 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	if (runops_gate_flag_off())
 	{
-		runops_use_legacy(parse);
-		return plan_next(parse, query_string, cursorOptions, boundParams);
+		spared = runops_use_legacy(parse);
+		stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+		runops_note_assumption(stmt, NULL, NIL, cursorOptions, spared);
+		return stmt;
 	}
 
 	cxt.values.assume = runops_may_assume(boundParams);
@@ -518,13 +523,20 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 		original = copyObject(parse);
 	runops_pair_tables(cxt.open_tables);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
-		runops_replace(list_nth(cxt.replacements, i));
+	{
+		RunopsReplacement *replacement = list_nth(cxt.replacements, i);
+
+		if (replacement->query == parse &&
+			replacement->rti == parse->resultRelation)
+			spared = runops_spared_checks(parse, replacement->route,
+										  replacement->leaf, !cxt.tally.guess);
+		runops_replace(replacement);
+	}
 
 	steering = runops_steering(parse, boundParams, &cxt.tally);
 	stmt = plan_next(parse, query_string, cursorOptions, boundParams);
 	runops_steer(stmt, steering);
-	if (original != NULL)
-		runops_note_assumption(stmt, original, cxt.assumed, cursorOptions);
+	runops_note_assumption(stmt, original, cxt.assumed, cursorOptions, spared);
 
 	return stmt;
 }

@@ -10,10 +10,12 @@
 #ifndef RUNOPS_PLANNER_H
 #define RUNOPS_PLANNER_H
 
+#include "executor/execdesc.h"
 #include "lib/stringinfo.h"
 #include "nodes/params.h"
 #include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
+#include "storage/lockdefs.h"
 #include "utils/array.h"
 
 #include "runops.h"
@@ -151,11 +153,18 @@ extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
 /* in assume.c */
 extern bool runops_may_assume(ParamListInfo params);
 extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
-								   List *assumed, int cursorOptions);
+								   List *assumed, int cursorOptions,
+								   List *spared);
+
+/* in spare.c */
+extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
+								  const RunopsLeaf *leaf, bool known);
+extern void runops_skip_checks(QueryDesc *queryDesc, List *spared);
 
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);
-extern bool runops_has_statement_triggers(Oid relid, CmdType command, bool upsert);
+extern bool runops_has_statement_triggers(Oid relid, LOCKMODE lockmode,
+										  CmdType command, bool upsert);
 
 /* in insert.c */
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
@@ -163,7 +172,7 @@ extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *rou
 											List **assumed);
 
 /* in single.c */
-extern void runops_use_legacy(Query *query);
+extern List *runops_use_legacy(Query *query);
 extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
 
 /* in pairs.c */
