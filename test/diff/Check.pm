@@ -52,7 +52,7 @@ my @ALLOW = (
 	{ state => qr/^RO004$/, when => sub { return $_[0] =~ /\brun_n/; } },
 	{ state => qr/^RO004$/, when => sub { return $_[0] =~ /[0-9a-v]{24}z2\b/; } },
 	# flag off: no row of another store is written
-	{ flag => 'off', state => qr/^RO00[23]$/, when => sub { my ($text, $plain) = @_; return ($plain->{stores} // '') =~ / (?:new|e|z)\b/ || ($plain->{err} // '') =~ /^(?:23|42501|44000)/; } },
+	{ flag => 'off', state => qr/^RO00[23]$/, when => sub { my ($text, $plain) = @_; return ($plain->{stores} // '') =~ / (?:new|e|z)\b/ || ($plain->{err} // '') =~ /^(?:23|21000|42501|44000)/; } },
 	# errors of parse analysis on a partitioned table
 	{ feat => 'parse', state => qr/^(?:42803|0A000|42P10|42704)$/ });
 
@@ -201,7 +201,7 @@ sub _afterwards
 	if ($case->{then})
 	{
 		my ($r) = $c->query(Tree::render($case->{then}));
-		if ($r->{error}) { @$o{qw(err msg)} = ($r->{error}{C}, "afterwards: $r->{error}{M}") if !$o->{err}; return; }
+		if ($r->{error}) { @$o{qw(err msg)} = ($r->{error}{C}, "afterwards: $r->{error}{M}"); return; }
 		$o->{then} = _rows($r->{rows}, _ordered($case->{then}));
 	}
 	$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';

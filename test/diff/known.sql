@@ -304,6 +304,21 @@ INSERT INTO "TaskRun" (id, env) VALUES ('0123456789abcdefghijklmvx1', 'e1') RETU
 -- an unset key freed
 UPDATE "TaskRun" SET "batchId" = NULL WHERE env = 'e1' AND "batchId" = 'odd-b' RETURNING id;
 
+-- key outside of a LIMIT params=L,L2,N,E,O,K
+SELECT s.id FROM (SELECT id, n FROM "TaskRun" ORDER BY n DESC NULLS LAST, id LIMIT 3) s WHERE s.id = $1;
+
+-- key outside of a window params=L,L2,N,E,O,K
+SELECT s.id, s.r FROM (SELECT id, rank() OVER (ORDER BY n, id) AS r FROM "TaskRun") s WHERE s.id = $1;
+
+-- target named twice
+UPDATE "TaskRun" t SET n = t.n + 100 FROM (VALUES ({N}), ({N}), ({L}), ({L}), ({E})) v(id) WHERE t.id = v.id RETURNING t.id, t.n;
+
+-- target named twice by a local table
+UPDATE "TaskRun" t SET n = t.n + 100 FROM note a, note b WHERE a.run_id = t.id AND b.env = a.env AND a.id IN (13, 14, 16) RETURNING t.id, t.n;
+
+-- row deleted twice
+DELETE FROM "Attempt" t USING (VALUES ({N}), ({N}), ({L}), ({E}), ({E})) v(id) WHERE t."runId" = v.id RETURNING t.id;
+
 -- list page over all stores
 SELECT id, n FROM "TaskRun" WHERE env = 'e1' ORDER BY n DESC NULLS LAST, id DESC LIMIT 4;
 
