@@ -22,10 +22,10 @@
 #include "access/attmap.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/analyze.h"
 #include "parser/parse_relation.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
@@ -385,12 +385,56 @@ hand_over_entry(Query *query, RangeTblEntry *rte, Relation leaf,
 }
 
 /*
+ * Make of EXCLUDED's target list one that the parser would have made for the
+ * leaf: an entry for each column, dropped ones too, and one for the whole row.
+ */
+static List *
+map_excluded_targets(List *targetlist, Relation leaf, const AttrMap *map)
+{
+	TupleDesc	desc = RelationGetDescr(leaf);
+	TargetEntry **columns = palloc0(sizeof(TargetEntry *) * desc->natts);
+	TargetEntry *whole_row = NULL;
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, targetlist)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Var		   *var = (Var *) tle->expr;
+
+		if (!IsA(var, Var))
+			continue;			/* dropped from the table */
+		if (tle->resno == InvalidAttrNumber)
+		{
+			var->vartype = leaf->rd_rel->reltype;
+			whole_row = tle;
+			continue;
+		}
+		if (map)
+			tle->resno = map->attnums[tle->resno - 1];
+		var->varattno = var->varattnosyn = tle->resno;
+		columns[tle->resno - 1] = tle;
+	}
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (columns[i] == NULL)
+			columns[i] = makeTargetEntry((Expr *) makeNullConst(INT4OID, -1,
+																InvalidOid),
+										 i + 1, NULL, false);
+		result = lappend(result, columns[i]);
+	}
+
+	return lappend(result, whole_row);
+}
+
+/*
  * Make the EXCLUDED entry of ON CONFLICT stand for a row of the leaf.
  *
  * It has permissions of its own: reading EXCLUDED needs the right to read.
  */
 static void
-map_excluded(Query *query, Relation leaf, const AttrMap *map)
+map_excluded(Query *query, List *targetlist, Relation leaf, const AttrMap *map)
 {
 	OnConflictExpr *conflict = query->onConflict;
 	RangeTblEntry *rte = rt_fetch(conflict->exclRelIndex, query->rtable);
@@ -400,7 +444,7 @@ map_excluded(Query *query, Relation leaf, const AttrMap *map)
 						RelationGetNumberOfAttributes(leaf)) :
 		conflict->onConflictSet;
 	conflict->exclRelTlist =
-		BuildOnConflictExcludedTargetlist(leaf, conflict->exclRelIndex);
+		map_excluded_targets(targetlist, leaf, map);
 	hand_over_entry(query, rte, leaf, map);
 	if (map)
 	{
@@ -423,6 +467,7 @@ runops_replace(RunopsReplacement *replacement)
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 	bool		is_target = rti == query->resultRelation;
 	Index		excluded = 0;
+	List	   *targetlist = NIL;	/* of EXCLUDED */
 	Relation	parent;
 	Relation	leaf;
 	AttrMap    *map;
@@ -436,7 +481,8 @@ runops_replace(RunopsReplacement *replacement)
 		query->onConflict->action == ONCONFLICT_UPDATE)
 	{
 		excluded = query->onConflict->exclRelIndex;
-		query->onConflict->exclRelTlist = NIL;	/* is built anew */
+		targetlist = query->onConflict->exclRelTlist;
+		query->onConflict->exclRelTlist = NIL;	/* is not to be copied */
 	}
 
 	if (map != NULL || has_whole_row(query, rti, excluded))
@@ -457,7 +503,7 @@ runops_replace(RunopsReplacement *replacement)
 												RelationGetNumberOfAttributes(leaf));
 	}
 	if (excluded != 0)
-		map_excluded(query, leaf, map);
+		map_excluded(query, targetlist, leaf, map);
 
 	hand_over_entry(query, rte, leaf, map);
 	if (!is_target || query->commandType != CMD_INSERT)
