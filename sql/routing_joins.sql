@@ -135,7 +135,39 @@ SELECT remote_joins($$SELECT r.n, x.n FROM run r JOIN run x ON x."friendlyId" = 
 SELECT r.n, a.k FROM run r JOIN attempt a ON a."runId" = r.id WHERE r.env = 'e1' ORDER BY 1, 2;
 SELECT r.n, a.k FROM run r LEFT JOIN attempt a ON a."runId" = r.id ORDER BY 1, 2;
 SELECT r.n, a.k FROM run r FULL JOIN attempt a ON a."runId" = r.id ORDER BY 1, 2;
+SELECT remote_joins($$SELECT w.n FROM run r JOIN waitpoint w ON w."runId" = r.id$$);
+SELECT remote_joins($$SELECT w.n FROM run r JOIN waitpoint w ON w."batchId" = r.id$$);
+SELECT remote_joins($$SELECT r.n FROM run r JOIN attempt a ON a."runId" = r.id AND r.id = (SELECT max(id) FROM run)$$);
+SELECT r.n, w.n FROM run r LEFT JOIN waitpoint w ON w."runId" = r.id ORDER BY 1, 2;
+
+-- which does not change how many rows are expected
+CREATE FUNCTION estimate(query text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+	plan jsonb;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+	RETURN plan -> 0 -> 'Plan' ->> 'Plan Rows';
+END
+$$;
+CREATE TABLE estimates AS SELECT query, estimate(query) AS apart FROM (VALUES
+	($$SELECT FROM run r JOIN attempt a ON a."runId" = r.id$$),
+	($$SELECT FROM run r LEFT JOIN attempt a ON a."runId" = r.id$$),
+	($$SELECT FROM run r JOIN waitpoint w ON w."runId" = r.id$$),
+	($$SELECT FROM run r JOIN attempt a ON a."runId" = r.id JOIN run x ON x.id = r.id$$)) v(query);
+UPDATE estimates SET apart = NULL WHERE apart < 2;
+SET enable_partitionwise_join = off;
+SELECT query, apart / estimate(query) BETWEEN .5 AND 2 AS as_many FROM estimates;
+SET enable_partitionwise_join = on;
+
+-- a group of NULLs may lie in several stores
+SET enable_partitionwise_aggregate = on;
+SELECT "batchId", count(*) FROM waitpoint GROUP BY 1 ORDER BY 1;
+SELECT "runId", count(*) FROM waitpoint GROUP BY 1 ORDER BY 1;
+SELECT a."runId", count(*) FROM run r JOIN attempt a ON a."runId" = r.id GROUP BY 1 ORDER BY 1;
+RESET enable_partitionwise_aggregate;
 RESET enable_partitionwise_join;
+DROP TABLE estimates;
+DROP FUNCTION estimate, remote_joins;
 
 DROP VIEW v_run, v_all;
 DROP FUNCTION f_run;

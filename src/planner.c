@@ -35,7 +35,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
@@ -50,7 +49,6 @@ typedef struct AnalyzeContext
 {
 	RunopsValues values;		/* of the parameters */
 	List	   *replacements;	/* of RunopsReplacement, outer levels first */
-	List	   *open_tables;	/* of RunopsOpenTable */
 	RunopsTally tally;			/* what the plan cache is steered by */
 	List	   *assumed;		/* of Param: those that the replacements need
 								 * to be */
@@ -267,17 +265,6 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 	log_decision(route, decision);
 	if (decision.assumed == NIL)
 		runops_require_stores(route, decision.stores);
-
-	if (decision.reason == RUNOPS_REASON_NO_PREDICATE &&
-		enable_partitionwise_join)
-	{
-		RunopsOpenTable *open = palloc0(sizeof(RunopsOpenTable));
-
-		open->query = query;
-		open->rti = rti;
-		open->route = route;
-		cxt->open_tables = lappend(cxt->open_tables, open);
-	}
 
 	leaf = only_leaf(cxt, query, depth, rti, route, &decision);
 	if (leaf != NULL)
@@ -521,7 +508,6 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	analyze_query(&cxt, parse, 1, NIL, NIL);
 	if (cxt.assumed != NIL)
 		original = copyObject(parse);
-	runops_pair_tables(cxt.open_tables);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
 	{
 		RunopsReplacement *replacement = list_nth(cxt.replacements, i);

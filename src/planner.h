@@ -92,14 +92,6 @@ typedef struct RunopsReplacement
 	const RunopsLeaf *leaf;
 } RunopsReplacement;
 
-/* A routed table of which nothing is known where it stands. */
-typedef struct RunopsOpenTable
-{
-	Query	   *query;
-	Index		rti;
-	const RunopsRoute *route;
-} RunopsOpenTable;
-
 /* What a statement's analysis found that the plan cache is steered by. */
 typedef struct RunopsTally
 {
@@ -176,7 +168,7 @@ extern List *runops_use_legacy(Query *query);
 extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
 
 /* in pairs.c */
-extern void runops_pair_tables(List *tables);
+extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);
 
 /* in storeset.c */
 extern RunopsStoreSet runops_store_bit(const char *store);

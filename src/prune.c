@@ -559,6 +559,11 @@ add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
 		return;
 
 	derived = derive_restrictions(root, rel, route, rel->baserestrictinfo, NULL);
+
+	/* A join store by store is not pruned at run time. */
+	if (derived == NIL && rel->reloptkind == RELOPT_BASEREL)
+		runops_pair_by_key(rel, route);
+
 	rel->baserestrictinfo = list_concat(rel->baserestrictinfo, derived);
 	if (rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
 	{

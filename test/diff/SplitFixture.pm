@@ -58,9 +58,10 @@ sub _fill
 	$c->do("ALTER SERVER srv_$_ OPTIONS (ADD use_remote_estimate 'true')") for $arg{estimate} ? qw(new e) : ();
 	for my $store (qw(new e))
 	{
-		$c->do("CREATE USER MAPPING FOR diff_app SERVER srv_$store OPTIONS (user 'diff_app', password_required 'false')");
+		# one mapping, so that both roles share a transaction in the store
+		$c->do("DROP USER MAPPING FOR CURRENT_USER SERVER srv_$store");
+		$c->do("CREATE USER MAPPING FOR PUBLIC SERVER srv_$store OPTIONS (user 'postgres', password_required 'false')");
 		my $s = $r->connect("store_$store");
-		$s->do('GRANT ALL ON ALL TABLES IN SCHEMA public TO diff_app');
 		$s->do($MANY{"store_$store"}) if $arg{many};
 		$s->do('ANALYZE');
 		$s->close;
