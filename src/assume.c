@@ -256,6 +256,9 @@ runops_ExecutorStart(QueryDesc *queryDesc, int eflags)
 			assumption = find_assumption(queryDesc->plannedstmt);
 	}
 
+	/* Core asserts the same, but only in a server built with assertions. */
+	Assert(!runops_has_empty_request(queryDesc->plannedstmt));
+
 	if (prev_ExecutorStart_hook)
 		prev_ExecutorStart_hook(queryDesc, eflags);
 	else

@@ -31,6 +31,7 @@
 
 #include "errcodes.h"
 #include "fdw.h"
+#include "planner.h"
 #include "runops.h"
 
 /* the most parameters that a statement can have in the wire protocol */
@@ -251,6 +252,8 @@ runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 	state->subplan_index = subplan_index;
 	state->eflags = eflags;
 	rri->ri_FdwState = state;
+
+	runops_reveal_user(mtstate->ps.state, rri);
 }
 
 /*

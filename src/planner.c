@@ -500,6 +500,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	{
 		spared = runops_use_legacy(parse);
 		stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+		runops_settle_permissions(stmt);
 		runops_note_assumption(stmt, NULL, NIL, cursorOptions, spared);
 		return stmt;
 	}
@@ -521,6 +522,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	steering = runops_steering(parse, boundParams, &cxt.tally);
 	stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+	runops_settle_permissions(stmt);
 	runops_steer(stmt, steering);
 	runops_note_assumption(stmt, original, cxt.assumed, cursorOptions, spared);
 

@@ -12,6 +12,7 @@
 
 #include "executor/execdesc.h"
 #include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
 #include "nodes/params.h"
 #include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
@@ -152,6 +153,11 @@ extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
 extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
 								  const RunopsLeaf *leaf, bool known);
 extern void runops_skip_checks(QueryDesc *queryDesc, List *spared);
+
+/* in permissions.c */
+extern bool runops_has_empty_request(PlannedStmt *stmt);
+extern void runops_settle_permissions(PlannedStmt *stmt);
+extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
 
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);
