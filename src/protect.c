@@ -447,6 +447,24 @@ check_detach(AlterTableStmt *stmt)
 static void
 check_rename(RenameStmt *stmt)
 {
+	if ((stmt->renameType == OBJECT_SCHEMA && strcmp(stmt->subname, RUNOPS_SCHEMA) == 0) ||
+		((stmt->renameType == OBJECT_FUNCTION || stmt->renameType == OBJECT_ROUTINE) &&
+		 OidIsValid(runops_store_of_oid()) &&
+		 LookupFuncWithArgs(stmt->renameType, (ObjectWithArgs *) stmt->object, true) == runops_store_of_oid()))
+	{
+		List	   *routed = routed_tables();
+
+		if (routed != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot rename %s \"%s\" because table \"%s\" is routed",
+							stmt->renameType == OBJECT_SCHEMA ? "schema" : "function",
+							stmt->renameType == OBJECT_SCHEMA ? RUNOPS_SCHEMA : "runops.store_of",
+							get_rel_name(linitial_oid(routed))),
+					 errdetail("Routed tables are known by this name."),
+					 errhint("Use runops.detach for each table that the view \"runops.routed_tables\" lists.")));
+	}
+
 	if (stmt->renameType == OBJECT_COLUMN && stmt->relation != NULL)
 	{
 		Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
