@@ -310,13 +310,13 @@ SELECT s.id FROM (SELECT id, n FROM "TaskRun" ORDER BY n DESC NULLS LAST, id LIM
 -- key outside of a window params=L,L2,N,E,O,K
 SELECT s.id, s.r FROM (SELECT id, rank() OVER (ORDER BY n, id) AS r FROM "TaskRun") s WHERE s.id = $1;
 
--- target named twice off=enable_hashjoin,enable_mergejoin
-UPDATE "TaskRun" t SET n = t.n + 100 FROM (VALUES ({N}), ({N}), ({L}), ({L}), ({E})) v(id) WHERE t.id = v.id RETURNING t.id, t.n;
+-- target named twice off=enable_hashjoin,enable_mergejoin,enable_material
+UPDATE "TaskRun" t SET n = t.n + 100 FROM (VALUES ({N}), ({N})) v(id) WHERE t.id = v.id RETURNING t.id, t.n;
 
--- target named twice by a local table off=enable_hashjoin,enable_mergejoin
+-- target named twice by a local table off=enable_hashjoin,enable_mergejoin,enable_material
 UPDATE "TaskRun" t SET n = t.n + 100 FROM note a, note b WHERE a.run_id = t.id AND b.env = a.env AND a.id IN (13, 14, 16) RETURNING t.id, t.n;
 
--- row deleted twice off=enable_hashjoin,enable_mergejoin
+-- row deleted twice off=enable_hashjoin,enable_mergejoin,enable_material
 DELETE FROM "Attempt" t USING (VALUES ({N}), ({N}), ({L}), ({E}), ({E})) v(id) WHERE t."runId" = v.id RETURNING t.id;
 
 -- list page over all stores
