@@ -113,6 +113,16 @@ INSERT INTO attach_test.misplaced VALUES (repeat('a', 27));
 CALL runops.prepare_attach('attach_test.misplaced', 'id');
 \d attach_test.misplaced
 
+-- a foreign key that each store holds for itself is nothing to report
+CREATE TABLE attach_test.owner (id text PRIMARY KEY);
+CREATE TABLE attach_test.owned (id text PRIMARY KEY, "ownerId" text NOT NULL REFERENCES attach_test.owner);
+CREATE TABLE attach_test.stray (id text PRIMARY KEY, "ownerId" text REFERENCES attach_test.owner);
+SET client_min_messages = warning;
+SELECT runops.attach('attach_test.owned', 'ownerId');
+SELECT runops.attach('attach_test.stray', 'id');
+RESET client_min_messages;
+SELECT runops.attach('attach_test.owner', 'id');
+
 -- the wait for the lock is the function's own
 SHOW lock_timeout;
 

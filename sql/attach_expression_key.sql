@@ -68,6 +68,10 @@ SELECT runops.attach('keys.t', 'keys.upper_id(id)');
 SELECT runops.attach('keys.t', ' (ID) ');
 SELECT pg_get_partkeydef('keys.t'::regclass);
 SELECT runops.detach('keys.t');
+CREATE TABLE keys.quoted ("runId" text NOT NULL);
+SELECT runops.attach('keys.quoted', '"runId"');
+SELECT pg_get_partkeydef('keys.quoted'::regclass);
+SELECT runops.detach('keys.quoted');
 
 SET client_min_messages = warning;
 DROP SCHEMA keys CASCADE;

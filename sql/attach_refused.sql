@@ -9,6 +9,7 @@ CREATE TABLE t (id text PRIMARY KEY, owner text, n int, fixed char(25) NOT NULL,
 
 -- no such column, no table, NULLs
 SELECT runops.attach('t', 'ID2');
+SELECT runops.attach('t', '"ID2"');
 SELECT runops.attach('t', 'id', '{nope}');
 SELECT runops.attach('nope', 'id');
 SELECT runops.attach(NULL, 'id');

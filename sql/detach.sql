@@ -44,6 +44,19 @@ DELETE FROM det.run;
 CREATE VIEW det.v AS SELECT id FROM det.run;
 SELECT runops.detach('det.run');
 DROP VIEW det.v;
+-- a partition of somebody's making would be dropped with its rows
+CREATE TABLE det.other PARTITION OF det.run FOR VALUES IN ('q');
+SELECT runops.detach('det.run', force => true);
+ALTER TABLE det.run DETACH PARTITION runops_legacy.run;
+ALTER TABLE det.run DETACH PARTITION det.other;
+DROP TABLE det.other;
+-- an alias keeps its name, a key need not
+CREATE TABLE det.named (id text PRIMARY KEY, alias text);
+SELECT runops.attach('det.named', 'id', '{alias}');
+ALTER TABLE det.named RENAME alias TO x;
+ALTER TABLE det.named RENAME id TO x;
+SELECT runops.detach('det.named', force => true);
+DROP TABLE det.named;
 -- a partitioned table that refers to the leaf is no obstacle
 SELECT runops.detach('det.run');
 SELECT tableoid::regclass, * FROM det.run;

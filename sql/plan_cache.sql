@@ -41,7 +41,7 @@ PREPARE agg(text) AS SELECT count(*) FROM run WHERE id = $1;
 PREPARE lim(text) AS SELECT id FROM run WHERE id = $1 LIMIT 1;
 PREPARE setting AS SELECT id FROM run WHERE id = current_setting('plan_cache.id');
 
--- every generic plan alone, by run-time pruning
+-- every generic plan alone
 SET plan_cache_mode = force_generic_plan;
 SELECT * FROM executions('point', ids('{L}'), ids('{N}'), ids('{K}'), ids('{A}'), '''odd''', 'NULL', ids('{Z}'));
 SELECT * FROM executions('alias', ids('''run_'' || {L}'), ids('''run_'' || {N}'), '''run_odd''', 'NULL');

@@ -97,6 +97,10 @@ RESET search_path;
 ALTER TABLE app."Run" DROP COLUMN s;
 DROP TYPE app.status, app.pair;
 
+-- nor is what routed tables are known by renamed
+ALTER SCHEMA runops RENAME TO ops;
+ALTER FUNCTION runops.store_of(text) RENAME TO shop;
+ALTER ROUTINE runops.store_of RENAME TO shop;
 -- the server of a store stays, as long as it is one
 SELECT runops.detach('app."Run"', force => true);
 DROP TABLE app."Run";

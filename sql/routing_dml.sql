@@ -166,5 +166,43 @@ MERGE INTO local l USING (SELECT id, n FROM run WHERE id = :'N') r ON l.ref = r.
 MERGE INTO local l USING run r ON l.ref = r.id AND r.id = :'L' WHEN NOT MATCHED THEN INSERT VALUES (100 + abs(hashtext(r.id)), r.id);
 SELECT count(*) FILTER (WHERE ref LIKE 'merged%'), count(*) FILTER (WHERE k > 100) FROM local;
 
+-- a target in a store that matches several rows is updated once, even if it is
+-- read again for each of them, in more than one fetch
+ALTER SERVER run_ops OPTIONS (ADD fetch_size '2');
+INSERT INTO attempt SELECT 'rewind' || i, :'N', 0 FROM generate_series(1, 5) i;
+UPDATE run SET id = :'K' WHERE id = '0123456789abcdefghijklmmv1';
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_material = off;
+UPDATE run SET env = 'rewind' WHERE id = ANY (ARRAY[:'N', :'K']);
+CREATE VIEW other WITH (security_barrier) AS SELECT id, n FROM run WHERE env = 'rewind';
+EXPLAIN (COSTS OFF) UPDATE attempt a SET k = a.k + 1 FROM other r WHERE a."runId" = :'N' AND r.id = ANY (ARRAY[:'N', :'K']) AND r.n > a.k;
+UPDATE attempt a SET k = a.k + 1 FROM other r WHERE a."runId" = :'N' AND r.id = ANY (ARRAY[:'N', :'K']) AND r.n > a.k;
+DROP VIEW other;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_material;
+SELECT id, k FROM attempt WHERE "runId" = :'N' AND id LIKE 'rewind%' ORDER BY id;
+SELECT count(*) FROM run WHERE env = 'rewind' AND n > 2;
+ALTER SERVER run_ops OPTIONS (DROP fetch_size);
+
+-- a legacy leaf with partitions of its own
+CREATE TABLE log (id text NOT NULL, env text NOT NULL, n int, PRIMARY KEY (id, env)) PARTITION BY LIST (env);
+CREATE TABLE log_e1 PARTITION OF log FOR VALUES IN ('e1');
+CREATE TABLE log_e2 (n int, env text NOT NULL, id text NOT NULL);
+ALTER TABLE log ATTACH PARTITION log_e2 FOR VALUES IN ('e2');
+SELECT runops.attach('log', 'id');
+SELECT count(*) > 0 AS provisioned FROM runops.provision('new', relation => 'log');
+SELECT count(*) > 0 AS provisioned FROM runops.provision('a', relation => 'log');
+INSERT INTO log VALUES (:'L', 'e1', 1), (:'L', 'e2', 2), (:'N', 'e1', 3), (:'N', 'e9', 4) RETURNING tableoid::regclass, n;
+INSERT INTO log VALUES (:'L', 'e2', 5) ON CONFLICT (id, env) DO UPDATE SET n = excluded.n RETURNING log;
+INSERT INTO log VALUES (:'L', 'e9', 1);
+INSERT INTO log VALUES (:'Z', 'e1', 1);
+UPDATE log SET n = n + 10 WHERE id = :'L' RETURNING tableoid::regclass, log;
+UPDATE log SET env = 'e1' WHERE id = :'L' AND env = 'e2';
+DELETE FROM log WHERE id = :'L' AND env = 'e1' RETURNING log;
+UPDATE log SET env = 'e1' WHERE id = :'L' RETURNING tableoid::regclass, log;
+SELECT targets($$UPDATE log SET n = 1 WHERE id = {L}$$), targets($$SELECT * FROM log WHERE id = {N}$$);
+
 \set helpers_end :srcdir '/sql/include/planner_end.sql'
 \i :helpers_end

@@ -47,23 +47,21 @@
 #define FOREIGN_SCAN_BASE_RELIDS(plan) ((plan)->fs_relids)
 #endif
 
-/* The table that a foreign scan reads, the first of them if it is a join. */
-#define FOREIGN_SCAN_RTINDEX(plan) \
-	((plan)->scan.scanrelid != 0 ? (plan)->scan.scanrelid : \
-	 bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1))
-
-/* PG16 moved the user to check rights as out of the range table. */
+/*
+ * The role whose user mapping a node of a plan uses, InvalidOid for the current
+ * one.  PG16 took it out of the range table.
+ */
 #if PG16_GE
-#define FOREIGN_SCAN_CHECK_AS_USER(node) \
+#define foreign_scan_user(node) \
 	(castNode(ForeignScan, (node)->ss.ps.plan)->checkAsUser)
-#define RESULT_REL_CHECK_AS_USER(rri, estate) \
+#define result_relation_user(rri, estate) \
 	ExecGetResultRelCheckAsUser(rri, estate)
 #else
-#define FOREIGN_SCAN_CHECK_AS_USER(node) \
-	(exec_rt_fetch(FOREIGN_SCAN_RTINDEX(castNode(ForeignScan, (node)->ss.ps.plan)), \
-				   (node)->ss.ps.state)->checkAsUser)
-#define RESULT_REL_CHECK_AS_USER(rri, estate) \
-	(exec_rt_fetch((rri)->ri_RangeTableIndex, estate)->checkAsUser)
+#define foreign_scan_user(node) \
+	(exec_rt_fetch(runops_fdw_scan_rtindex(node), (node)->ss.ps.state)->checkAsUser)
+#define result_relation_user(rri, estate) \
+	(exec_rt_fetch((rri)->ri_RangeTableIndex != 0 ? (rri)->ri_RangeTableIndex : \
+				   (rri)->ri_RootResultRelInfo->ri_RangeTableIndex, estate)->checkAsUser)
 #endif
 
 /* PG16 keeps the user that a table is planned for with its other properties. */
@@ -146,6 +144,20 @@
 #else
 #define EXECUTE_ONCE_PARAMETER , bool execute_once
 #define EXECUTE_ONCE_ARGUMENT , execute_once
+#endif
+
+/* PG16 added EXPLAIN (GENERIC_PLAN), which starts a plan without values. */
+#if PG16_GE
+#define RUNOPS_EXPLAIN_GENERIC EXEC_FLAG_EXPLAIN_GENERIC
+#else
+#define RUNOPS_EXPLAIN_GENERIC 0
+#endif
+
+/* PG18 has NOT NULL constraints in an array of their own. */
+#if PG18_GE
+#define RI_CHECK_EXPRS ri_CheckConstraintExprs
+#else
+#define RI_CHECK_EXPRS ri_ConstraintExprs
 #endif
 
 /* PG16 says of a Var which outer joins may have made it null. */

@@ -6,9 +6,10 @@
  * Core says "no partition of relation ... found for row".  Around statements
  * that can put rows into a routed table, and around no others, that error
  * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
- * A row that the legacy leaf refuses because its key belongs elsewhere is
+ * A row that a leaf refuses because its key belongs elsewhere is
  * wrong_store as well: a trigger has changed the key, or a generic plan of
- * INSERT ... ON CONFLICT, which is made for that leaf, met another key.
+ * INSERT ... ON CONFLICT with a key that is computed from a parameter, which is
+ * made for the legacy leaf, met another one.
  *
  * Nothing is looked up after the error: the names of the routed tables are
  * fetched before, and the store's is taken from the error's detail, which holds
@@ -36,9 +37,59 @@
 #define PARTITION_CHECK_MESSAGE \
 	"new row for relation \"%s\" violates partition constraint"
 
+/* What errors about a routed table, or about one of its leaves, name. */
+typedef struct RoutedName
+{
+	char	   *schema;
+	char	   *relation;
+	const char *store;			/* of the leaf; NULL for the table */
+	char	   *table;			/* the routed table */
+} RoutedName;
+
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+/*
+ * Append the name of one relation to a list.
+ */
+static List *
+add_name(List *names, char *schema, char *relation, const char *store,
+		 char *table)
+{
+	RoutedName *entry = palloc(sizeof(RoutedName));
+
+	entry->schema = schema;
+	entry->relation = relation;
+	entry->store = store;
+	entry->table = table;
+
+	return lappend(names, entry);
+}
+
+/*
+ * Append the names of a table and of its leaves to a list, if it is a routed
+ * table.
+ */
+static List *
+add_names(List *names, Oid relid)
+{
+	const RunopsRoute *route = runops_route(relid);
+
+	if (route == NULL)
+		return names;
+
+	names = add_name(names, route->schema, route->name, NULL, route->name);
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		const RunopsLeaf *leaf = &route->leaves[i];
+
+		names = add_name(names, leaf->schema, leaf->name, leaf->store,
+						 route->name);
+	}
+
+	return names;
+}
 
 /*
  * The names of the routed tables that a statement may route rows of; NIL for
@@ -59,12 +110,35 @@ routed_names(PlannedStmt *stmt)
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind == RTE_RELATION &&
-			rte->relkind == RELKIND_PARTITIONED_TABLE &&
-			runops_route(rte->relid) != NULL)
-			names = lappend(names, get_rel_name(rte->relid));
+			rte->relkind == RELKIND_PARTITIONED_TABLE)
+			names = add_names(names, rte->relid);
 	}
 
 	return names;
+}
+
+/*
+ * The entry of a list for the relation that an error names, or NULL.
+ */
+static RoutedName *
+find_name(List *names, ErrorData *edata)
+{
+	ListCell   *lc;
+
+	if (edata->schema_name == NULL || edata->table_name == NULL)
+		return NULL;
+
+	foreach(lc, names)
+	{
+		RoutedName *entry = lfirst(lc);
+
+		if (entry->schema != NULL && entry->relation != NULL &&
+			strcmp(edata->schema_name, entry->schema) == 0 &&
+			strcmp(edata->table_name, entry->relation) == 0)
+			return entry;
+	}
+
+	return NULL;
 }
 
 /*
@@ -114,12 +188,12 @@ describe_missing_leaf(ErrorData *edata, bool moves)
 }
 
 /*
- * Make of core's error about a row that is not the legacy leaf's one of ours.
+ * Make of core's error about a row that a leaf refuses one of ours.
  *
  * moves: the statement is an UPDATE.
  */
 static void
-describe_wrong_leaf(ErrorData *edata, bool moves)
+describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
 {
 	/* While the flag is off, every row is planned to be that leaf's. */
 	if (runops_gate_flag_off())
@@ -128,18 +202,18 @@ describe_wrong_leaf(ErrorData *edata, bool moves)
 			ERRCODE_RUNOPS_GATE_CLOSED;
 		edata->message = moves ?
 			psprintf(_("cannot move a row of \"%s\" to another store"),
-					 edata->table_name) :
+					 leaf->table) :
 			psprintf(_("cannot put a row of another store into \"%s\": the gate is closed"),
-					 edata->table_name);
+					 leaf->table);
 		edata->detail = pstrdup(_(runops_gate_closed_reason()));
 		edata->hint = pstrdup(_("Set \"runops.split_enabled\" to on and restart the server."));
 		return;
 	}
 
 	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
-	edata->message = psprintf(_("cannot put a row of another store into the legacy leaf of \"%s\""),
-							  edata->table_name);
-	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target is for legacy rows only."));
+	edata->message = psprintf(_("cannot put a row of another store into the %s leaf of \"%s\""),
+							  leaf->store, leaf->table);
+	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target and a computed key is for legacy rows only."));
 }
 
 /*
@@ -150,30 +224,26 @@ static void
 rethrow(MemoryContext cxt, List *names, bool moves)
 {
 	ErrorData  *edata;
-	bool		no_leaf;
-	bool		wrong_leaf;
-	bool		ours = false;
-	ListCell   *lc;
+	RoutedName *entry;
 
 	MemoryContextSwitchTo(cxt);
 	edata = CopyErrorData();
 
 	if (edata->sqlerrcode != ERRCODE_CHECK_VIOLATION ||
-		edata->message_id == NULL || edata->table_name == NULL)
+		edata->message_id == NULL)
 		PG_RE_THROW();
 
-	no_leaf = strcmp(edata->message_id, NO_PARTITION_MESSAGE) == 0;
-	wrong_leaf = strcmp(edata->message_id, PARTITION_CHECK_MESSAGE) == 0;
-	foreach(lc, names)
-		ours |= strcmp(edata->table_name, lfirst(lc)) == 0;
-	if (!ours || !(no_leaf || wrong_leaf))
+	entry = find_name(names, edata);
+	if (entry == NULL ||
+		strcmp(edata->message_id, entry->store == NULL ?
+			   NO_PARTITION_MESSAGE : PARTITION_CHECK_MESSAGE) != 0)
 		PG_RE_THROW();
 
 	FlushErrorState();
-	if (no_leaf)
+	if (entry->store == NULL)
 		describe_missing_leaf(edata, moves);
 	else
-		describe_wrong_leaf(edata, moves);
+		describe_wrong_leaf(edata, entry, moves);
 	ReThrowError(edata);
 }
 
@@ -292,9 +362,8 @@ runops_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
 
 		if (OidIsValid(relid) &&
-			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE &&
-			runops_route(relid) != NULL)
-			names = list_make1(pstrdup(copy->relation->relname));
+			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+			names = add_names(NIL, relid);
 	}
 
 	if (names == NIL)

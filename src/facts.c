@@ -26,9 +26,9 @@
  * errors that "false AND ..." hides.
  */
 List *
-runops_facts_of_quals(ParamListInfo params, Node *quals, Index depth, List *facts)
+runops_facts_of_quals(const RunopsValues *values, Node *quals, Index depth, List *facts)
 {
-	RunopsScope scope = {.depth = depth, .params = params};
+	RunopsScope scope = {.depth = depth, .values = *values};
 	List	   *result;
 
 	if (quals == NULL)
@@ -37,7 +37,7 @@ runops_facts_of_quals(ParamListInfo params, Node *quals, Index depth, List *fact
 	result = runops_collect_facts(quals, &scope, list_copy(facts));
 	if (scope.unfolded)
 	{
-		quals = runops_fold(quals, params);
+		quals = runops_fold(quals, values->params);
 		result = runops_collect_facts(quals, &scope, list_copy(facts));
 	}
 
@@ -73,7 +73,7 @@ query_of_entry(Query *query, RangeTblEntry *rte)
  * out.
  */
 static List *
-collect_subquery(ParamListInfo params, Query *query, Index depth, Index rti,
+collect_subquery(const RunopsValues *values, Query *query, Index depth, Index rti,
 				 List *facts)
 {
 	Query	   *subquery = query_of_entry(query, rt_fetch(rti, query->rtable));
@@ -83,7 +83,7 @@ collect_subquery(ParamListInfo params, Query *query, Index depth, Index rti,
 	if (subquery == NULL || subquery->commandType != CMD_SELECT ||
 		subquery->setOperations != NULL)
 		return facts;
-	inner = runops_facts_of_output(params, subquery, (Node *) subquery->jointree,
+	inner = runops_facts_of_output(values, subquery, (Node *) subquery->jointree,
 								   depth + 1, NIL);
 	if (inner == NIL)
 		return facts;
@@ -105,7 +105,7 @@ collect_subquery(ParamListInfo params, Query *query, Index depth, Index rti,
 		fact->column.depth = depth;
 		fact->column.varno = rti;
 		fact->column.attno = tle->resno;
-		fact->stores = runops_column_stores(inner, column);
+		fact->stores = runops_column_stores(inner, column, &fact->assumed);
 		if (fact->stores != RUNOPS_STORES_ALL)
 			facts = lappend(list_copy(facts), fact);
 	}
@@ -117,7 +117,7 @@ collect_subquery(ParamListInfo params, Query *query, Index depth, Index rti,
  * Add to a list what holds for every row that a join tree node puts out.
  */
 List *
-runops_facts_of_output(ParamListInfo params, Query *query, Node *jtnode,
+runops_facts_of_output(const RunopsValues *values, Query *query, Node *jtnode,
 					   Index depth, List *facts)
 {
 	ListCell   *lc;
@@ -128,26 +128,26 @@ runops_facts_of_output(ParamListInfo params, Query *query, Node *jtnode,
 	check_stack_depth();
 
 	if (IsA(jtnode, RangeTblRef))
-		facts = collect_subquery(params, query, depth,
+		facts = collect_subquery(values, query, depth,
 								 ((RangeTblRef *) jtnode)->rtindex, facts);
 	else if (IsA(jtnode, FromExpr))
 	{
 		FromExpr   *from = (FromExpr *) jtnode;
 
-		facts = runops_facts_of_quals(params, from->quals, depth, facts);
+		facts = runops_facts_of_quals(values, from->quals, depth, facts);
 		foreach(lc, from->fromlist)
-			facts = runops_facts_of_output(params, query, lfirst(lc), depth, facts);
+			facts = runops_facts_of_output(values, query, lfirst(lc), depth, facts);
 	}
 	else if (IsA(jtnode, JoinExpr))
 	{
 		JoinExpr   *join = (JoinExpr *) jtnode;
 
 		if (join->jointype == JOIN_INNER)
-			facts = runops_facts_of_quals(params, join->quals, depth, facts);
+			facts = runops_facts_of_quals(values, join->quals, depth, facts);
 		if (join->jointype == JOIN_INNER || join->jointype == JOIN_LEFT)
-			facts = runops_facts_of_output(params, query, join->larg, depth, facts);
+			facts = runops_facts_of_output(values, query, join->larg, depth, facts);
 		if (join->jointype == JOIN_INNER || join->jointype == JOIN_RIGHT)
-			facts = runops_facts_of_output(params, query, join->rarg, depth, facts);
+			facts = runops_facts_of_output(values, query, join->rarg, depth, facts);
 	}
 
 	return facts;
@@ -200,7 +200,8 @@ runops_known_outputs(Query *subquery, Index depth, Index rti, List *facts)
 
 			output = palloc0(sizeof(RunopsFact));
 			output->column.attno = column.attno;
-			output->stores = runops_column_stores(facts, column);
+			output->stores = runops_column_stores(facts, column,
+												  &output->assumed);
 			result = lappend(result, output);
 		}
 	}
@@ -240,6 +241,7 @@ runops_facts_of_known(Query *query, Index depth, List *outputs, List *facts)
 		fact->column.varno = var->varno;
 		fact->column.attno = var->varattno;
 		fact->stores = output->stores;
+		fact->assumed = output->assumed;
 		facts = lappend(facts, fact);
 	}
 

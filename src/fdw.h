@@ -29,6 +29,7 @@ extern const char *runops_fdw_store_label(Oid relid);
 extern void runops_fdw_gate_require(Oid relid, Oid userid);
 
 /* in fdw_error.c */
+extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
 extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
 extern Oid	runops_fdw_scan_userid(ForeignScanState *node);
 extern Oid	runops_fdw_result_userid(EState *estate, ResultRelInfo *rri);
@@ -60,6 +61,11 @@ extern Cost runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
 								   ParamPathInfo *param_info);
 extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 								  Oid foreigntableid);
+
+/* in fdw_roles.c */
+extern void runops_fdw_use_for_scan(ForeignScanState *node);
+extern void runops_fdw_use_for_direct_modify(ForeignScanState *node);
+extern void runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri);
 
 /* in fdw_search.c */
 extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,

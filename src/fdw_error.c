@@ -39,14 +39,25 @@ typedef struct Names
 static HTAB *names_hash = NULL;
 
 /*
+ * The range-table entry that a scan reads; the first of them if it is a join.
+ */
+int
+runops_fdw_scan_rtindex(ForeignScanState *node)
+{
+	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
+
+	if (plan->scan.scanrelid > 0)
+		return plan->scan.scanrelid;
+	return bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
+}
+
+/*
  * The foreign table that a scan reads; the first of them if it is a join.
  */
 Oid
 runops_fdw_scan_relid(ForeignScanState *node)
 {
-	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-
-	return exec_rt_fetch(FOREIGN_SCAN_RTINDEX(plan), node->ss.ps.state)->relid;
+	return exec_rt_fetch(runops_fdw_scan_rtindex(node), node->ss.ps.state)->relid;
 }
 
 /*
@@ -55,7 +66,7 @@ runops_fdw_scan_relid(ForeignScanState *node)
 Oid
 runops_fdw_scan_userid(ForeignScanState *node)
 {
-	Oid			userid = FOREIGN_SCAN_CHECK_AS_USER(node);
+	Oid			userid = foreign_scan_user(node);
 
 	return OidIsValid(userid) ? userid : GetUserId();
 }
@@ -70,7 +81,7 @@ runops_fdw_result_userid(EState *estate, ResultRelInfo *rri)
 	Oid			userid = InvalidOid;
 
 	if (listed != NULL && listed->ri_RangeTableIndex != 0)
-		userid = RESULT_REL_CHECK_AS_USER(listed, estate);
+		userid = result_relation_user(listed, estate);
 
 	return OidIsValid(userid) ? userid : GetUserId();
 }

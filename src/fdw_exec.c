@@ -32,10 +32,14 @@
 #include "conncheck.h"
 #include "errcodes.h"
 #include "fdw.h"
+#include "planner.h"
 #include "runops.h"
 
 /* the most parameters that a statement can have in the wire protocol */
 #define MAX_QUERY_PARAMS 65535
+
+/* where postgres_fdw keeps the rows per FETCH in a scan's private list */
+#define PGFDW_SCAN_FETCH_SIZE 2
 
 /*
  * What is known of one result relation while a statement runs.
@@ -55,7 +59,34 @@ typedef struct ModifyState
 } ModifyState;
 
 /*
+ * Let a scan fetch all its rows at once.
+ *
+ * The plan may be shared, so that the change is made in a copy.
+ */
+static void
+fetch_whole(ForeignScanState *node)
+{
+	ForeignScan *plan = makeNode(ForeignScan);
+
+	memcpy(plan, node->ss.ps.plan, sizeof(ForeignScan));
+	if (list_length(plan->fdw_private) <= PGFDW_SCAN_FETCH_SIZE ||
+		!IsA(list_nth(plan->fdw_private, PGFDW_SCAN_FETCH_SIZE), Integer))
+		elog(ERROR, "unexpected private data of a foreign scan");
+
+	plan->fdw_private = list_copy(plan->fdw_private);
+	lfirst(list_nth_cell(plan->fdw_private, PGFDW_SCAN_FETCH_SIZE)) =
+		makeInteger(PG_INT32_MAX);
+	node->ss.ps.plan = (Plan *) plan;
+}
+
+/*
  * Begin a scan: later, when its first row is asked for.
+ *
+ * A table that a writing statement reads again for each row of another must
+ * show each time what it was before the statement.  postgres_fdw starts over
+ * with what it has in memory if that is all, but otherwise by a new cursor,
+ * which would see the statement's own changes: a target's rows would be changed
+ * once for each match.
  *
  * postgres_fdw connects here and starts a transaction in the store.  Of an
  * Append that is pruned for each outer row, core begins every child, and those
@@ -64,6 +95,9 @@ typedef struct ModifyState
 static void
 runopsBeginForeignScan(ForeignScanState *node, int eflags)
 {
+	if ((eflags & EXEC_FLAG_REWIND) != 0 &&
+		node->ss.ps.state->es_plannedstmt->resultRelations != NIL)
+		fetch_whole(node);
 }
 
 /*
@@ -91,6 +125,7 @@ begin_scan(ForeignScanState *node)
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_scan(&call, node, true);
+	runops_fdw_use_for_scan(node);
 	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginForeignScan(node, estate->es_top_eflags);
 	runops_conn_check(runops_pgfdw_scan_conn(node), serverid, userid, relid);
@@ -210,6 +245,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	runops_fdw_gate_require(relid, userid);
 
 	runops_fdw_enter_scan(&call, node, true);
+	runops_fdw_use_for_direct_modify(node);
 	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginDirectModify(node, eflags);
 	runops_conn_check(runops_pgfdw_direct_conn(node), serverid, userid, relid);
@@ -259,6 +295,8 @@ runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 	state->subplan_index = subplan_index;
 	state->eflags = eflags;
 	rri->ri_FdwState = state;
+
+	runops_reveal_user(mtstate->ps.state, rri);
 }
 
 /*
@@ -297,6 +335,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
 	runops_fdw_enter_table(&call, relid, true);
+	runops_fdw_use_for_modify(mtstate->ps.state, rri);
 	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginForeignInsert(mtstate, rri);
 	runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
@@ -328,6 +367,7 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 
 		rri->ri_FdwState = NULL;
 		runops_fdw_enter_table(call, relid, true);
+		runops_fdw_use_for_modify(estate, rri);
 		runops_conn_prepare(serverid, userid, relid);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);

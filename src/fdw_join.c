@@ -5,9 +5,9 @@
  *	  they and the groupings above them cost.
  *
  * Two things keep postgres_fdw from sending a join that had better be sent.
- * "store_of(a.key) = store_of(b.key)", which makes a partition-wise join form,
- * is unknown to the store; between two leaves of one store it is always true
- * and is left out.  And without remote estimates postgres_fdw supposes that
+ * "store_of(a.key) = store_of(b.key)", by which a query may ask for a
+ * partition-wise join, is unknown to the store; between two leaves of one store
+ * it is always true and is left out.  And without remote estimates postgres_fdw supposes that
  * the store compares each row with each other row, so that of two tables of
  * any size both are fetched whole.  The store knows better ways to join: here
  * it is supposed to hash, or to search by an index that it is known to have.

@@ -33,6 +33,8 @@ typedef struct KeyContext
 	RangeTblEntry *values;		/* of several rows, or NULL */
 	List	   *row;			/* the row of values that is looked at */
 	bool		failed;			/* a value cannot be traced */
+	bool		assume;			/* take parameters for ids of legacy? */
+	List	   *assumed;		/* those of which that was assumed */
 } KeyContext;
 
 /*
@@ -109,7 +111,7 @@ static bool
 row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 		  RunopsStoreSet *store, bool *unbound)
 {
-	RunopsScope scope = {.depth = 1, .params = params};
+	RunopsScope scope = {.depth = 1, .values = {params, context->assume}};
 	Node	   *key = runops_strip_relabel(route->key);
 	bool		known;
 
@@ -127,11 +129,11 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 	if (context->failed)
 		return false;
 
-	known = runops_value_stores(key, &scope, store);
+	known = runops_value_stores(key, &scope, store, &context->assumed);
 	if (!known && scope.unfolded)
 	{
 		key = runops_fold(key, params);
-		known = runops_value_stores(key, &scope, store);
+		known = runops_value_stores(key, &scope, store, &context->assumed);
 	}
 	if (!known)
 	{
@@ -150,13 +152,13 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 
 /*
  * The store that all new rows of an INSERT belong to; false if it is not known
- * or not one.
+ * or not one.  See runops_insert_leaf for assumed.
  */
 static bool
 insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
-			 RunopsStoreSet *store, bool *unbound)
+			 RunopsStoreSet *store, bool *unbound, List **assumed)
 {
-	KeyContext	context = {.query = query};
+	KeyContext	context = {.query = query, .assume = assumed != NULL};
 	ListCell   *lc;
 	bool		first = true;
 
@@ -173,6 +175,8 @@ insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
 		if (!row_store(&context, route, params, store, unbound))
 			return false;
 		runops_require_stores(route, *store);
+		if (assumed != NULL)
+			*assumed = context.assumed;
 		return true;
 	}
 
@@ -193,6 +197,8 @@ insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
 		first = false;
 	}
 
+	if (assumed != NULL)
+		*assumed = context.assumed;
 	return !first;
 }
 
@@ -297,10 +303,13 @@ refuse_upsert(const RunopsRoute *route, const char *detail)
  * unique index, and the plan cache makes such a plan if only to learn its
  * cost.  It is made against the legacy leaf then, and guess is set.  While the
  * flag is off that leaf is the only place where a row can go.
+ *
+ * Parameters are taken for ids of legacy if assumed is not NULL; those that
+ * were are put there.
  */
 const RunopsLeaf *
 runops_insert_leaf(Query *query, const RunopsRoute *route,
-				   ParamListInfo params, bool *guess)
+				   ParamListInfo params, bool *guess, List **assumed)
 {
 	OnConflictExpr *conflict = query->onConflict;
 	bool		target = conflict != NULL &&
@@ -311,7 +320,9 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	bool		unbound = false;
 	const RunopsLeaf *leaf = NULL;
 
-	if (!insert_store(query, route, params, &store, &unbound))
+	if (runops_legacy_leaf(route) == NULL)
+		assumed = NULL;
+	if (!insert_store(query, route, params, &store, &unbound, assumed))
 	{
 		if (target && !unbound && !runops_gate_flag_off())
 			refuse_upsert(route, _("The unique indexes stand on the leaves, and the keys do not say which leaf takes the rows."));
@@ -332,8 +343,9 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (target && leaf->foreign)
 		refuse_foreign_upsert(route, leaf);
 
-	if (runops_has_statement_triggers(route->relid, CMD_INSERT, upsert) ||
-		runops_has_statement_triggers(leaf->relid, CMD_INSERT, upsert))
+	if (runops_has_statement_triggers(route->relid, NoLock, CMD_INSERT, upsert) ||
+		runops_has_statement_triggers(leaf->relid, RowExclusiveLock, CMD_INSERT,
+									  upsert))
 	{
 		if (target)
 			refuse_upsert(route, _("The unique indexes stand on the leaves, and a trigger that fires once a statement stands on the table."));

@@ -99,9 +99,11 @@ check_column_name(Node *raw, Relation rel, const char *text)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
-						text, RelationGetRelationName(rel)),
-				 errdetail("A key is a column's exact name, or else an SQL expression over the columns of the table."),
-				 errhint("Check the spelling; a column's name is passed without quotes and in its own case.")));
+						strVal(linitial(ref->fields)),
+						RelationGetRelationName(rel)),
+				 errdetail("The key is not a column's exact name, and was read as an SQL expression: %s",
+						   text),
+				 errhint("Check the spelling; within an expression a name with capitals needs double quotes.")));
 }
 
 /*

@@ -3,13 +3,16 @@
  * pairs.c
  *	  Lets routed tables that are joined on their keys be joined store by store.
  *
- * Core joins partition by partition only if the partition keys are compared.
- * "a.run_id = b.id" implies store_of(a.run_id) = store_of(b.id), so that is
- * added beside it.  An alias implies no such thing: the store of a row whose
+ * Core joins partition by partition only if the partition keys are compared,
+ * and knows for each relation a list of expressions that stand for its
+ * partition key.  Rows of equal keys are in the same store, so the key itself
+ * is one of them.  (A clause "store_of(a.key) = store_of(b.key)" beside the
+ * user's would do as well, but it would be counted as one more condition that
+ * few pairs of rows meet.)  An alias is none of them: the store of a row whose
  * alias is unclassifiable is its key's alone.
  *
- * Done only where enable_partitionwise_join asks for it and nothing is known of
- * either key, for a join of this kind is not pruned at run time.
+ * Core prunes by the first expression of the list only, so that this one, which
+ * comes last, changes nothing else.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -17,145 +20,38 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_operator.h"
-#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "rewrite/rewriteManip.h"
+#include "optimizer/cost.h"
+#include "utils/lsyscache.h"
 
-#include "compat.h"
 #include "planner.h"
 
 /*
- * The table whose key an expression is, among those of one query, or NULL.
- */
-static RunopsOpenTable *
-table_of_key(Query *query, List *tables, Node *expr)
-{
-	Var		   *var = (Var *) runops_strip_relabel(expr);
-	ListCell   *lc;
-
-	if (!IsA(var, Var) || var->varlevelsup != 0 || VAR_NULLED_BY_JOIN(var))
-		return NULL;
-
-	foreach(lc, tables)
-	{
-		RunopsOpenTable *table = lfirst(lc);
-
-		if (table->query == query && table->rti == var->varno &&
-			table->route->lead_attno == var->varattno)
-			return table;
-	}
-
-	return NULL;
-}
-
-/*
- * The partition key of a table, as an expression of its query.
- */
-static Node *
-partition_key(RunopsOpenTable *table)
-{
-	Node	   *expr = copyObject(table->route->partexpr);
-
-	ChangeVarNodes(expr, 1, table->rti, 0);
-	return expr;
-}
-
-/*
- * Return a qualification with what its equalities between keys imply.
- */
-static Node *
-pair_quals(Query *query, List *tables, Node *quals)
-{
-	ListCell   *lc;
-	List	   *clauses = quals ? make_ands_implicit((Expr *) quals) : NIL;
-	List	   *implied = NIL;
-
-	foreach(lc, clauses)
-	{
-		OpExpr	   *op = lfirst(lc);
-		RunopsOpenTable *left;
-		RunopsOpenTable *right;
-		Expr	   *clause;
-		Oid			collation;
-
-		if (!IsA(op, OpExpr) || !runops_is_id_equality(op->opno, op->inputcollid))
-			continue;
-		left = table_of_key(query, tables, linitial(op->args));
-		right = table_of_key(query, tables, lsecond(op->args));
-		if (left == NULL || right == NULL || left == right)
-			continue;
-
-		collation = exprCollation(left->route->partexpr);
-		if (collation != exprCollation(right->route->partexpr))
-			continue;
-		clause = make_opclause(TextEqualOperator, BOOLOID, false,
-							   (Expr *) partition_key(left),
-							   (Expr *) partition_key(right),
-							   InvalidOid, collation);
-		set_opfuncid((OpExpr *) clause);
-		implied = lappend(implied, clause);
-	}
-
-	if (implied == NIL)
-		return quals;
-
-	return (Node *) make_ands_explicit(list_concat(list_copy(clauses), implied));
-}
-
-/*
- * Walk a join tree.
- */
-static void
-pair_jointree(Query *query, List *tables, Node *jtnode)
-{
-	ListCell   *lc;
-
-	if (jtnode == NULL)
-		return;
-
-	if (IsA(jtnode, FromExpr))
-	{
-		FromExpr   *from = (FromExpr *) jtnode;
-
-		from->quals = pair_quals(query, tables, from->quals);
-		foreach(lc, from->fromlist)
-			pair_jointree(query, tables, lfirst(lc));
-	}
-	else if (IsA(jtnode, JoinExpr))
-	{
-		JoinExpr   *join = (JoinExpr *) jtnode;
-
-		join->quals = pair_quals(query, tables, join->quals);
-		pair_jointree(query, tables, join->larg);
-		pair_jointree(query, tables, join->rarg);
-	}
-}
-
-/*
- * Add the implied equalities to the queries of some routed tables.
+ * Let a routed table be joined store by store on its key.
  *
- * The tables of one query follow one another in the list or are apart; either
- * way each query is done once.
+ * Of a key such as COALESCE(a, b, id), equal values of "a" imply equal keys,
+ * where they are not NULL.  That will do for joins, but a partition-wise
+ * aggregate takes the list to say that a group lies in one partition.
+ *
+ * To be called when the leaves are planned, and joins are not.
  */
 void
-runops_pair_tables(List *tables)
+runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route)
 {
-	List	   *done = NIL;
-	ListCell   *lc;
+	Oid			typid;
+	int32		typmod;
+	Oid			collid;
+	Var		   *var;
 
-	if (list_length(tables) < 2)
+	if (!enable_partitionwise_join || rel->partexprs == NULL ||
+		route->lead_attno == 0)
+		return;
+	if (enable_partitionwise_aggregate &&
+		!IsA(runops_strip_relabel(route->key), Var))
 		return;
 
-	foreach(lc, tables)
-	{
-		Query	   *query = ((RunopsOpenTable *) lfirst(lc))->query;
-
-		if (list_member_ptr(done, query))
-			continue;
-		done = lappend(done, query);
-		pair_jointree(query, tables, (Node *) query->jointree);
-	}
+	get_atttypetypmodcoll(route->relid, route->lead_attno,
+						  &typid, &typmod, &collid);
+	var = makeVar(rel->relid, route->lead_attno, typid, typmod, collid, 0);
+	rel->partexprs[0] = lappend(rel->partexprs[0], var);
 }

@@ -11,7 +11,8 @@
  * which), the generic plan's cost is raised instead.
  *
  * A plan is generic only if no values are bound and the query has an external
- * parameter.
+ * parameter.  Most generic plans are not steered at all, because their
+ * parameters are taken for ids of legacy; see assume.c.
  *
  * Copyright (c) 2026, The runops authors
  *

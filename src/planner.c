@@ -35,7 +35,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
@@ -48,10 +47,11 @@
 /* What is carried through the levels of one statement. */
 typedef struct AnalyzeContext
 {
-	ParamListInfo params;
+	RunopsValues values;		/* of the parameters */
 	List	   *replacements;	/* of RunopsReplacement, outer levels first */
-	List	   *open_tables;	/* of RunopsOpenTable */
 	RunopsTally tally;			/* what the plan cache is steered by */
+	List	   *assumed;		/* of Param: those that the replacements need
+								 * to be */
 	uint64		shapeless;		/* runops_shapeless_ids when planning began */
 } AnalyzeContext;
 
@@ -164,14 +164,17 @@ log_decision(const RunopsRoute *route, RunopsDecision decision)
 static bool
 assignment_keeps_store(AnalyzeContext *cxt, Query *query,
 					   const RunopsRoute *route, Index depth,
-					   RunopsStoreSet stores)
+					   RunopsStoreSet stores, List **assumed)
 {
 	ListCell   *lc;
 
 	foreach(lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
-		RunopsScope scope = {.depth = depth, .params = cxt->params};
+		RunopsScope scope = {
+			.depth = depth,
+			.values = cxt->values
+		};
 		RunopsStoreSet assigned;
 
 		if (tle->resjunk ||
@@ -181,12 +184,63 @@ assignment_keeps_store(AnalyzeContext *cxt, Query *query,
 
 		if (tle->resno != route->lead_attno ||
 			bms_membership(route->key_attnos) != BMS_SINGLETON ||
-			!runops_value_stores((Node *) tle->expr, &scope, &assigned) ||
+			!runops_value_stores((Node *) tle->expr, &scope, &assigned, assumed) ||
 			assigned != stores)
 			return false;
 	}
 
 	return true;
+}
+
+/*
+ * The leaf that can stand for a routed table in a join tree, or NULL.
+ */
+static const RunopsLeaf *
+only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
+		  const RunopsRoute *route, RunopsDecision *decision)
+{
+	RunopsStoreSet needed = decision->stores & runops_route_stores(route);
+	const RunopsLeaf *leaf = NULL;
+
+	if (decision->reason != RUNOPS_REASON_KNOWN ||
+		pg_popcount64(needed) != 1 ||
+		rt_fetch(rti, query->rtable)->tablesample != NULL)
+		return NULL;
+
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (runops_store_bit(route->leaves[i].store) == needed)
+			leaf = &route->leaves[i];
+	}
+
+	if (rti == query->resultRelation &&
+		(!assignment_keeps_store(cxt, query, route, depth, needed,
+								 &decision->assumed) ||
+		 runops_has_statement_triggers(route->relid, NoLock,
+									   query->commandType, false) ||
+		 runops_has_statement_triggers(leaf->relid, RowExclusiveLock,
+									   query->commandType, false)))
+		return NULL;
+
+	return leaf;
+}
+
+/*
+ * Note that a leaf is to stand for a routed table, if the parameters are what
+ * was assumed of them.
+ */
+static void
+add_replacement(AnalyzeContext *cxt, Query *query, Index rti,
+				const RunopsRoute *route, const RunopsLeaf *leaf, List *assumed)
+{
+	RunopsReplacement *replacement = palloc0(sizeof(RunopsReplacement));
+
+	replacement->query = query;
+	replacement->rti = rti;
+	replacement->route = route;
+	replacement->leaf = leaf;
+	cxt->replacements = lappend(cxt->replacements, replacement);
+	cxt->assumed = list_union(cxt->assumed, assumed);
 }
 
 /*
@@ -199,9 +253,7 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 	const RunopsRoute *route;
 	RunopsDecision decision;
-	RunopsStoreSet needed;
-	const RunopsLeaf *leaf = NULL;
-	RunopsReplacement *replacement;
+	const RunopsLeaf *leaf;
 
 	if (rte->relkind != RELKIND_PARTITIONED_TABLE || !rte->inh)
 		return;
@@ -212,50 +264,20 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 	cxt->tally.ntables++;
 	decision = runops_resolve(route, facts, depth, rti);
 	log_decision(route, decision);
-	runops_require_stores(route, decision.stores);
+	if (decision.assumed == NIL)
+		runops_require_stores(route, decision.stores);
 
-	if (decision.reason == RUNOPS_REASON_UNKNOWN)
+	leaf = only_leaf(cxt, query, depth, rti, route, &decision);
+	if (leaf != NULL)
+		add_replacement(cxt, query, rti, route, leaf, decision.assumed);
+	else if (decision.reason == RUNOPS_REASON_UNKNOWN ||
+			 decision.assumed != NIL)
 	{
 		if (runops_shapeless_ids != cxt->shapeless)
 			runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
 		cxt->tally.nunknown++;
 		cxt->tally.level = query;
 	}
-
-	if (decision.reason == RUNOPS_REASON_NO_PREDICATE &&
-		enable_partitionwise_join)
-	{
-		RunopsOpenTable *open = palloc0(sizeof(RunopsOpenTable));
-
-		open->query = query;
-		open->rti = rti;
-		open->route = route;
-		cxt->open_tables = lappend(cxt->open_tables, open);
-	}
-
-	needed = decision.stores & runops_route_stores(route);
-	if (decision.reason != RUNOPS_REASON_KNOWN ||
-		pg_popcount64(needed) != 1 || rte->tablesample != NULL)
-		return;
-
-	for (int i = 0; i < route->nleaves; i++)
-	{
-		if (runops_store_bit(route->leaves[i].store) == needed)
-			leaf = &route->leaves[i];
-	}
-
-	if (rti == query->resultRelation &&
-		(!assignment_keeps_store(cxt, query, route, depth, needed) ||
-		 runops_has_statement_triggers(route->relid, query->commandType, false) ||
-		 runops_has_statement_triggers(leaf->relid, query->commandType, false)))
-		return;
-
-	replacement = palloc0(sizeof(RunopsReplacement));
-	replacement->query = query;
-	replacement->rti = rti;
-	replacement->route = route;
-	replacement->leaf = leaf;
-	cxt->replacements = lappend(cxt->replacements, replacement);
 }
 
 /*
@@ -299,17 +321,17 @@ descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
 		if (join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL)
 		{
 			if (join->jointype == JOIN_LEFT)
-				right = runops_facts_of_quals(cxt->params, join->quals, depth,
+				right = runops_facts_of_quals(&cxt->values, join->quals, depth,
 											  right);
-			right = runops_facts_of_output(cxt->params, query, join->rarg,
+			right = runops_facts_of_output(&cxt->values, query, join->rarg,
 										   depth, right);
 		}
 		if (join->jointype == JOIN_RIGHT || join->jointype == JOIN_FULL)
 		{
 			if (join->jointype == JOIN_RIGHT)
-				left = runops_facts_of_quals(cxt->params, join->quals, depth,
+				left = runops_facts_of_quals(&cxt->values, join->quals, depth,
 											 left);
-			left = runops_facts_of_output(cxt->params, query, join->larg,
+			left = runops_facts_of_output(&cxt->values, query, join->larg,
 										  depth, left);
 		}
 
@@ -373,7 +395,7 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	RangeTblEntry *rte = rt_fetch(query->resultRelation, query->rtable);
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
-	RunopsReplacement *replacement;
+	List	   *assumed = NIL;
 
 	if (rte->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
@@ -381,16 +403,10 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	if (route == NULL)
 		return;
 
-	leaf = runops_insert_leaf(query, route, cxt->params, &cxt->tally.guess);
-	if (leaf == NULL)
-		return;
-
-	replacement = palloc0(sizeof(RunopsReplacement));
-	replacement->query = query;
-	replacement->rti = query->resultRelation;
-	replacement->route = route;
-	replacement->leaf = leaf;
-	cxt->replacements = lappend(cxt->replacements, replacement);
+	leaf = runops_insert_leaf(query, route, cxt->values.params, &cxt->tally.guess,
+							  cxt->values.assume ? &assumed : NULL);
+	if (leaf != NULL)
+		add_replacement(cxt, query, query->resultRelation, route, leaf, assumed);
 }
 
 /*
@@ -437,7 +453,7 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 		if (outputs != NIL)
 			facts = runops_facts_of_known(query, depth, outputs,
 										  list_copy(facts));
-		facts = runops_facts_of_output(cxt->params, query,
+		facts = runops_facts_of_output(&cxt->values, query,
 									   (Node *) query->jointree, depth, facts);
 		descend(cxt, query, depth, (Node *) query->jointree, facts);
 
@@ -474,7 +490,10 @@ static PlannedStmt *
 runops_plan(Query *parse, const char *query_string, int cursorOptions,
 			ParamListInfo boundParams)
 {
-	AnalyzeContext cxt = {.params = boundParams, .shapeless = runops_shapeless_ids};
+	AnalyzeContext cxt = {.values.params = boundParams,
+		.shapeless = runops_shapeless_ids};
+	Query	   *original = NULL;
+	List	   *spared = NIL;
 	RunopsSteering steering;
 	PlannedStmt *stmt;
 
@@ -483,18 +502,33 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	if (runops_gate_flag_off())
 	{
-		runops_use_legacy(parse);
-		return plan_next(parse, query_string, cursorOptions, boundParams);
+		spared = runops_use_legacy(parse);
+		stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+		runops_settle_permissions(stmt);
+		runops_note_assumption(stmt, NULL, NIL, cursorOptions, spared);
+		return stmt;
 	}
 
+	cxt.values.assume = runops_may_assume(boundParams);
 	analyze_query(&cxt, parse, 1, NIL, NIL);
-	runops_pair_tables(cxt.open_tables);
+	if (cxt.assumed != NIL)
+		original = copyObject(parse);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
-		runops_replace(list_nth(cxt.replacements, i));
+	{
+		RunopsReplacement *replacement = list_nth(cxt.replacements, i);
+
+		if (replacement->query == parse &&
+			replacement->rti == parse->resultRelation)
+			spared = runops_spared_checks(parse, replacement->route,
+										  replacement->leaf, !cxt.tally.guess);
+		runops_replace(replacement);
+	}
 
 	steering = runops_steering(parse, boundParams, &cxt.tally);
 	stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+	runops_settle_permissions(stmt);
 	runops_steer(stmt, steering);
+	runops_note_assumption(stmt, original, cxt.assumed, cursorOptions, spared);
 
 	return stmt;
 }

@@ -10,10 +10,13 @@
 #ifndef RUNOPS_PLANNER_H
 #define RUNOPS_PLANNER_H
 
+#include "executor/execdesc.h"
 #include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
 #include "nodes/params.h"
 #include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
+#include "storage/lockdefs.h"
 #include "utils/array.h"
 
 #include "runops.h"
@@ -44,6 +47,7 @@ typedef struct RunopsFact
 	RunopsColumn column;
 	RunopsColumn other;
 	RunopsStoreSet stores;
+	List	   *assumed;		/* of Param: it holds if these name legacy */
 } RunopsFact;
 
 /* Why a table's set of stores is what it is. */
@@ -61,13 +65,21 @@ typedef struct RunopsDecision
 {
 	RunopsStoreSet stores;
 	RunopsReason reason;
+	List	   *assumed;		/* of Param: it holds if these name legacy */
 } RunopsDecision;
+
+/* What is known of the parameters of a statement. */
+typedef struct RunopsValues
+{
+	ParamListInfo params;		/* bound values, or NULL */
+	bool		assume;			/* take them for ids of legacy? */
+} RunopsValues;
 
 /* What facts are collected with. */
 typedef struct RunopsScope
 {
 	Index		depth;			/* of the query whose clauses are read */
-	ParamListInfo params;		/* bound values, or NULL */
+	RunopsValues values;
 	bool		unfolded;		/* out: a value was an expression that constant
 								 * folding may make known */
 } RunopsScope;
@@ -80,14 +92,6 @@ typedef struct RunopsReplacement
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
 } RunopsReplacement;
-
-/* A routed table of which nothing is known where it stands. */
-typedef struct RunopsOpenTable
-{
-	Query	   *query;
-	Index		rti;
-	const RunopsRoute *route;
-} RunopsOpenTable;
 
 /* What a statement's analysis found that the plan cache is steered by. */
 typedef struct RunopsTally
@@ -108,8 +112,6 @@ typedef enum RunopsSteering
 } RunopsSteering;
 
 /* in resolve.c */
-extern bool runops_value_stores(Node *expr, RunopsScope *scope,
-								RunopsStoreSet *stores);
 extern bool runops_is_id_equality(Oid opno, Oid inputcollid);
 extern bool runops_is_negated_equality(Node *clause);
 extern Node *runops_strip_relabel(Node *expr);
@@ -117,14 +119,15 @@ extern List *runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
 extern RunopsDecision runops_resolve(const RunopsRoute *route, List *facts,
 									 Index depth, Index varno);
 extern Node *runops_fold(Node *expr, ParamListInfo params);
-extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column);
+extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column,
+										   List **assumed);
 extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
 										   Index varno);
 
 /* in facts.c */
-extern List *runops_facts_of_quals(ParamListInfo params, Node *quals,
+extern List *runops_facts_of_quals(const RunopsValues *values, Node *quals,
 								   Index depth, List *facts);
-extern List *runops_facts_of_output(ParamListInfo params, Query *query,
+extern List *runops_facts_of_output(const RunopsValues *values, Query *query,
 									Node *jtnode, Index depth, List *facts);
 extern bool runops_is_transparent(Query *subquery);
 extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
@@ -132,20 +135,46 @@ extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
 extern List *runops_facts_of_known(Query *query, Index depth, List *outputs,
 								   List *facts);
 
+/* in value.c */
+extern bool runops_known_value(Node *expr, RunopsScope *scope, Datum *value,
+							   bool *isnull);
+extern bool runops_value_stores(Node *expr, RunopsScope *scope,
+								RunopsStoreSet *stores, List **assumed);
+extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
+									  RunopsStoreSet *stores, List **assumed);
+
+/* in assume.c */
+extern bool runops_may_assume(ParamListInfo params);
+extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
+								   List *assumed, int cursorOptions,
+								   List *spared);
+
+/* in spare.c */
+extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
+								  const RunopsLeaf *leaf, bool known);
+extern void runops_skip_checks(QueryDesc *queryDesc, List *spared);
+
+/* in permissions.c */
+extern bool runops_has_empty_request(PlannedStmt *stmt);
+extern void runops_settle_permissions(PlannedStmt *stmt);
+extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
+
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);
-extern bool runops_has_statement_triggers(Oid relid, CmdType command, bool upsert);
+extern bool runops_has_statement_triggers(Oid relid, LOCKMODE lockmode,
+										  CmdType command, bool upsert);
 
 /* in insert.c */
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
-											ParamListInfo params, bool *guess);
+											ParamListInfo params, bool *guess,
+											List **assumed);
 
 /* in single.c */
-extern void runops_use_legacy(Query *query);
+extern List *runops_use_legacy(Query *query);
 extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
 
 /* in pairs.c */
-extern void runops_pair_tables(List *tables);
+extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);
 
 /* in storeset.c */
 extern uint64 runops_shapeless_ids;

@@ -23,6 +23,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -400,6 +401,21 @@ check_drop(DropStmt *stmt)
 }
 
 /*
+ * Is the relation a leaf of a store?  A partition that somebody made beside
+ * them is none.
+ */
+static bool
+is_leaf_of_store(RangeVar *name)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	char		store[RUNOPS_STORE_LEN];
+
+	return get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
+		(runops_leaf_store(relid, store) &&
+		 strcmp(store, RUNOPS_LEGACY_STORE) == 0);
+}
+
+/*
  * Raise for a statement that takes a leaf away from a routed table.
  */
 static void
@@ -415,7 +431,8 @@ check_detach(AlterTableStmt *stmt)
 		if (cmd->subtype != AT_DetachPartition)
 			continue;
 		relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-		if (OidIsValid(relid) && list_member_oid(routed_tables(), relid))
+		if (OidIsValid(relid) && list_member_oid(routed_tables(), relid) &&
+			is_leaf_of_store(((PartitionCmd *) cmd->def)->name))
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 					 errmsg("cannot detach a partition of routed table \"%s\"", get_rel_name(relid)),
@@ -430,6 +447,44 @@ check_detach(AlterTableStmt *stmt)
 static void
 check_rename(RenameStmt *stmt)
 {
+	if ((stmt->renameType == OBJECT_SCHEMA && strcmp(stmt->subname, RUNOPS_SCHEMA) == 0) ||
+		((stmt->renameType == OBJECT_FUNCTION || stmt->renameType == OBJECT_ROUTINE) &&
+		 OidIsValid(runops_store_of_oid()) &&
+		 LookupFuncWithArgs(stmt->renameType, (ObjectWithArgs *) stmt->object, true) == runops_store_of_oid()))
+	{
+		List	   *routed = routed_tables();
+
+		if (routed != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot rename %s \"%s\" because table \"%s\" is routed",
+							stmt->renameType == OBJECT_SCHEMA ? "schema" : "function",
+							stmt->renameType == OBJECT_SCHEMA ? RUNOPS_SCHEMA : "runops.store_of",
+							get_rel_name(linitial_oid(routed))),
+					 errdetail("Routed tables are known by this name."),
+					 errhint("Use runops.detach for each table that the view \"runops.routed_tables\" lists.")));
+	}
+
+	if (stmt->renameType == OBJECT_COLUMN && stmt->relation != NULL)
+	{
+		Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+		const RunopsRoute *route = NULL;
+		AttrNumber	attno = InvalidAttrNumber;
+
+		if (OidIsValid(relid) && list_member_oid(routed_tables(), relid))
+			route = runops_route(relid);
+		if (route != NULL)
+			attno = get_attnum(relid, stmt->subname);
+		if (attno > 0 &&
+			bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, route->alias_attnos))
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot rename column \"%s\" because it is an alias of routed table \"%s\"",
+							stmt->subname, get_rel_name(relid)),
+					 errdetail("Its constraint has its name, in each store."),
+					 errhint("Use runops.detach, rename it here and in the stores, and attach the table again.")));
+	}
+
 	if (stmt->renameType == OBJECT_FOREIGN_SERVER && store_exists(strVal(stmt->object), true))
 		ereport(ERROR,
 				(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),

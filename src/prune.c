@@ -330,6 +330,7 @@ derive_equality(DeriveContext *context, Node *clause, Node *left, Node *right,
 	Var		   *var;
 	RunopsColumn column;
 	List	   *facts;
+	List	   *assumed = NIL;	/* stays so */
 	RunopsStoreSet stores;
 
 	if (!is_routing_column(context, left))
@@ -341,7 +342,7 @@ derive_equality(DeriveContext *context, Node *clause, Node *left, Node *right,
 	column.varno = var->varno;
 	column.attno = var->varattno;
 	facts = runops_collect_facts(clause, &scope, NIL);
-	stores = runops_column_stores(facts, column);
+	stores = runops_column_stores(facts, column, &assumed);
 	if (stores != RUNOPS_STORES_ALL)
 		return derive_known(context, stores);
 
@@ -475,14 +476,48 @@ derive_restrictions(PlannerInfo *root, RelOptInfo *rel,
 }
 
 /*
- * Keep a pruning Append from being merged into the one above it.
+ * Give the Append of a UNION ALL member the join clauses that it can be pruned
+ * by; false if there are none.
  *
- * Core flattens an Append that is a member of UNION ALL, and prunes the result
- * by the clauses of the whole alone.  A projection that changes nothing is in
- * the way of that and leaves no node in the plan.
+ * Core notes no clauses with a parameterization of a member, since it does not
+ * prune one.
+ */
+static bool
+add_member_parameters(PlannerInfo *root, RelOptInfo *rel,
+					  const RunopsRoute *route, Path *path)
+{
+	List	   *known = rel->ppilist;
+	Relids		outer = PATH_REQ_OUTER(path);
+	ParamPathInfo *ppi;
+	List	   *derived;
+
+	if (outer == NULL)
+		return false;
+
+	rel->ppilist = NIL;
+	ppi = get_baserel_parampathinfo(root, rel, outer);
+	rel->ppilist = known;
+
+	derived = derive_restrictions(root, rel, route, ppi->ppi_clauses, outer);
+	if (derived == NIL)
+		return false;
+	ppi->ppi_clauses = list_concat(ppi->ppi_clauses, derived);
+	path->param_info = ppi;
+
+	return true;
+}
+
+/*
+ * Keep the pruning Appends of a UNION ALL member from being merged into the one
+ * above.
+ *
+ * Core flattens them, and prunes the result by the clauses of the whole alone.
+ * A projection that changes nothing is in the way of that and leaves no node in
+ * the plan.  prunes: the member's own restrictions prune already.
  */
 static void
-shield_appends(PlannerInfo *root, RelOptInfo *rel)
+shield_appends(PlannerInfo *root, RelOptInfo *rel, const RunopsRoute *route,
+			   bool prunes)
 {
 	ListCell   *lc;
 
@@ -492,6 +527,8 @@ shield_appends(PlannerInfo *root, RelOptInfo *rel)
 		ProjectionPath *shield;
 
 		if (!IsA(path, AppendPath) && !IsA(path, MergeAppendPath))
+			continue;
+		if (!add_member_parameters(root, rel, route, path) && !prunes)
 			continue;
 		shield = create_projection_path(root, rel, path, path->pathtarget);
 		shield->path.param_info = path->param_info;
@@ -522,9 +559,17 @@ add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
 		return;
 
 	derived = derive_restrictions(root, rel, route, rel->baserestrictinfo, NULL);
+
+	/* A join store by store is not pruned at run time. */
+	if (derived == NIL && rel->reloptkind == RELOPT_BASEREL)
+		runops_pair_by_key(rel, route);
+
 	rel->baserestrictinfo = list_concat(rel->baserestrictinfo, derived);
-	if (derived != NIL && rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
-		shield_appends(root, rel);
+	if (rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
+	{
+		shield_appends(root, rel, route, derived != NIL);
+		return;
+	}
 
 	foreach(lc, rel->ppilist)
 	{

@@ -22,10 +22,10 @@
 #include "access/attmap.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/analyze.h"
 #include "parser/parse_relation.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
@@ -43,17 +43,29 @@ typedef struct WholeRowContext
 	int			sublevels_up;
 } WholeRowContext;
 
+/* What the mutator that renumbers columns carries. */
+typedef struct MapContext
+{
+	Index		varno;
+	Index		other_varno;	/* 0: none */
+	const AttrMap *map;
+	int			sublevels_up;
+	bool		whole_row;		/* out: has a whole row been seen? */
+} MapContext;
+
 /*
  * Does a relation have triggers for a command that fire once a statement, or
  * that see the statement's rows as a table?
  *
  * Such a trigger fires for the relation that the statement names, so a leaf may
  * not take the place of the table then.  upsert: the INSERT may also update.
+ * The table itself is locked already, a leaf gets the lock to be kept on it.
  */
 bool
-runops_has_statement_triggers(Oid relid, CmdType command, bool upsert)
+runops_has_statement_triggers(Oid relid, LOCKMODE lockmode, CmdType command,
+							  bool upsert)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = table_open(relid, lockmode);
 	TriggerDesc *triggers = rel->trigdesc;
 	bool		result = false;
 
@@ -213,40 +225,111 @@ map_assignments(List *targetlist, const AttrMap *map, int natts)
 static Alias *
 map_alias(Alias *alias, const AttrMap *map, TupleDesc leafdesc)
 {
-	List	   *names = NIL;
+	Alias	   *result;
+	Node	  **names;
+	List	   *colnames = NIL;
+	int			j = 0;
+	ListCell   *lc;
 
 	if (alias == NULL || alias->colnames == NIL)
 		return alias;
 
+	names = palloc0(sizeof(Node *) * leafdesc->natts);
+	foreach(lc, alias->colnames)
+	{
+		if (j < map->maplen && map->attnums[j] > 0)
+			names[map->attnums[j] - 1] = lfirst(lc);
+		j++;
+	}
+
 	for (int i = 0; i < leafdesc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(leafdesc, i);
-		char	   *name = att->attisdropped ? "" : NameStr(att->attname);
 
-		for (int j = 0; j < map->maplen && j < list_length(alias->colnames); j++)
-		{
-			if (map->attnums[j] == i + 1)
-				name = strVal(list_nth(alias->colnames, j));
-		}
-		names = lappend(names, makeString(pstrdup(name)));
+		if (names[i] == NULL)
+			names[i] = (Node *) makeString(att->attisdropped ? "" :
+										   pstrdup(NameStr(att->attname)));
+		colnames = lappend(colnames, names[i]);
 	}
 
-	return makeAlias(alias->aliasname, names);
+	result = makeNode(Alias);
+	result->aliasname = alias->aliasname;
+	result->colnames = colnames;
+	return result;
 }
 
 /*
- * Renumber a query's references to the columns of one of its entries.
+ * Mutator: renumber references to the columns of up to two entries of a query.
+ */
+static Node *
+map_mutator(Node *node, MapContext *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = copyObject((Var *) node);
+		AttrNumber	attno;
+
+		if (var->varlevelsup != context->sublevels_up ||
+			(var->varno != context->varno && var->varno != context->other_varno))
+			return (Node *) var;
+		context->whole_row |= var->varattno == 0;
+		if (var->varattno <= 0)
+			return (Node *) var;
+
+		attno = var->varattno > context->map->maplen ? 0 :
+			context->map->attnums[var->varattno - 1];
+		if (attno == 0)
+			elog(ERROR, "unexpected varattno %d in expression to be mapped",
+				 var->varattno);
+		var->varattno = attno;
+		if (var->varnosyn == (Index) var->varno)
+			var->varattnosyn = attno;
+		return (Node *) var;
+	}
+	if (IsA(node, Query))
+	{
+		Query	   *query;
+
+		context->sublevels_up++;
+		query = query_tree_mutator((Query *) node, map_mutator, context, 0);
+		context->sublevels_up--;
+		return (Node *) query;
+	}
+
+	return expression_tree_mutator(node, map_mutator, context);
+}
+
+/*
+ * Renumber a query's references to the columns of one or two of its entries.
  *
- * The query is changed in place, although its contents are copied.
+ * The query is changed in place, although its contents are copied.  If there
+ * are whole rows, which need a conversion, that is left to core, which does it
+ * entry by entry; otherwise one copy will do.
  */
 static void
-map_references(Query *query, Index varno, const AttrMap *map, Oid rowtype)
+map_references(Query *query, Index varno, Index other_varno, const AttrMap *map,
+			   Oid rowtype)
 {
-	bool		found_whole_row;
+	MapContext	context = {
+		.varno = varno,
+		.other_varno = other_varno,
+		.map = map
+	};
 	Query	   *mapped;
+	bool		found_whole_row;
 
-	mapped = (Query *) map_variable_attnos((Node *) query, varno, 0, map,
-										   rowtype, &found_whole_row);
+	mapped = query_tree_mutator(query, map_mutator, &context, 0);
+	if (context.whole_row)
+	{
+		mapped = (Query *) map_variable_attnos((Node *) query, varno, 0, map,
+											   rowtype, &found_whole_row);
+		if (other_varno != 0)
+			mapped = (Query *) map_variable_attnos((Node *) mapped, other_varno,
+												   0, map, rowtype,
+												   &found_whole_row);
+	}
 	memcpy(query, mapped, sizeof(Query));
 }
 
@@ -302,12 +385,56 @@ hand_over_entry(Query *query, RangeTblEntry *rte, Relation leaf,
 }
 
 /*
+ * Make of EXCLUDED's target list one that the parser would have made for the
+ * leaf: an entry for each column, dropped ones too, and one for the whole row.
+ */
+static List *
+map_excluded_targets(List *targetlist, Relation leaf, const AttrMap *map)
+{
+	TupleDesc	desc = RelationGetDescr(leaf);
+	TargetEntry **columns = palloc0(sizeof(TargetEntry *) * desc->natts);
+	TargetEntry *whole_row = NULL;
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, targetlist)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Var		   *var = (Var *) tle->expr;
+
+		if (!IsA(var, Var))
+			continue;			/* dropped from the table */
+		if (tle->resno == InvalidAttrNumber)
+		{
+			var->vartype = leaf->rd_rel->reltype;
+			whole_row = tle;
+			continue;
+		}
+		if (map)
+			tle->resno = map->attnums[tle->resno - 1];
+		var->varattno = var->varattnosyn = tle->resno;
+		columns[tle->resno - 1] = tle;
+	}
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (columns[i] == NULL)
+			columns[i] = makeTargetEntry((Expr *) makeNullConst(INT4OID, -1,
+																InvalidOid),
+										 i + 1, NULL, false);
+		result = lappend(result, columns[i]);
+	}
+
+	return lappend(result, whole_row);
+}
+
+/*
  * Make the EXCLUDED entry of ON CONFLICT stand for a row of the leaf.
  *
  * It has permissions of its own: reading EXCLUDED needs the right to read.
  */
 static void
-map_excluded(Query *query, Relation leaf, const AttrMap *map)
+map_excluded(Query *query, List *targetlist, Relation leaf, const AttrMap *map)
 {
 	OnConflictExpr *conflict = query->onConflict;
 	RangeTblEntry *rte = rt_fetch(conflict->exclRelIndex, query->rtable);
@@ -317,7 +444,7 @@ map_excluded(Query *query, Relation leaf, const AttrMap *map)
 						RelationGetNumberOfAttributes(leaf)) :
 		conflict->onConflictSet;
 	conflict->exclRelTlist =
-		BuildOnConflictExcludedTargetlist(leaf, conflict->exclRelIndex);
+		map_excluded_targets(targetlist, leaf, map);
 	hand_over_entry(query, rte, leaf, map);
 	if (map)
 	{
@@ -340,6 +467,7 @@ runops_replace(RunopsReplacement *replacement)
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 	bool		is_target = rti == query->resultRelation;
 	Index		excluded = 0;
+	List	   *targetlist = NIL;	/* of EXCLUDED */
 	Relation	parent;
 	Relation	leaf;
 	AttrMap    *map;
@@ -353,17 +481,15 @@ runops_replace(RunopsReplacement *replacement)
 		query->onConflict->action == ONCONFLICT_UPDATE)
 	{
 		excluded = query->onConflict->exclRelIndex;
-		query->onConflict->exclRelTlist = NIL;	/* is built anew */
+		targetlist = query->onConflict->exclRelTlist;
+		query->onConflict->exclRelTlist = NIL;	/* is not to be copied */
 	}
 
 	if (map != NULL || has_whole_row(query, rti, excluded))
 	{
-		AttrMap    *references = map ? map :
-			identity_map(RelationGetDescr(parent));
-
-		map_references(query, rti, references, leaf->rd_rel->reltype);
-		if (excluded != 0)
-			map_references(query, excluded, references, leaf->rd_rel->reltype);
+		map_references(query, rti, excluded,
+					   map ? map : identity_map(RelationGetDescr(parent)),
+					   leaf->rd_rel->reltype);
 		rte = rt_fetch(rti, query->rtable);
 	}
 
@@ -377,7 +503,7 @@ runops_replace(RunopsReplacement *replacement)
 												RelationGetNumberOfAttributes(leaf));
 	}
 	if (excluded != 0)
-		map_excluded(query, leaf, map);
+		map_excluded(query, targetlist, leaf, map);
 
 	hand_over_entry(query, rte, leaf, map);
 	if (!is_target || query->commandType != CMD_INSERT)

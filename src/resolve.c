@@ -78,129 +78,6 @@ runops_is_negated_equality(Node *clause)
 }
 
 /*
- * Fetch the value of an external parameter if it is bound for this plan alone.
- *
- * The same rule as eval_const_expressions: a value that may change between
- * executions is none.
- */
-static bool
-bound_value(Param *param, ParamListInfo params, Datum *value, bool *isnull)
-{
-	ParamExternData *data;
-	ParamExternData workspace;
-
-	if (params == NULL || param->paramkind != PARAM_EXTERN ||
-		param->paramid <= 0 || param->paramid > params->numParams)
-		return false;
-
-	if (params->paramFetch != NULL)
-		data = params->paramFetch(params, param->paramid, true, &workspace);
-	else
-		data = &params->params[param->paramid - 1];
-
-	if (data->ptype != param->paramtype ||
-		(data->pflags & PARAM_FLAG_CONST) == 0)
-		return false;
-
-	*value = data->value;
-	*isnull = data->isnull;
-	return true;
-}
-
-/*
- * Is the value of an expression known, and what is it?
- *
- * Sets scope->unfolded if constant folding could make it known.
- */
-static bool
-known_value(Node *expr, RunopsScope *scope, Datum *value, bool *isnull)
-{
-	expr = runops_strip_relabel(expr);
-
-	switch (nodeTag(expr))
-	{
-		case T_Const:
-			*value = ((Const *) expr)->constvalue;
-			*isnull = ((Const *) expr)->constisnull;
-			return true;
-		case T_Param:
-			return bound_value((Param *) expr, scope->params, value, isnull);
-		case T_Var:
-		case T_SubLink:
-		case T_SubPlan:
-			return false;
-		default:
-			if (!contain_vars_of_level(expr, 0))
-				scope->unfolded = true;
-			return false;
-	}
-}
-
-/*
- * The stores that the id in an expression may belong to, if its value is known.
- *
- * NULL belongs to no store.
- */
-bool
-runops_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores)
-{
-	Datum		value;
-	bool		isnull;
-	text	   *id;
-
-	if (!known_value(expr, scope, &value, &isnull))
-		return false;
-
-	if (isnull)
-	{
-		*stores = RUNOPS_STORES_NONE;
-		return true;
-	}
-
-	id = DatumGetTextPP(value);
-	*stores = runops_id_stores(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
-	return true;
-}
-
-/*
- * The stores that the ids of an array-valued expression may belong to.
- */
-static bool
-array_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores)
-{
-	Datum		value;
-	bool		isnull;
-
-	expr = runops_strip_relabel(expr);
-
-	if (IsA(expr, ArrayExpr))
-	{
-		ArrayExpr  *array = (ArrayExpr *) expr;
-		ListCell   *lc;
-		RunopsStoreSet result = RUNOPS_STORES_NONE;
-
-		if (array->multidims)
-			return false;
-		foreach(lc, array->elements)
-		{
-			RunopsStoreSet element;
-
-			if (!runops_value_stores(lfirst(lc), scope, &element))
-				return false;
-			result |= element;
-		}
-		*stores = result;
-		return true;
-	}
-
-	if (!known_value(expr, scope, &value, &isnull))
-		return false;
-	*stores = isnull ? RUNOPS_STORES_NONE :
-		runops_array_stores(DatumGetArrayTypeP(value));
-	return true;
-}
-
-/*
  * If an expression is a column of a query that encloses the scope, say which.
  */
 static bool
@@ -231,12 +108,14 @@ same_column(RunopsColumn a, RunopsColumn b)
  * Add the fact that a column's value belongs to one of some stores.
  */
 static List *
-add_value_fact(List *facts, RunopsColumn column, RunopsStoreSet stores)
+add_value_fact(List *facts, RunopsColumn column, RunopsStoreSet stores,
+			   List *assumed)
 {
 	RunopsFact *fact = palloc0(sizeof(RunopsFact));
 
 	fact->column = column;
 	fact->stores = stores;
+	fact->assumed = assumed;
 	return lappend(facts, fact);
 }
 
@@ -249,6 +128,7 @@ collect_equality(Node *left, Node *right, RunopsScope *scope, List *facts)
 	RunopsColumn column;
 	RunopsColumn other;
 	RunopsStoreSet stores;
+	List	   *assumed = NIL;
 
 	if (!column_of(left, scope, &column))
 	{
@@ -271,9 +151,9 @@ collect_equality(Node *left, Node *right, RunopsScope *scope, List *facts)
 	}
 
 	/* Keep the fact even if it says "all": it is the reason for that. */
-	if (!runops_value_stores(right, scope, &stores))
+	if (!runops_value_stores(right, scope, &stores, &assumed))
 		stores = RUNOPS_STORES_ALL;
-	return add_value_fact(facts, column, stores);
+	return add_value_fact(facts, column, stores, assumed);
 }
 
 /*
@@ -295,8 +175,8 @@ collect_not_distinct(Node *clause, RunopsScope *scope, List *facts)
 	left = linitial(distinct->args);
 	right = lsecond(distinct->args);
 
-	if ((known_value(left, scope, &value, &isnull) && !isnull) ||
-		(known_value(right, scope, &value, &isnull) && !isnull))
+	if ((runops_known_value(left, scope, &value, &isnull) && !isnull) ||
+		(runops_known_value(right, scope, &value, &isnull) && !isnull))
 		return collect_equality(left, right, scope, facts);
 
 	return facts;
@@ -336,14 +216,15 @@ collect_or(List *arms, RunopsScope *scope, List *facts)
 		RunopsFact *fact = lfirst(lc);
 		RunopsColumn column = fact->column;
 		RunopsStoreSet stores = RUNOPS_STORES_NONE;
+		List	   *assumed = NIL;
 
 		/* Equal columns are followed from the other one, if it has a value. */
 		if (fact->other.varno != 0)
 			continue;
 
 		for (int i = 0; i < narms && stores != RUNOPS_STORES_ALL; i++)
-			stores |= runops_column_stores(arm_facts[i], column);
-		facts = add_value_fact(facts, column, stores);
+			stores |= runops_column_stores(arm_facts[i], column, &assumed);
+		facts = add_value_fact(facts, column, stores, assumed);
 	}
 
 	return facts;
@@ -429,14 +310,16 @@ runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
 				ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) clause;
 				RunopsColumn column;
 				RunopsStoreSet stores;
+				List	   *assumed = NIL;
 
 				if (!op->useOr ||
 					!runops_is_id_equality(op->opno, op->inputcollid) ||
 					!column_of(linitial(op->args), scope, &column))
 					return facts;
-				if (!array_value_stores(lsecond(op->args), scope, &stores))
+				if (!runops_array_value_stores(lsecond(op->args), scope, &stores,
+											   &assumed))
 					stores = RUNOPS_STORES_ALL;
-				return add_value_fact(facts, column, stores);
+				return add_value_fact(facts, column, stores, assumed);
 			}
 
 		default:
@@ -447,10 +330,11 @@ runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
 /*
  * What facts say of a column, followed through columns equal to it.
  *
- * seen tells whether any fact gave it a value, if only an unknown one.
+ * seen tells whether any fact gave it a value, if only an unknown one.  To
+ * assumed is added what the facts rest on.
  */
 static RunopsStoreSet
-follow_column(List *facts, RunopsColumn column, bool *seen)
+follow_column(List *facts, RunopsColumn column, bool *seen, List **assumed)
 {
 	RunopsColumn *reached;
 	int			nreached = 1;
@@ -478,6 +362,7 @@ follow_column(List *facts, RunopsColumn column, bool *seen)
 				if (same_column(fact->column, reached[i]))
 				{
 					stores &= fact->stores;
+					*assumed = list_union(*assumed, fact->assumed);
 					*seen = true;
 				}
 				continue;
@@ -502,14 +387,15 @@ follow_column(List *facts, RunopsColumn column, bool *seen)
 }
 
 /*
- * The stores that a column's value can belong to.
+ * The stores that a column's value can belong to; what that rests on is added
+ * to assumed.
  */
 RunopsStoreSet
-runops_column_stores(List *facts, RunopsColumn column)
+runops_column_stores(List *facts, RunopsColumn column, List **assumed)
 {
 	bool		seen;
 
-	return follow_column(facts, column, &seen);
+	return follow_column(facts, column, &seen, assumed);
 }
 
 /*
@@ -518,7 +404,7 @@ runops_column_stores(List *facts, RunopsColumn column)
 RunopsDecision
 runops_resolve(const RunopsRoute *route, List *facts, Index depth, Index varno)
 {
-	RunopsDecision decision = {RUNOPS_STORES_ALL, RUNOPS_REASON_NO_PREDICATE};
+	RunopsDecision decision = {RUNOPS_STORES_ALL, RUNOPS_REASON_NO_PREDICATE, NIL};
 	RunopsColumn column = {.depth = depth, .varno = varno};
 	bool		seen_any = false;
 	bool		seen;
@@ -530,13 +416,13 @@ runops_resolve(const RunopsRoute *route, List *facts, Index depth, Index varno)
 	if (route->lead_attno > 0)
 	{
 		column.attno = route->lead_attno;
-		decision.stores &= follow_column(facts, column, &seen);
+		decision.stores &= follow_column(facts, column, &seen, &decision.assumed);
 		seen_any |= seen;
 	}
 	while ((member = bms_next_member(route->alias_attnos, member)) >= 0)
 	{
 		column.attno = member + FirstLowInvalidHeapAttributeNumber;
-		decision.stores &= follow_column(facts, column, &seen);
+		decision.stores &= follow_column(facts, column, &seen, &decision.assumed);
 		seen_any |= seen;
 	}
 

@@ -58,6 +58,7 @@ typedef struct LeafEntry
 	Oid			relid;			/* hash key, first */
 	bool		valid;
 	char		store[RUNOPS_STORE_LEN];	/* empty: not a leaf */
+	Oid			parent;			/* whose route has it as a leaf, if any */
 } LeafEntry;
 
 static HTAB *route_hash = NULL;
@@ -82,10 +83,15 @@ route_rel_callback(Datum arg, Oid relid)
 		RouteEntry *route = hash_search(route_hash, &relid, HASH_FIND, NULL);
 		LeafEntry  *leaf = hash_search(leaf_hash, &relid, HASH_FIND, NULL);
 
+		/* A route holds the names of its leaves. */
+		if (leaf)
+		{
+			leaf->valid = false;
+			if (route == NULL && OidIsValid(leaf->parent))
+				route = hash_search(route_hash, &leaf->parent, HASH_FIND, NULL);
+		}
 		if (route)
 			route->valid = false;
-		if (leaf)
-			leaf->valid = false;
 	}
 	else
 	{
@@ -103,7 +109,17 @@ route_rel_callback(Datum arg, Oid relid)
 }
 
 /*
- * System cache callback of functions and schemas: look store_of up again.
+ * System cache callback of schemas: routes hold their names.
+ */
+static void
+route_schema_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	store_of_valid = false;
+	route_rel_callback((Datum) 0, InvalidOid);
+}
+
+/*
+ * System cache callback of functions: look store_of up again.
  *
  * The extension may have been created, dropped or moved.  Routes hang on the
  * function's OID and are forgotten with it.
@@ -139,7 +155,7 @@ route_init(void)
 
 	CacheRegisterRelcacheCallback(route_rel_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, route_proc_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, route_proc_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, route_schema_callback, (Datum) 0);
 }
 
 /*
@@ -286,6 +302,16 @@ find_aliases(Relation rel, Node *key)
 }
 
 /*
+ * Look the name of a relation up.
+ */
+static void
+name_relation(Oid relid, char **schema, char **name)
+{
+	*schema = get_namespace_name(get_rel_namespace(relid));
+	*name = get_rel_name(relid);
+}
+
+/*
  * Fill in the leaves from the partition bounds.
  *
  * False if the bounds are not ours: a default partition, or one that stands
@@ -308,6 +334,8 @@ find_leaves(RunopsRoute *route, PartitionDesc desc)
 	for (int i = 0; i < desc->nparts; i++)
 	{
 		route->leaves[i].relid = desc->oids[i];
+		name_relation(desc->oids[i], &route->leaves[i].schema,
+					  &route->leaves[i].name);
 		route->leaves[i].foreign =
 			get_rel_relkind(desc->oids[i]) == RELKIND_FOREIGN_TABLE;
 	}
@@ -373,6 +401,7 @@ build_route(Relation rel, Oid store_of)
 	Node	   *partexpr = routing_expression(rel, store_of);
 	PartitionDesc desc;
 	RunopsRoute *route;
+	int			member = -1;
 
 	if (partexpr == NULL)
 		return NULL;
@@ -383,6 +412,7 @@ build_route(Relation rel, Oid store_of)
 
 	route = palloc0(sizeof(RunopsRoute));
 	route->relid = RelationGetRelid(rel);
+	name_relation(route->relid, &route->schema, &route->name);
 	if (!find_leaves(route, desc))
 		return NULL;
 
@@ -391,8 +421,39 @@ build_route(Relation rel, Oid store_of)
 	route->lead_attno = lead_column(route->key);
 	pull_varattnos(route->key, 1, &route->key_attnos);
 	route->alias_attnos = find_aliases(rel, route->key);
+	while ((member = bms_next_member(route->alias_attnos, member)) >= 0)
+	{
+		AttrNumber	attno = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (TupleDescAttr(RelationGetDescr(rel), attno - 1)->attgenerated)
+			route->alias_generated = true;
+	}
 
 	return route;
+}
+
+/*
+ * Have the route of a relation forgotten with the names of its partitions.
+ */
+static void
+watch_leaves(Relation rel)
+{
+	PartitionDesc desc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+
+	desc = RelationGetPartitionDesc(rel, false);
+	for (int i = 0; i < desc->nparts; i++)
+	{
+		bool		found;
+		LeafEntry  *leaf = hash_search(leaf_hash, &desc->oids[i], HASH_ENTER,
+									   &found);
+
+		if (!found)
+			leaf->valid = false;
+		leaf->parent = RelationGetRelid(rel);
+	}
 }
 
 /*
@@ -413,6 +474,7 @@ rebuild_route(Oid relid, Oid store_of)
 	rel = try_relation_open(relid, AccessShareLock);
 	if (rel == NULL)
 		return NULL;
+	watch_leaves(rel);
 
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "runops route",
 								ALLOCSET_SMALL_SIZES);
@@ -522,6 +584,7 @@ runops_leaf_store(Oid leaf_relid, char *store)
 	LeafEntry  *entry;
 	LeafEntry	built = {0};
 	uint64		count;
+	bool		found;
 
 	if (!OidIsValid(store_of))
 		return false;
@@ -533,7 +596,9 @@ runops_leaf_store(Oid leaf_relid, char *store)
 		if (get_rel_relispartition(leaf_relid))
 			read_leaf_store(leaf_relid, store_of, built.store);
 
-		entry = hash_search(leaf_hash, &leaf_relid, HASH_ENTER, NULL);
+		entry = hash_search(leaf_hash, &leaf_relid, HASH_ENTER, &found);
+		if (!found)
+			entry->parent = InvalidOid;
 		strlcpy(entry->store, built.store, RUNOPS_STORE_LEN);
 		entry->valid = (count == inval_count);
 	}

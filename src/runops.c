@@ -44,6 +44,7 @@ _PG_init(void)
 	runops_shmem_init();
 	runops_worker_init();
 	runops_planner_init();
+	runops_assume_init();
 	runops_executor_init();
 	runops_stats_init();
 }

@@ -30,6 +30,8 @@
 typedef struct RunopsLeaf
 {
 	Oid			relid;			/* the partition */
+	char	   *schema;			/* its name */
+	char	   *name;
 	char		store[RUNOPS_STORE_LEN];	/* the store it stands for */
 	bool		foreign;		/* reached through runops_fdw? */
 } RunopsLeaf;
@@ -43,6 +45,8 @@ typedef struct RunopsLeaf
 typedef struct RunopsRoute
 {
 	Oid			relid;			/* the partitioned parent; hash key, first */
+	char	   *schema;			/* its name */
+	char	   *name;
 	Node	   *partexpr;		/* store_of(key), with Vars of varno 1 */
 	Node	   *key;			/* the argument of store_of, varno 1 */
 	AttrNumber	lead_attno;		/* column whose equality implies the store: the
@@ -51,6 +55,7 @@ typedef struct RunopsRoute
 	Bitmapset  *key_attnos;		/* every column that the key reads */
 	Bitmapset  *alias_attnos;	/* columns that name the row's own store
 								 * wherever they are classifiable */
+	bool		alias_generated;	/* is one of them a generated column? */
 	int			nleaves;
 	RunopsLeaf *leaves;			/* in partition order */
 } RunopsRoute;
@@ -112,6 +117,9 @@ typedef struct RunopsStore
 	Oid			readerid;		/* InvalidOid: there is none */
 	char		remote_schema[NAMEDATALEN]; /* "": that of each table */
 } RunopsStore;
+
+/* in assume.c */
+extern void runops_assume_init(void);
 
 /* in executor.c */
 extern void runops_executor_init(void);

@@ -31,6 +31,7 @@ typedef struct SingleLevel
 {
 	Query	   *query;
 	List	   *rtis;			/* of what its join tree reads */
+	List	   *spared;			/* checks of its target; see spare.c */
 } SingleLevel;
 
 /*
@@ -38,13 +39,14 @@ typedef struct SingleLevel
  * table.
  */
 static void
-use_legacy(Query *query, Index rti)
+use_legacy(SingleLevel *level, Index rti)
 {
+	Query	   *query = level->query;
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 	RunopsReplacement replacement = {.query = query, .rti = rti};
 	bool		inserts = rti == query->resultRelation &&
 		query->commandType == CMD_INSERT;
-	bool		unused;
+	bool		guess = false;	/* is the key not known? */
 
 	if (rte->rtekind != RTE_RELATION ||
 		rte->relkind != RELKIND_PARTITIONED_TABLE || !(rte->inh || inserts))
@@ -55,19 +57,26 @@ use_legacy(Query *query, Index rti)
 
 	if (inserts)
 		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL,
-											  &unused);
+											  &guess, NULL);
 	else
 	{
 		replacement.leaf = runops_legacy_leaf(replacement.route);
 		if (rti == query->resultRelation && replacement.leaf != NULL &&
-			(runops_has_statement_triggers(rte->relid, query->commandType, false) ||
+			(runops_has_statement_triggers(rte->relid, NoLock,
+										   query->commandType, false) ||
 			 runops_has_statement_triggers(replacement.leaf->relid,
+										   RowExclusiveLock,
 										   query->commandType, false)))
 			return;
 	}
 
-	if (replacement.leaf != NULL)
-		runops_replace(&replacement);
+	if (replacement.leaf == NULL)
+		return;
+	if (rti == query->resultRelation)
+		level->spared = runops_spared_checks(query, replacement.route,
+											 replacement.leaf,
+											 inserts && !guess);
+	runops_replace(&replacement);
 }
 
 /*
@@ -99,19 +108,24 @@ single_walker(Node *node, void *context)
 		inner.rtis = list_make1_int(inner.query->resultRelation);
 	query_tree_walker(inner.query, single_walker, &inner, QTW_IGNORE_JOINALIASES);
 	foreach(lc, inner.rtis)
-		use_legacy(inner.query, lfirst_int(lc));
-	list_free(inner.rtis);
+		use_legacy(&inner, lfirst_int(lc));
+	level->spared = level->query == NULL ? inner.spared : level->spared;
 
 	return false;
 }
 
 /*
  * Put the legacy leaf in the place of every routed table of a query.
+ *
+ * Returns what checks of its own target can be spared.
  */
-void
+List *
 runops_use_legacy(Query *query)
 {
-	single_walker((Node *) query, NULL);
+	SingleLevel top = {0};
+
+	single_walker((Node *) query, &top);
+	return top.spared;
 }
 
 /*

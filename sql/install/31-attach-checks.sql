@@ -307,11 +307,15 @@ BEGIN
 	FOR r IN
 		SELECT c.conname, c.conrelid::regclass AS other FROM pg_constraint c
 		WHERE c.confrelid = relation AND c.conrelid <> relation AND c.contype = 'f' AND c.conparentid = 0
+			-- a table routed by its reference has each row in the store of the row that it refers to
+			AND NOT EXISTS (SELECT FROM runops.table_config o
+							JOIN pg_attribute a ON a.attrelid = o.leaf AND a.attnum = ANY (c.conkey)
+							WHERE o.leaf = c.conrelid AND a.attname = (runops._key_expression(o.relation, o.key, false)).lead)
 		ORDER BY c.conrelid::regclass::text, c.conname
 	LOOP
 		RAISE NOTICE USING
 			MESSAGE = format('foreign key "%s" of %s will find only rows of store "legacy" in %s', r.conname, r.other, relation),
-			HINT = 'Drop it before rows refer to rows of other stores.';
+			HINT = 'Route that table by its reference too, or drop the foreign key before rows refer to rows of other stores.';
 	END LOOP;
 
 	SELECT string_agg(quote_ident(c.conname), ', ' ORDER BY c.conname) INTO names

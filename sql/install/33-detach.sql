@@ -32,6 +32,17 @@ BEGIN
 			HINT = 'Run this as the owner of the table or as a superuser.';
 	END IF;
 
+	SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid::regclass::text) INTO dependents
+	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+	WHERE i.inhparent = config.relation AND i.inhrelid <> config.leaf AND c.relkind <> 'f';
+	IF dependents IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'dependent_objects_still_exist',
+			MESSAGE = format('cannot detach %s because it has partitions that are no leaf of a store', relation),
+			DETAIL = format('They would be dropped with their rows: %s.', dependents),
+			HINT = 'Use ALTER TABLE ... DETACH PARTITION for each of them.';
+	END IF;
+
 	SELECT string_agg(what, ', ' ORDER BY what) INTO dependents FROM runops._bound_objects(relation) what;
 	IF dependents IS NOT NULL THEN
 		RAISE EXCEPTION USING

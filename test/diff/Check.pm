@@ -27,6 +27,7 @@ sub keep_legacy
 	$c->do(qq(DELETE FROM "$_->[0]" WHERE runops.store_of($_->[2]) <> 'legacy')) for reverse @TABLES;
 	$c->do('ANALYZE');
 	$c->close;
+	$rig->connect($_)->do('TRUNCATE statement_log') for qw(control plain);
 	return;
 }
 
@@ -51,7 +52,7 @@ my @ALLOW = (
 	{ state => qr/^RO004$/, when => sub { return $_[0] =~ /\brun_n/; } },
 	{ state => qr/^RO004$/, when => sub { return $_[0] =~ /[0-9a-v]{24}z2\b/; } },
 	# flag off: no row of another store is written
-	{ flag => 'off', state => qr/^RO00[23]$/, when => sub { my ($text, $plain) = @_; return ($plain->{stores} // '') =~ / (?:new|e|z)\b/ || ($plain->{err} // '') =~ /^(?:23|42501|44000)/; } },
+	{ flag => 'off', state => qr/^RO00[23]$/, when => sub { my ($text, $plain) = @_; return ($plain->{stores} // '') =~ / (?:new|e|z)\b/ || ($plain->{err} // '') =~ /^(?:23|21000|42501|44000)/; } },
 	# errors of parse analysis on a partitioned table
 	{ feat => 'parse', state => qr/^(?:42803|0A000|42P10|42704)$/ });
 
@@ -97,6 +98,7 @@ sub _state
 		}
 		push @q, qq(SELECT '$name', '$_', ROW($cols)::text FROM $LEAF{$_}."$name") for sort keys %LEAF;
 	}
+	push @q, "SELECT 'log', 'legacy', tg_op FROM statement_log";
 	my ($r) = $self->{conn}{$env}->query(join ' UNION ALL ', @q);
 	return $r;
 }
@@ -183,6 +185,33 @@ sub _outcome
 	return { tag => $last->{tag}, rows => _rows($last->{rows}, _ordered($case->{tree})) };
 }
 
+# What a write has left behind, in the same transaction; added to the outcome.
+sub _afterwards
+{
+	my ($self, $case, $env, $o) = @_;
+	my $c = $self->{conn}{$env};
+	my $stores;
+	if ($case->{undo})
+	{
+		$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';
+		$stores = _stores($self->_state($env)) if $env eq 'plain' && !$o->{err};
+		$c->query('ROLLBACK TO SAVEPOINT undo__');
+	}
+	elsif ($o->{err}) { return; }
+	if ($case->{then})
+	{
+		my ($r) = $c->query(Tree::render($case->{then}));
+		if ($r->{error}) { @$o{qw(err msg)} = ($r->{error}{C}, "afterwards: $r->{error}{M}"); return; }
+		$o->{then} = _rows($r->{rows}, _ordered($case->{then}));
+	}
+	$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';
+	my $state = $self->_state($env);
+	if ($state->{error}) { @$o{qw(err msg)} = ($state->{error}{C}, "reading the leaves: $state->{error}{M}"); return; }
+	$o->{state} = _rows($state->{rows}, 0);
+	$o->{stores} = $stores // _stores($state);
+	return;
+}
+
 # Run a case on one side; a list of outcomes.
 sub run
 {
@@ -194,6 +223,7 @@ sub run
 	my $name = 's' . ++$self->{n};
 	my $begin = "BEGIN; SET LOCAL diff.id = '$case->{id}'" . join '', map { "; SET LOCAL $_" } @{ $case->{knobs} };
 	$begin .= '; SET LOCAL ROLE diff_app' if $case->{role};
+	$begin .= '; SAVEPOINT undo__' if $case->{undo};
 	my ($sql, $params) = text($case->{tree}, $mode eq 'plpgsql' ? 'p' : '$');
 	my $prepared;
 	if ($mode =~ /^(?:auto|custom|generic|plpgsql)$/)
@@ -239,13 +269,7 @@ sub run
 			}
 			$o = $err ? { err => $err->{C}, msg => $err->{M} } : _outcome($case, $c->execute($name, map { _value($_->{vals}[$i]) } @$params));
 		}
-		if ($case->{write} && !$o->{err})
-		{
-			$c->query('RESET ROLE') if $case->{role} && $env eq 'plain';
-			my $state = $self->_state($env);
-			if ($state->{error}) { $o = { err => $state->{error}{C}, msg => "reading the leaves: $state->{error}{M}" }; }
-			else { $o->{state} = _rows($state->{rows}, 0); $o->{stores} = _stores($state); }
-		}
+		$self->_afterwards($case, $env, $o) if $case->{write};
 		$c->query('ROLLBACK');
 		push @out, $o;
 		last if $c->dead;
@@ -275,8 +299,8 @@ sub _judge
 	my ($self, $case, $i, $env, $want, $got) = @_;
 	if ($got->{err})
 	{
-		return if ($want->{err} // '') eq $got->{err};
-		my $text = shown($case, $i) . " $case->{id}";
+		if (($want->{err} // '') eq $got->{err}) { return $case->{undo} ? _compare_afterwards($want, $got) : (); }
+		my $text = join ' ', shown($case, $i), $case->{id}, $case->{then} ? Tree::render($case->{then}) : ();
 		my $moved = $want->{stores} && $want->{stores} ne $self->{base};
 		for my $rule (@ALLOW)
 		{
@@ -291,11 +315,23 @@ sub _judge
 		}
 		return [ "error $got->{err}", "error $got->{err}: $got->{msg}\nwanted " . ($want->{err} ? "error $want->{err}: $want->{msg}" : "$want->{tag}") ];
 	}
+	# core asks for no right on a sub-query that it never plans, and over a partitioned table it sees more often that none is
+	# needed
+	if (($want->{err} // '') eq '42501' && $got->{tag} =~ / 0$/) { $self->{allowed}{'no 42501'}++; return; }
 	return [ "no error $want->{err}", "no error, $got->{tag}\nwanted error $want->{err}: $want->{msg}" ] if $want->{err};
 	return [ 'rows', _diff($want->{rows}, $got->{rows}) ] if join("\n", @{ $want->{rows} }) ne join("\n", @{ $got->{rows} });
 	return [ 'tag', "$got->{tag}, wanted $want->{tag}" ] if $want->{tag} ne $got->{tag};
-	return if !$case->{write};
-	return [ 'state', "the tables afterwards:\n" . _diff($want->{state}, $got->{state}) ] if join("\n", @{ $want->{state} }) ne join("\n", @{ $got->{state} });
+	return $case->{write} ? _compare_afterwards($want, $got) : ();
+}
+
+sub _compare_afterwards
+{
+	my ($want, $got) = @_;
+	for my $what ([ 'then', 'the next query' ], [ 'state', 'the tables afterwards' ])
+	{
+		my ($w, $g) = map { $_->{ $what->[0] } // [] } $want, $got;
+		return [ $what->[0], "$what->[1]:\n" . _diff($w, $g) ] if join("\n", @$w) ne join("\n", @$g);
+	}
 	return;
 }
 
@@ -333,25 +369,32 @@ sub shrink
 		return $b;
 	};
 	my $best = $bad;
-	# the surroundings first: knobs, role, mode, number of executions
+	# the surroundings first: what follows, knobs, role, mode, number of executions
 	for my $try (
-		{ %$small, knobs => [] },
-		{ %$small, role => 0 },
-		{ %$small, knobs => [], role => 0 },
-		{ %$small, knobs => [], role => 0, mode => 'simple', tree => _fixed($small->{tree}, $bad->{exec}) })
+		{ then => undef, undo => 0 },
+		{ then => undef },
+		{ undo => 0 },
+		{ knobs => [] },
+		{ role => 0 },
+		{ mode => 'simple', tree => _fixed($small->{tree}, $bad->{exec}) },
+		(map { { knobs => [ $_ ] } } @{ $small->{knobs} }))
 	{
-		my $b = $same->($try) or next;
-		($small, $best) = ($try, $b);
+		my $now = { %$small, %$try };
+		my $b = $same->($now) or next;
+		($small, $best) = ($now, $b);
 	}
 	my $progress = 1;
 	while ($progress && $tries > 0)
 	{
 		$progress = 0;
-		for my $make (Tree::cuts($small->{tree}))
+		my @cuts = map { [ 'tree', $_ ] } Tree::cuts($small->{tree});
+		push @cuts, map { [ 'then', $_ ] } Tree::cuts($small->{then}) if $small->{then};
+		for my $cut (@cuts)
 		{
+			my ($part, $make) = @$cut;
 			my $tree = $make->();
-			next if !ref $tree || Tree::render($tree) eq Tree::render($small->{tree});
-			my $try = { %$small, tree => $tree };
+			next if !ref $tree || Tree::render($tree) eq Tree::render($small->{$part});
+			my $try = { %$small, $part => $tree };
 			my $b = $same->($try) or next;
 			($small, $best) = ($try, $b);
 			$progress = 1;

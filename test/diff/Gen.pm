@@ -135,6 +135,7 @@ sub id_pred
 		2  => Tree::kind('bool', 'true', "coalesce($c, 'none') = ", $v->()),
 		2  => Tree::kind('bool', 'true', "$c || '' = ", $v->()),
 		2  => Tree::kind('bool', 'true', "$c = upper(", $v->(), ') COLLATE ci'),
+		2  => Tree::kind('bool', 'true', "$c = replace(", $v->(), ", 'r', 'r00') COLLATE nn"),
 		2  => Tree::kind('bool', 'true', "$c COLLATE ci IN (upper(", $v->(), '), upper(', $v->(), '))'),
 		2  => Tree::kind('bool', 'true', "$c = ", $v->(), ' COLLATE ' . $g->pick('"C"', '"POSIX"')),
 		3  => Tree::kind('bool', 'true', "$c = ", $v->(), '::' . $g->pick('varchar', 'varchar(30)', 'char(30)', 'name', 'short_id', 'char(20)')),

@@ -26,7 +26,7 @@ my %MANY = (
 		INSERT INTO "TaskRun" (id, "friendlyId", env, n, status)
 		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e2' AS i FROM generate_series(1, 10000) g) s});
 
-# Build it; dir is this directory.  Options: conf, async, many.
+# Build it; dir is this directory.  Options: conf, async, estimate, many.
 sub build
 {
 	my ($dir, %arg) = @_;
@@ -55,11 +55,13 @@ sub _fill
 	my $async = $arg{async} ? ", ADD async_capable 'true'" : '';
 	$c->do("ALTER SERVER srv_new OPTIONS (ADD fetch_size '3'$async)") if !$arg{many};
 	$c->do("ALTER SERVER srv_e OPTIONS (ADD batch_size '10'$async)");
+	$c->do("ALTER SERVER srv_$_ OPTIONS (ADD use_remote_estimate 'true')") for $arg{estimate} ? qw(new e) : ();
 	for my $store (qw(new e))
 	{
-		$c->do("CREATE USER MAPPING FOR diff_app SERVER srv_$store OPTIONS (user 'diff_app', password_required 'false')");
+		# one mapping, so that both roles share a transaction in the store
+		$c->do("DROP USER MAPPING FOR CURRENT_USER SERVER srv_$store");
+		$c->do("CREATE USER MAPPING FOR PUBLIC SERVER srv_$store OPTIONS (user 'postgres', password_required 'false')");
 		my $s = $r->connect("store_$store");
-		$s->do('GRANT ALL ON ALL TABLES IN SCHEMA public TO diff_app');
 		$s->do($MANY{"store_$store"}) if $arg{many};
 		$s->do('ANALYZE');
 		$s->close;

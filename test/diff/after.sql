@@ -11,7 +11,10 @@ CREATE FUNCTION run_n(p text) RETURNS int STABLE LANGUAGE sql AS 'SELECT n FROM 
 CREATE FUNCTION run_n_plpgsql(p text) RETURNS int STABLE LANGUAGE plpgsql
 AS 'DECLARE r int; BEGIN SELECT n INTO r FROM public."TaskRun" WHERE id = p; RETURN r; END';
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON env, note, "TaskRun", "Attempt", "Waitpoint", "Batch" TO diff_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON env, note, "TaskRun", "Attempt" TO diff_app;
+GRANT SELECT (id, "completedByTaskRunId", n, mark), INSERT, UPDATE (n, mark, "completedByTaskRunId"), DELETE ON "Waitpoint" TO diff_app;
+GRANT SELECT, INSERT (id, n), UPDATE (mark) ON "Batch" TO diff_app;
+GRANT SELECT ON statement_log TO diff_app;
 GRANT SELECT ON run_view, run_barrier, run_union TO diff_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_checked TO diff_app;
 ALTER TABLE "TaskRun" ENABLE ROW LEVEL SECURITY;

@@ -64,6 +64,9 @@ SELECT count(*) FROM "TaskRun" WHERE (id = {N}) IS UNKNOWN;
 -- equality under a nondeterministic collation
 SELECT id FROM "TaskRun" WHERE id = upper({N}) COLLATE ci;
 
+-- equality of ids of different stores
+SELECT id FROM "TaskRun" WHERE id = 'cl0abcdefghijklmnopqr0002xy' COLLATE nn;
+
 -- list under a nondeterministic collation
 SELECT id FROM "TaskRun" WHERE id COLLATE ci IN (upper({N}), upper({L}));
 
@@ -135,6 +138,9 @@ SELECT count(*) FROM "TaskRun" WHERE id = {N} AND id = {L};
 
 -- key and another qual
 SELECT count(*) FROM "TaskRun" WHERE id = {N} AND env = 'other';
+
+-- key and two other quals params=L,L2,N,E,O
+SELECT count(*) FROM "TaskRun" WHERE id = $1 AND env = 'e1' AND n = 99;
 
 -- two lists
 SELECT count(*) FROM "TaskRun" WHERE id IN ({N}, {L}) AND id IN ({L}, {E});
@@ -297,6 +303,21 @@ INSERT INTO "TaskRun" (id, env) VALUES ('0123456789abcdefghijklmvx1', 'e1') RETU
 
 -- an unset key freed
 UPDATE "TaskRun" SET "batchId" = NULL WHERE env = 'e1' AND "batchId" = 'odd-b' RETURNING id;
+
+-- key outside of a LIMIT params=L,L2,N,E,O,K
+SELECT s.id FROM (SELECT id, n FROM "TaskRun" ORDER BY n DESC NULLS LAST, id LIMIT 3) s WHERE s.id = $1;
+
+-- key outside of a window params=L,L2,N,E,O,K
+SELECT s.id, s.r FROM (SELECT id, rank() OVER (ORDER BY n, id) AS r FROM "TaskRun") s WHERE s.id = $1;
+
+-- target named twice off=enable_hashjoin,enable_mergejoin,enable_material
+UPDATE "TaskRun" t SET n = t.n + 100 FROM (VALUES ({N}), ({N})) v(id) WHERE t.id = v.id RETURNING t.id, t.n;
+
+-- target named twice by a local table off=enable_hashjoin,enable_mergejoin,enable_material
+UPDATE "TaskRun" t SET n = t.n + 100 FROM note a, note b WHERE a.run_id = t.id AND b.env = a.env AND a.id IN (13, 14, 16) RETURNING t.id, t.n;
+
+-- row deleted twice off=enable_hashjoin,enable_mergejoin,enable_material
+DELETE FROM "Attempt" t USING (VALUES ({N}), ({N}), ({L}), ({E}), ({E})) v(id) WHERE t."runId" = v.id RETURNING t.id;
 
 -- list page over all stores
 SELECT id, n FROM "TaskRun" WHERE env = 'e1' ORDER BY n DESC NULLS LAST, id DESC LIMIT 4;

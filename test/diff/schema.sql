@@ -4,6 +4,8 @@
 CREATE TYPE run_status AS ENUM ('PENDING', 'EXECUTING', 'DONE', 'FAILED');
 CREATE DOMAIN short_id AS varchar(64);
 CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+-- under this one ids of different length, and so of different stores, can be equal: numbers are compared as such
+CREATE COLLATION nn (provider = icu, locale = 'und-u-kn-true', deterministic = false);
 
 CREATE TABLE env (
 	id text PRIMARY KEY,
@@ -79,3 +81,9 @@ CREATE TABLE "Batch" (
 	mark int DEFAULT 0,
 	CONSTRAINT "Batch_pkey" PRIMARY KEY (id)
 );
+
+-- fires once for a statement, whichever stores it reaches
+CREATE TABLE statement_log (tg_op text);
+CREATE FUNCTION log_statement() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql
+AS 'BEGIN INSERT INTO public.statement_log VALUES (TG_OP); RETURN NULL; END';
+CREATE TRIGGER log AFTER INSERT OR UPDATE OR DELETE ON "Waitpoint" FOR EACH STATEMENT EXECUTE FUNCTION log_statement();

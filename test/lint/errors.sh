@@ -67,7 +67,7 @@ exec perl -e '
 
 			next if $said =~ /^"%s"$/;
 			print "$file:$line: detail or hint is no sentence with a full stop: $said\n"
-			  unless $said =~ /[.?)]"$/ && $said =~ /^"[^a-z]/;
+			  unless $said =~ /(?:[.?)]|: %s)"$/ && $said =~ /^"[^a-z]/;
 		}
 	}
 	exit 0;'

@@ -3,7 +3,7 @@
 # newline; C, Perl and SQL are indented by tabs.
 #
 # On failure: most editors do it by themselves with .editorconfig.
-find . -type f ! -path './.git/*' ! -name '*.out' ! -name '*.tsv' ! -name '*.patch' ! -path './tmp_*' \
+find . -type f ! -path './.git/*' ! -name '*.out' ! -name '*.tsv' ! -name '*.patch' ! -name '*.patch' ! -path './tmp_*' \
 	! -path './results/*' ! -path './output_iso/*' ! -name '*.o' ! -name '*.so' ! -name '*.bc' \
 	! -path './test/fuzz/corpus/*' ! -name 'regression.*' ! -name 'runops--*' |
 	sort |

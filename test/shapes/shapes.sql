@@ -4,7 +4,7 @@
 -- of new (run-ops, KSUID), {E} for one of shard e, {O} for an unclassifiable one; {fN} for a friendly id, {iN} for one that
 -- no row has yet, {[L,N]} for an array.  Each shape runs with these as literals, and prepared with all of them as
 -- parameters.  Stores: legacy, new, e, all, none.  "generic=..." names those of a forced generic plan where the value of a
--- parameter cannot help it.
+-- parameter cannot help it, "generic<17=..." only before that version.
 
 -- point read, legacy | legacy
 SELECT id, env FROM "TaskRun" WHERE id = {L};
@@ -33,7 +33,7 @@ SELECT id FROM "TaskRun" WHERE id = {L} AND env = 'e2' AND n > 0;
 -- point read of nothing | new
 SELECT id FROM "TaskRun" WHERE id = {iN};
 
--- key is NULL | none
+-- key is NULL | none | generic=legacy
 SELECT id FROM "TaskRun" WHERE id = {NULL};
 
 -- key through varchar | legacy
@@ -204,7 +204,7 @@ SELECT r.id, a.id FROM "TaskRun" r JOIN "Attempt" a ON a."runId" = r.id WHERE a.
 -- two routed tables, an alias | legacy
 SELECT r.id, a.id FROM "TaskRun" r, "Attempt" a WHERE a."runId" = r.id AND r."friendlyId" = {fL} AND a."runId" = {L};
 
--- two routed tables, an array; core does not carry ANY over the equality | legacy, new | generic=all
+-- two routed tables, an array; core does not carry ANY over the equality | legacy, new
 SELECT r.id, a.id FROM "TaskRun" r JOIN "Attempt" a ON a."runId" = r.id WHERE r.id = ANY ({[L,N]});
 
 -- three routed tables through equalities | new
@@ -318,7 +318,7 @@ SELECT id FROM "TaskRun" WHERE id = {N} UNION SELECT id FROM "TaskRun" WHERE id 
 -- key outside of UNION ALL | e
 SELECT u.id FROM (SELECT id, n FROM "TaskRun" UNION ALL SELECT "runId", n FROM "Attempt") u WHERE u.id = {E};
 
--- key outside of UNION ALL of two types; core keeps a condition on that above it | new | generic=all
+-- key outside of UNION ALL of two types; core keeps a condition on that above it | new
 SELECT id, n FROM run_union WHERE id = {N};
 
 -- EXCEPT | legacy, e
@@ -444,7 +444,7 @@ UPDATE "TaskRun" r SET n = (SELECT count(*) FROM "Attempt" a WHERE a."runId" = r
 -- UPDATE of a local table by a routed one | new
 UPDATE note n SET body = r.env FROM "TaskRun" r WHERE r.id = n.run_id AND n.id = 13;
 
--- UPDATE of the key within its store | legacy | generic=all
+-- UPDATE of the key within its store | legacy
 UPDATE "TaskRun" SET id = {iL}, "friendlyId" = NULL WHERE id = {L};
 
 -- UPDATE of nothing | none
