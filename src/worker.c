@@ -17,10 +17,13 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
-#include "commands/dbcommands.h"
+#include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -190,6 +193,40 @@ run_prover(Oid dbid)
 }
 
 /*
+ * The OID of runops.database, or invalid if there is none.
+ *
+ * By a plain scan: without a database there may be no indexes to look with.
+ */
+static Oid
+find_database(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+	Oid			dbid = InvalidOid;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (strcmp(NameStr(database->datname), runops_database) == 0 &&
+			database->datallowconn)
+			dbid = database->oid;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	CommitTransactionCommand();
+
+	return dbid;
+}
+
+/*
  * The launcher: provers with pauses, for as long as the server runs.
  */
 void
@@ -215,9 +252,7 @@ runops_launcher_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 
-		StartTransactionCommand();
-		dbid = get_database_oid(runops_database, true);
-		CommitTransactionCommand();
+		dbid = find_database();
 		if (OidIsValid(dbid))
 			outcome = run_prover(dbid);
 

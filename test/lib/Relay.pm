@@ -76,6 +76,10 @@ The SQL of every Query and Parse message since C<reset>, in order.
 
 Delay what is forwarded by half of this in each direction.
 
+=item target($host, $port)
+
+Lead new connections to another server, as a failover does.
+
 =item freeze, thaw
 
 Forward nothing in either direction, and go on.  New connections are accepted
@@ -206,6 +210,14 @@ sub freeze_on
 	my ($self, $regex) = @_;
 
 	$self->_ask('freeze_on ' . unpack('H*', $regex // ''));
+	return;
+}
+
+sub target
+{
+	my ($self, $host, $port) = @_;
+
+	$self->_ask("target $host $port");
 	return;
 }
 
@@ -463,6 +475,10 @@ sub _run
 	elsif ($command eq 'freeze' || $command eq 'thaw')
 	{
 		$r->{frozen} = $command eq 'freeze' ? 1 : 0;
+	}
+	elsif ($command eq 'target')
+	{
+		@{ $r->{options} }{qw(to_host to_port)} = @args;
 	}
 	elsif ($command eq 'freeze_on')
 	{
