@@ -17,6 +17,7 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "runops.h"
@@ -60,6 +61,25 @@ bool		runops_split_enabled = false;
 int			runops_remote_timeout = 0;
 
 /*
+ * Refuse to start the server with a value of a gate setting that is no boolean.
+ *
+ * Called before the variable is defined: that drops the value with a WARNING.
+ */
+static void
+check_boot_bool(const char *name)
+{
+	const char *value = GetConfigOption(name, true, false);
+	bool		result;
+
+	if (value != NULL && !parse_bool(value, &result))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("invalid value for parameter \"%s\": \"%s\"", name, value),
+				 errdetail("The server does not start with a default in place of a setting that decides where rows go."),
+				 errhint("Set it to on or off.")));
+}
+
+/*
  * Define the settings; those that only the postmaster may change are known
  * only to a preloaded library.
  */
@@ -86,6 +106,10 @@ runops_guc_init(void)
 
 	if (process_shared_preload_libraries_in_progress)
 	{
+		check_boot_bool("runops.expect_control_plane_split");
+		check_boot_bool("runops.native_realtime_enabled");
+		check_boot_bool("runops.split_enabled");
+
 		DefineCustomStringVariable("runops.database",
 								   "Sets the control-plane database in which stores are proved when the server starts.",
 								   "An empty string starts no worker: the first use of a store proves it.",

@@ -38,10 +38,26 @@ my @refused = (
 	{
 		name => 'split with an interlock that is no boolean',
 		conf => "runops.split_enabled = on\nrunops.native_realtime_enabled = perhaps",
-		message => qr/FATAL:  "runops\.split_enabled" requires "runops\.native_realtime_enabled"/,
-		hint => qr/HINT:  /,
+		message => qr/FATAL:  invalid value for parameter "runops\.native_realtime_enabled": "perhaps"/,
+		hint => qr/HINT:  Set it to on or off\./,
 		fix => 'runops.native_realtime_enabled = yes',
 		after => { 'runops.split_enabled' => 'on', 'runops.native_realtime_enabled' => 'on' },
+	},
+	{
+		name => 'a flag that is no boolean',
+		conf => "runops.split_enabled = enabled\nrunops.native_realtime_enabled = on",
+		message => qr/FATAL:  invalid value for parameter "runops\.split_enabled": "enabled"/,
+		hint => qr/HINT:  Set it to on or off\./,
+		fix => 'runops.split_enabled = true',
+		after => { 'runops.split_enabled' => 'on', 'runops.native_realtime_enabled' => 'on' },
+	},
+	{
+		name => 'an expectation that is no boolean',
+		conf => "runops.expect_control_plane_split = 2",
+		message => qr/FATAL:  invalid value for parameter "runops\.expect_control_plane_split": "2"/,
+		hint => qr/HINT:  Set it to on or off\./,
+		fix => 'runops.expect_control_plane_split = 1',
+		after => { 'runops.split_enabled' => 'off', 'runops.expect_control_plane_split' => 'on' },
 	},
 );
 
