@@ -205,21 +205,8 @@ sub drop_on
 	return;
 }
 
-sub freeze_on
-{
-	my ($self, $regex) = @_;
-
-	$self->_ask('freeze_on ' . unpack('H*', $regex // ''));
-	return;
-}
-
-sub target
-{
-	my ($self, $host, $port) = @_;
-
-	$self->_ask("target $host $port");
-	return;
-}
+sub freeze_on { $_[0]->_ask('freeze_on ' . unpack('H*', $_[1] // '')); return; }
+sub target { $_[0]->_ask("target $_[1] $_[2]"); return; }
 
 sub connections
 {
