@@ -33,7 +33,7 @@ SELECT id FROM "TaskRun" WHERE id = {L} AND env = 'e2' AND n > 0;
 -- point read of nothing | new
 SELECT id FROM "TaskRun" WHERE id = {iN};
 
--- key is NULL | none | generic=legacy
+-- key is NULL | none | generic<17=legacy
 SELECT id FROM "TaskRun" WHERE id = {NULL};
 
 -- key through varchar | legacy
