@@ -84,8 +84,8 @@ typedef enum RunopsCause
 	RUNOPS_CAUSE_CO_RESIDENT	/* legacy is not apart from the control plane */
 } RunopsCause;
 
-/* Length of the text of a reason, with its end. */
-#define RUNOPS_REASON_LEN 256
+/* Length of the text of a reason, with its end; it may name two directories. */
+#define RUNOPS_REASON_LEN 1024
 
 /* Which database answers: the fingerprint. */
 typedef struct RunopsIdentity

@@ -4,7 +4,8 @@
 -- of new (run-ops, KSUID), {E} for one of shard e, {O} for an unclassifiable one; {fN} for a friendly id, {iN} for one that
 -- no row has yet, {[L,N]} for an array.  Each shape runs with these as literals, and prepared with all of them as
 -- parameters.  Stores: legacy, new, e, all, none.  "generic=..." names those of a forced generic plan where the value of a
--- parameter cannot help it, "generic<17=..." only before that version.
+-- parameter cannot help it, "generic<17=..." only before that version.  "peeks>=17": from that version on, core looks at the
+-- ends of the legacy leaf's index while it makes the generic plan; no execution does.
 
 -- point read, legacy | legacy
 SELECT id, env FROM "TaskRun" WHERE id = {L};
@@ -342,7 +343,7 @@ WITH c AS (SELECT id, n FROM "TaskRun") SELECT * FROM c WHERE id = {L};
 -- CTE materialized, key outside | all
 WITH c AS MATERIALIZED (SELECT id, n FROM "TaskRun") SELECT * FROM c WHERE id = {L};
 
--- CTE joined by its key | new
+-- CTE joined by its key | new | peeks>=17
 WITH c AS MATERIALIZED (SELECT id FROM "TaskRun" WHERE id = {N}) SELECT a.id FROM c JOIN "Attempt" a ON a."runId" = c.id;
 
 -- recursive tree | new
