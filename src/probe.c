@@ -30,15 +30,19 @@
 #include "shmem.h"
 
 /*
- * Fill in a verdict.  The reason is there already if there is no format.
+ * Fill in a verdict; a reason that is too long is cut.
  */
 static void
 verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
 		const char *reason)
 {
+	int			len;
+
 	state->verdict = v;
 	state->cause = cause;
-	strlcpy(state->reason, reason, RUNOPS_REASON_LEN);
+	len = pg_mbcliplen(reason, strlen(reason), RUNOPS_REASON_LEN - 1);
+	memcpy(state->reason, reason, len);
+	state->reason[len] = '\0';
 }
 
 /*
