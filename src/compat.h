@@ -60,8 +60,7 @@
 #define foreign_scan_user(node) \
 	(exec_rt_fetch(runops_fdw_scan_rtindex(node), (node)->ss.ps.state)->checkAsUser)
 #define result_relation_user(rri, estate) \
-	(exec_rt_fetch((rri)->ri_RangeTableIndex != 0 ? (rri)->ri_RangeTableIndex : \
-				   (rri)->ri_RootResultRelInfo->ri_RangeTableIndex, estate)->checkAsUser)
+	(exec_rt_fetch((rri)->ri_RangeTableIndex, estate)->checkAsUser)
 #endif
 
 /* PG16 keeps the user that a table is planned for with its other properties. */

@@ -112,8 +112,6 @@ use_store(Oid relid, Oid userid, bool writes)
 	if (writers == NIL && !writes)
 		return;
 
-	if (!OidIsValid(userid))
-		userid = GetUserId();
 	serverid = GetForeignServerIdByRelId(relid);
 	umid = GetUserMapping(userid, serverid)->umid;
 
@@ -153,7 +151,7 @@ runops_fdw_use_for_scan(ForeignScanState *node)
 			locks = true;
 	}
 
-	use_store(runops_fdw_scan_relid(node), foreign_scan_user(node), locks);
+	use_store(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node), locks);
 }
 
 /*
@@ -162,7 +160,7 @@ runops_fdw_use_for_scan(ForeignScanState *node)
 void
 runops_fdw_use_for_direct_modify(ForeignScanState *node)
 {
-	use_store(runops_fdw_scan_relid(node), foreign_scan_user(node), true);
+	use_store(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node), true);
 }
 
 /*
@@ -172,5 +170,5 @@ void
 runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri)
 {
 	use_store(RelationGetRelid(rri->ri_RelationDesc),
-			  result_relation_user(rri, estate), true);
+			  runops_fdw_result_userid(estate, rri), true);
 }
