@@ -166,4 +166,31 @@
 #define VAR_NULLED_BY_JOIN(var) false
 #endif
 
+/* PG16 tells ExecInsertIndexTuples whether only summaries need an entry. */
+#if PG16_GE
+#define ExecInsertIndexTuples_compat(rri, slot, estate, nodup, conflict, arbiters) \
+	ExecInsertIndexTuples(rri, slot, estate, false, nodup, conflict, arbiters, false)
+#else
+#define ExecInsertIndexTuples_compat(rri, slot, estate, nodup, conflict, arbiters) \
+	ExecInsertIndexTuples(rri, slot, estate, false, nodup, conflict, arbiters)
+#endif
+
+/* PG18 counts what a scan of an index searches. */
+#if PG18_GE
+#define index_beginscan_compat(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define index_beginscan_compat(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+/* PG18 can log that a lock was not to be had. */
+#if PG18_GE
+#define ConditionalXactLockTableWait_compat(xid) \
+	ConditionalXactLockTableWait(xid, false)
+#else
+#define ConditionalXactLockTableWait_compat(xid) \
+	ConditionalXactLockTableWait(xid)
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

@@ -34,6 +34,7 @@
 #include "fdw.h"
 #include "planner.h"
 #include "runops.h"
+#include "together.h"
 
 /* the most parameters that a statement can have in the wire protocol */
 #define MAX_QUERY_PARAMS 65535
@@ -248,6 +249,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	runops_fdw_use_for_direct_modify(node);
 	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginDirectModify(node, eflags);
+	runops_together_connected();
 	runops_conn_check(runops_pgfdw_direct_conn(node), serverid, userid, relid);
 	runops_fdw_leave(&call);
 }
@@ -338,6 +340,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	runops_fdw_use_for_modify(mtstate->ps.state, rri);
 	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginForeignInsert(mtstate, rri);
+	runops_together_connected();
 	runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
 	runops_fdw_leave(&call);
 	state->pgfdw_state = rri->ri_FdwState;
@@ -371,6 +374,7 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 		runops_conn_prepare(serverid, userid, relid);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
+		runops_together_connected();
 		runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
 		runops_fdw_leave(call);
 		state->pgfdw_state = rri->ri_FdwState;
