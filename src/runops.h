@@ -121,6 +121,23 @@ typedef struct RunopsStore
 /* in assume.c */
 extern void runops_assume_init(void);
 
+/*
+ * What a backend remembers of one of the extension's own tables, as config.c
+ * knows it.  The table needs the statement trigger _config_changed().
+ */
+typedef struct RunopsConfigCache
+{
+	const char *table;			/* its name */
+	void		(*forget) (void);	/* called when it was written; may not fail,
+									 * nor look anything up */
+	Oid			relid;			/* the rest is config.c's; all zeroes at first */
+	bool		listed;
+	struct RunopsConfigCache *next;
+} RunopsConfigCache;
+
+/* in config.c */
+extern Relation runops_config_open(RunopsConfigCache *cache);
+
 /* in executor.c */
 extern void runops_executor_init(void);
 

@@ -14,6 +14,9 @@ CREATE TABLE runops.store_config (
 	remote_schema name
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.store_config', '');
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.store_config
+	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
+ALTER TABLE runops.store_config ENABLE ALWAYS TRIGGER config_changed;
 
 -- The routed table is the name that SQL uses; the leaf is the old table.
 CREATE TABLE runops.table_config (
