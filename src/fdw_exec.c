@@ -275,6 +275,9 @@ runopsIterateDirectModify(ForeignScanState *node)
 						 *processed - before);
 	else
 		count_row(node, slot);
+	if (castNode(ForeignScan, node->ss.ps.plan)->operation == CMD_UPDATE &&
+		(*processed > before || !TupIsNull(slot)))
+		runops_held_note(runops_fdw_scan_relid(node));
 
 	return slot;
 }
@@ -515,6 +518,18 @@ check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 }
 
 /*
+ * Count rows that a store has taken; they are there now.
+ */
+static void
+count_written(ResultRelInfo *rri, int nrows)
+{
+	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+
+	runops_stats_add(relid, RUNOPS_ROWS, nrows);
+	runops_held_note(relid);
+}
+
+/*
  * Insert one row.
  */
 static TupleTableSlot *
@@ -530,7 +545,7 @@ runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 	slot = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
 	if (slot != NULL)
-		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
+		count_written(rri, 1);
 
 	return slot;
 }
@@ -552,7 +567,7 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 	state = enter_pgfdw(estate, rri, &call);
 	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
 	leave_pgfdw(rri, state, &call);
-	runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, *numSlots);
+	count_written(rri, *numSlots);
 
 	return slots;
 }
@@ -593,7 +608,7 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
 	if (slot != NULL)
-		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
+		count_written(rri, 1);
 
 	return slot;
 }

@@ -78,6 +78,7 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 
 	if (runops_gate_flag_off())
 	{
+		runops_held_warn_session();
 		mark_dummy_rel(baserel);
 		return;
 	}

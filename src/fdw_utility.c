@@ -99,6 +99,9 @@ acquire_sample(Relation relation, int elevel, HeapTuple *rows, int targrows,
 	}
 	PG_END_TRY();
 
+	if (numrows > 0)
+		runops_held_note(RelationGetRelid(relation));
+
 	return numrows;
 }
 

@@ -55,17 +55,17 @@
 #define PG_CONTROL_FILE "global/pg_control"
 
 /*
- * Open one of the extension's tables for reading.
+ * Open one of the extension's tables.
  */
-static Relation
-open_table(const char *name)
+Relation
+runops_open_config(const char *name, LOCKMODE lockmode)
 {
 	Oid			relid = get_relname_relid(name, get_namespace_oid(RUNOPS_SCHEMA, false));
 
 	if (!OidIsValid(relid))
 		elog(ERROR, "relation \"%s.%s\" does not exist", RUNOPS_SCHEMA, name);
 
-	return table_open(relid, AccessShareLock);
+	return table_open(relid, lockmode);
 }
 
 /*
@@ -88,7 +88,7 @@ server_column(HeapTuple tuple, TupleDesc tupdesc, int attnum)
 List *
 runops_stores(void)
 {
-	Relation	rel = open_table("store_config");
+	Relation	rel = runops_open_config("store_config", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	List	   *stores = NIL;
 	HeapTuple	tuple;
@@ -125,7 +125,7 @@ runops_stores(void)
 static bool
 any_routed_in_schema(const char *schema)
 {
-	Relation	rel = open_table("table_config");
+	Relation	rel = runops_open_config("table_config", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	Oid			namespaceid = get_namespace_oid(schema, true);
 	bool		found = false;
@@ -263,7 +263,7 @@ local_place(void)
 RunopsRecord
 runops_identity_compare(const char *store, char *reason)
 {
-	Relation	rel = open_table("store_identity");
+	Relation	rel = runops_open_config("store_identity", AccessShareLock);
 	TupleDesc	tupdesc = RelationGetDescr(rel);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	RunopsRecord result = RUNOPS_RECORD_NONE;
@@ -327,7 +327,7 @@ runops_identity_record(const char *store, bool replace)
 	if (XactReadOnly || RecoveryInProgress())
 		return;
 
-	rel = open_table("store_identity");
+	rel = runops_open_config("store_identity", AccessShareLock);
 	owner = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
 

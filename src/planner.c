@@ -502,6 +502,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	if (runops_gate_flag_off())
 	{
+		runops_held_warn_session();
 		spared = runops_use_legacy(parse);
 		stmt = plan_next(parse, query_string, cursorOptions, boundParams);
 		runops_settle_permissions(stmt);

@@ -164,7 +164,13 @@ extern int	runops_remote_timeout;
 extern void runops_guc_init(void);
 extern void runops_guc_check_boot(void);
 
+/* in held.c */
+extern void runops_held_note(Oid leaf_relid);
+extern void runops_held_warn(void);
+extern void runops_held_warn_session(void);
+
 /* in identity.c */
+extern Relation runops_open_config(const char *name, LOCKMODE lockmode);
 extern List *runops_stores(void);
 extern Oid	runops_store_server(const char *store);
 

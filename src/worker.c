@@ -11,6 +11,9 @@
  *
  * The prover is also what records the control plane's identity beside a store.
  *
+ * With the flag off no store is asked.  There is one prover then, which warns of
+ * rows that the flag hides, and the launcher ends.
+ *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
@@ -137,7 +140,7 @@ prove_stores(void)
 void
 runops_prover_main(Datum arg)
 {
-	RunopsProverOutcome outcome;
+	RunopsProverOutcome outcome = RUNOPS_PROVER_CLOSED;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -148,7 +151,10 @@ runops_prover_main(Datum arg)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "proving the stores of runops");
 
-	outcome = prove_stores();
+	if (runops_gate_flag_off())
+		runops_held_warn();
+	else
+		outcome = prove_stores();
 
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -255,6 +261,8 @@ runops_launcher_main(Datum arg)
 		dbid = find_database();
 		if (OidIsValid(dbid))
 			outcome = run_prover(dbid);
+		if (runops_gate_flag_off())
+			proc_exit(0);
 
 		if (outcome == RUNOPS_PROVER_NO_STORE && last != outcome)
 			ereport(WARNING,
@@ -278,15 +286,15 @@ runops_launcher_main(Datum arg)
 /*
  * Register the launcher with the postmaster.
  *
- * With the flag off no other database is ever contacted, and pg_upgrade wants
- * none to be.
+ * Not under pg_upgrade, which wants no other database to be contacted, and
+ * nobody to look at the catalogs before they are complete.
  */
 void
 runops_worker_init(void)
 {
 	BackgroundWorker worker;
 
-	if (!runops_split_enabled || IsBinaryUpgrade || runops_database[0] == '\0')
+	if (IsBinaryUpgrade || runops_database[0] == '\0')
 		return;
 
 	memset(&worker, 0, sizeof(worker));

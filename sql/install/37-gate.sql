@@ -16,6 +16,24 @@ CREATE TABLE runops.store_identity (
 
 COMMENT ON TABLE runops.store_identity IS 'the control plane, as it was when each store was first proved distinct';
 
+/*
+ * Which stores are known to hold rows of which tables: what a server with the
+ * flag off has to go by.  Written by held.c, which may leave several rows that
+ * say the same.  It is in a dump, like the stores themselves.
+ */
+CREATE TABLE runops.held_rows (
+	store text NOT NULL REFERENCES runops.store_config ON DELETE CASCADE,
+	relation regclass NOT NULL REFERENCES runops.table_config ON DELETE CASCADE,
+	noted_at timestamptz NOT NULL
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.held_rows', '');
+
+-- there is no key, and a publication of all tables must not keep rows from going
+ALTER TABLE runops.held_rows REPLICA IDENTITY FULL;
+
+GRANT SELECT ON runops.held_rows TO PUBLIC;
+COMMENT ON TABLE runops.held_rows IS 'stores that rows were written to, until the store is dropped or the table detached';
+
 CREATE FUNCTION runops.recheck(store text DEFAULT NULL, accept_new_identity boolean DEFAULT false)
 	RETURNS TABLE (store text, verdict text, reason text, checked_at timestamptz)
 	LANGUAGE C VOLATILE PARALLEL UNSAFE

@@ -56,7 +56,13 @@ $$;
 CREATE FUNCTION runops._doctor_servers() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	-- "known": the last ANALYZE with the gate open has counted rows there
+	-- what is known without asking: who has written there, or counted
+	SELECT DISTINCT 'error', format('store %s', h.store),
+		format('the split is off, and the store holds rows of %s, which no statement finds', h.relation),
+		'Set "runops.split_enabled" to on and restart the server, or see docs/turning-off.md.'
+	FROM runops.held_rows h
+	WHERE NOT runops._flag()
+	UNION ALL
 	SELECT 'error', format('store %s', runops._store_of_leaf(i.inhrelid)),
 		format('the split is off while the store held rows of %s when they were last analyzed', i.inhparent::regclass),
 		'Set "runops.split_enabled" to on and restart the server, or see docs/turning-off.md.'
@@ -64,6 +70,8 @@ AS $$
 	JOIN pg_inherits i ON i.inhparent = t.relation
 	JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind = 'f' AND c.reltuples > 0
 	WHERE NOT runops._flag()
+		AND NOT EXISTS (SELECT FROM runops.held_rows h
+						WHERE h.relation = t.relation AND h.store = runops._store_of_leaf(i.inhrelid))
 	UNION ALL
 	SELECT 'error', format('store %s', s.store), format('server %I does not exist', x.server),
 		format('Make the server, or use runops.drop_store(%L, force => true).', s.store)

@@ -20,7 +20,7 @@ SELECT is(
 SELECT is(
 	(SELECT string_agg(x.oid::regclass::text, ', ' ORDER BY x.oid::regclass::text)
 		FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops'),
-	'runops.claim_entry, runops.store_config, runops.table_config', 'a dump carries the configuration');
+	'runops.claim_entry, runops.held_rows, runops.store_config, runops.table_config', 'a dump carries the configuration');
 
 -- relations
 SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
@@ -28,6 +28,7 @@ SELECT columns_are('runops', 'table_config', '{relation,leaf,key,aliases,saved}'
 SELECT columns_are('runops', 'claim_entry', '{scope,key,id,claimed_at,expires_at}'::name[]);
 SELECT col_is_pk('runops', 'claim_entry', '{scope,key}'::name[], 'a key belongs to one id');
 SELECT ok(NOT has_table_privilege('public', 'runops.claims', 'SELECT'), 'not everybody may see the keys');
+SELECT columns_are('runops', 'held_rows', '{store,relation,noted_at}'::name[]);
 SELECT col_is_pk('runops', 'store_config', 'store', 'a store stands in its table once');
 SELECT col_is_pk('runops', 'table_config', 'relation', 'a routed table stands in its table once');
 SELECT has_view('runops', 'stores', 'runops.stores is a view');
