@@ -160,9 +160,11 @@ SELECT runops.add_store('s', 'run_ops', 'plain', 'elsewhere');
 SELECT runops.drop_store('s');
 SELECT runops.drop_store(NULL);
 SELECT runops.drop_store('legacy');
-SELECT runops.add_store('legacy', NULL, reader => 'run_ops');
+CREATE SERVER refused_reader FOREIGN DATA WRAPPER runops_fdw;
+SELECT runops.add_store('legacy', NULL, reader => 'refused_reader');
 SELECT * FROM runops.stores ORDER BY store;
 SELECT runops.drop_store('legacy');
+DROP SERVER refused_reader;
 SELECT * FROM runops.stores ORDER BY store;
 DROP SERVER plain;
 

@@ -53,9 +53,11 @@ RESET statement_timeout;
 -- no such store, or none to connect to
 SELECT * FROM runops.remote_query('q', 'SELECT 1');
 SELECT * FROM runops.remote_query(NULL, 'SELECT 1');
-SELECT runops.add_store('legacy', NULL, reader => 'run_ops');
+CREATE SERVER remote_reader FOREIGN DATA WRAPPER runops_fdw;
+SELECT runops.add_store('legacy', NULL, reader => 'remote_reader');
 SELECT * FROM runops.remote_query('legacy', 'SELECT 1');
 SELECT runops.drop_store('legacy');
+DROP SERVER remote_reader;
 
 -- unreachable
 CREATE SERVER remote_gone FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '/nonexistent', port '1');

@@ -45,6 +45,7 @@ typedef struct Connection
 	PGconn	   *conn;
 	Oid			umid;			/* the user mapping that it is for */
 	bool		asked;			/* and is it what was proved? */
+	bool		standby;		/* was it in recovery then? */
 	bool		stale;			/* was server or mapping altered? */
 	int			nest_level;		/* of the transaction that used it last */
 } Connection;
@@ -238,9 +239,10 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 }
 
 /*
- * Ask one connection; raises if it does not answer, or is another database.
+ * Ask one connection; raises if it does not answer, or is another database.  Is
+ * it a standby?
  */
-static void
+static bool
 ask_connection(RemoteSession *session, Oid relid, bool try_sysid)
 {
 	RunopsIdentity identity;
@@ -269,6 +271,8 @@ ask_connection(RemoteSession *session, Oid relid, bool try_sysid)
 	else if (denied_umid == session->user->umid)
 		denied_umid = InvalidOid;
 	compare_identity(session->server->serverid, relid, &identity, lock_obtained);
+
+	return identity.in_recovery;
 }
 
 /*
@@ -296,7 +300,7 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 	{
 		if (!runops_remote_try_open(&session, &failure))
 			runops_remote_raise(&failure);
-		ask_connection(&session, relid, true);
+		(void) ask_connection(&session, relid, true);
 	}
 	PG_FINALLY();
 	{
@@ -340,12 +344,14 @@ remember(PGconn *conn, Oid umid)
 }
 
 /*
- * Ask a connection of postgres_fdw, within the time that connecting may take.
+ * Ask a connection of postgres_fdw, within the time that connecting may take.  Is
+ * it a standby?
  */
-static void
+static bool
 ask_pgfdw_connection(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 {
 	RemoteSession session = {0};
+	volatile bool standby = false;
 
 	session.conn = conn;
 	session.server = GetForeignServer(serverid);
@@ -356,13 +362,30 @@ ask_pgfdw_connection(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	PG_TRY();
 	{
 		/* an error would end the remote transaction */
-		ask_connection(&session, relid, denied_umid != session.user->umid);
+		standby = ask_connection(&session, relid, denied_umid != session.user->umid);
 	}
 	PG_FINALLY();
 	{
 		PQclear(session.res);
 	}
 	PG_END_TRY();
+
+	return standby;
+}
+
+/*
+ * Was the server at the other end of a connection promoted since it was asked?
+ *
+ * A promoted standby keeps its sessions.  It tells each of them with the end of
+ * the next command, and one was just sent: postgres_fdw has begun a transaction,
+ * or else the snapshot there is from before.
+ */
+static bool
+was_promoted(PGconn *conn)
+{
+	const char *status = PQparameterStatus(conn, "in_hot_standby");
+
+	return status != NULL && strcmp(status, "off") == 0;
 }
 
 /*
@@ -392,8 +415,11 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	c->nest_level = GetCurrentTransactionNestLevel();
 	if (!c->asked)
 	{
-		ask_pgfdw_connection(conn, serverid, userid, relid);
+		c->standby = ask_pgfdw_connection(conn, serverid, userid, relid);
 		c->asked = true;
 	}
+	else if (c->standby && was_promoted(conn))
+		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+				   _("The server was proved as a standby, and has been promoted since."));
 	c->stale = false;
 }

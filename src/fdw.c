@@ -109,11 +109,11 @@ runops_fdw_store_label(Oid relid)
 }
 
 /*
- * Raise gate_closed unless the store behind a foreign table may be touched, by
- * the given user.
+ * Raise gate_closed unless a server of the store behind a foreign table may be
+ * touched, by the given user.
  */
 void
-runops_fdw_gate_require(Oid relid, Oid userid)
+runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid)
 {
 	RunopsProofState state;
 
@@ -123,9 +123,18 @@ runops_fdw_gate_require(Oid relid, Oid userid)
 		runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
 		runops_gate_require_settings(runops_fdw_store_label(relid), get_rel_name(relid));
 	}
-	if (runops_sentinel_verdict(GetForeignServerIdByRelId(relid), userid, &state) != RUNOPS_DISTINCT)
+	if (runops_sentinel_verdict(serverid, userid, &state) != RUNOPS_DISTINCT)
 	{
 		runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
 		runops_gate_raise(&state, runops_fdw_store_label(relid), get_rel_name(relid));
 	}
+}
+
+/*
+ * The same for the server that the store is written to.
+ */
+void
+runops_fdw_gate_require(Oid relid, Oid userid)
+{
+	runops_fdw_gate_require_server(GetForeignServerIdByRelId(relid), relid, userid);
 }

@@ -19,7 +19,7 @@ typedef struct RunopsFdwCall
 {
 	ErrorContextCallback callback;
 	ForeignScanState *node;		/* the scan, or NULL */
-	Oid			relid;			/* the foreign table if there is no scan */
+	Oid			relid;			/* the foreign table, unless the scan tells */
 	bool		begins;			/* does the callback connect? */
 } RunopsFdwCall;
 
@@ -27,6 +27,7 @@ typedef struct RunopsFdwCall
 extern FdwRoutine pgfdw;
 extern const char *runops_fdw_store_label(Oid relid);
 extern void runops_fdw_gate_require(Oid relid, Oid userid);
+extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
 
 /* in fdw_error.c */
 extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
@@ -66,6 +67,12 @@ extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 extern void runops_fdw_use_for_scan(ForeignScanState *node);
 extern void runops_fdw_use_for_direct_modify(ForeignScanState *node);
 extern void runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri);
+
+/* in reader.c */
+extern Oid	runops_reader_for_scan(ForeignScanState *node);
+extern const char *runops_reader_name(ForeignScanState *node, Oid readerid);
+extern void runops_reader_begin_scan(ForeignScanState *node, Oid table,
+									 int eflags);
 
 /* in fdw_search.c */
 extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,

@@ -34,6 +34,7 @@ typedef struct Names
 	NameData	table;
 	NameData	store;
 	NameData	server;
+	Oid			readerid;		/* the store's reader, or InvalidOid */
 } Names;
 
 static HTAB *names_hash = NULL;
@@ -94,6 +95,7 @@ note_names(Oid relid)
 {
 	Names	   *names;
 	char	   *table = get_rel_name(relid);
+	char		store[RUNOPS_STORE_LEN];
 
 	if (table == NULL)
 		return;
@@ -112,6 +114,8 @@ note_names(Oid relid)
 	names = hash_search(names_hash, &relid, HASH_ENTER, NULL);
 	namestrcpy(&names->table, table);
 	namestrcpy(&names->store, runops_fdw_store_label(relid));
+	names->readerid = runops_leaf_store(relid, store) ?
+		runops_reader_server(store) : InvalidOid;
 	namestrcpy(&names->server,
 			   GetForeignServer(GetForeignServerIdByRelId(relid))->servername);
 }
@@ -126,11 +130,12 @@ static void
 store_error_callback(void *arg)
 {
 	RunopsFdwCall *call = (RunopsFdwCall *) arg;
-	Oid			relid = call->node ? runops_fdw_scan_relid(call->node) : call->relid;
+	Oid			relid = OidIsValid(call->relid) ? call->relid : runops_fdw_scan_relid(call->node);
 	Names	   *names;
 	const char *table;
 	const char *store;
 	const char *server;
+	const char *reader;
 
 	if (names_hash == NULL)
 		return;
@@ -140,8 +145,15 @@ store_error_callback(void *arg)
 	table = NameStr(names->table);
 	store = NameStr(names->store);
 	server = NameStr(names->server);
+	reader = call->node ? runops_reader_name(call->node, names->readerid) : NULL;
 
-	errcontext("table \"%s\" in store \"%s\"", table, store);
+	if (reader != NULL)
+	{
+		errcontext("table \"%s\" in store \"%s\", reader \"%s\"", table, store, reader);
+		server = reader;
+	}
+	else
+		errcontext("table \"%s\" in store \"%s\"", table, store);
 
 	switch (geterrcode())
 	{
@@ -201,7 +213,7 @@ runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node, bool begins)
 		note_names(runops_fdw_scan_relid(node));
 
 	call->node = node;
-	call->relid = InvalidOid;
+	call->relid = begins ? runops_fdw_scan_relid(node) : InvalidOid;
 	call->begins = begins;
 	call->callback.callback = store_error_callback;
 	call->callback.arg = call;

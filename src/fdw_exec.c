@@ -115,22 +115,32 @@ begin_scan(ForeignScanState *node)
 	Oid			relid;
 	Oid			userid;
 	Oid			serverid;
+	Oid			reader;
 
 	if (node->fdw_state != NULL)
 		return;
 
 	relid = runops_fdw_scan_relid(node);
 	userid = runops_fdw_scan_userid(node);
-	serverid = GetForeignServerIdByRelId(relid);
 	runops_fdw_gate_require(relid, userid);
+	reader = runops_reader_for_scan(node);
+	serverid = GetForeignServerIdByRelId(OidIsValid(reader) ? reader : relid);
+	if (OidIsValid(reader))
+		runops_fdw_gate_require_server(serverid, relid, userid);
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_scan(&call, node, true);
-	runops_fdw_use_for_scan(node);
+	if (!OidIsValid(reader))
+		runops_fdw_use_for_scan(node);
 	runops_conn_prepare(serverid, userid, relid);
-	pgfdw.BeginForeignScan(node, estate->es_top_eflags);
+	if (OidIsValid(reader))
+		runops_reader_begin_scan(node, reader, estate->es_top_eflags);
+	else
+		pgfdw.BeginForeignScan(node, estate->es_top_eflags);
 	runops_conn_check(runops_pgfdw_scan_conn(node), serverid, userid, relid);
 	runops_fdw_leave(&call);
+	if (OidIsValid(reader))
+		runops_stats_add(relid, RUNOPS_READER_READS, 1);
 	MemoryContextSwitchTo(oldcontext);
 }
 

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "fdw.h"
+#include "runops.h"
 
 /* A user mapping through which this transaction has written or locked rows. */
 typedef struct Writer
@@ -108,7 +109,10 @@ use_store(Oid relid, Oid userid, bool writes)
 	Oid			serverid;
 	Oid			umid;
 	ListCell   *lc;
+	char		store[RUNOPS_STORE_LEN];
 
+	if (writes && runops_leaf_store(relid, store))
+		runops_reader_leave(store);
 	if (writers == NIL && !writes)
 		return;
 

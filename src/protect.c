@@ -62,6 +62,7 @@ PG_FUNCTION_INFO_V1(runops_protect_end);
 #define Anum_table_config_leaf		2
 #define Anum_store_config_store		1
 #define Anum_store_config_server	2
+#define Anum_store_config_reader	3
 
 static object_access_hook_type prev_object_access_hook = NULL;
 
@@ -111,8 +112,20 @@ routed_tables(void)
 }
 
 /*
- * Is there a store of the name, or, if server is true, on the server of the
- * name?
+ * Does a column of a row of store_config hold the name of a server?
+ */
+static bool
+names_server(HeapTuple tuple, TupleDesc desc, int attnum, const char *name)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
+
+	return !isnull && strcmp(NameStr(*DatumGetName(value)), name) == 0;
+}
+
+/*
+ * Is there a store of the name, or, if server is true, with the server of the
+ * name as its writer or reader?
  */
 static bool
 store_exists(const char *name, bool server)
@@ -130,22 +143,33 @@ store_exists(const char *name, bool server)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		TupleDesc	desc = RelationGetDescr(rel);
 		bool		isnull;
-		Datum		value = heap_getattr(tuple,
-										 server ? Anum_store_config_server : Anum_store_config_store,
-										 RelationGetDescr(rel), &isnull);
 
-		if (isnull)
-			continue;
 		if (server)
-			found = strcmp(NameStr(*DatumGetName(value)), name) == 0;
+			found = names_server(tuple, desc, Anum_store_config_server, name) ||
+				names_server(tuple, desc, Anum_store_config_reader, name);
 		else
-			found = strcmp(TextDatumGetCString(value), name) == 0;
+			found = strcmp(TextDatumGetCString(heap_getattr(tuple, Anum_store_config_store,
+															desc, &isnull)), name) == 0;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 
 	return found;
+}
+
+/*
+ * Is a relation the foreign table that stands for the reader of a store?
+ */
+static bool
+is_reader_table(Oid relid)
+{
+	char		store[RUNOPS_STORE_LEN];
+
+	return get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE &&
+		!get_rel_relispartition(relid) &&
+		runops_reader_table_store(relid, store) && store_exists(store, false);
 }
 
 /*
@@ -233,7 +257,7 @@ all_stand_on(const ObjectAddress *object)
 	switch (object->classId)
 	{
 		case RelationRelationId:
-			return objid == config_oid("table_config");
+			return objid == config_oid("table_config") || is_reader_table(objid);
 		case NamespaceRelationId:
 			return objid == get_namespace_oid(RUNOPS_SCHEMA, true);
 		case ExtensionRelationId:
@@ -395,6 +419,14 @@ check_drop(DropStmt *stmt)
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 					 errmsg("cannot drop server \"%s\" because it is a store", strVal(lfirst(lc))),
+					 errdetail("The view \"runops.stores\" lists the stores."),
+					 errhint("Use runops.drop_store first.")));
+		if (object.classId == RelationRelationId && OidIsValid(object.objectId) &&
+			is_reader_table(object.objectId))
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot drop foreign table \"%s\" because it stands for the reader of a store",
+							get_rel_name(object.objectId)),
 					 errdetail("The view \"runops.stores\" lists the stores."),
 					 errhint("Use runops.drop_store first.")));
 	}

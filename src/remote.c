@@ -19,6 +19,7 @@
 #include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
@@ -174,9 +175,11 @@ run_command(RemoteSession *session, const char *sql, bool ignore_errors)
  * With client_connection_check_interval the store ends a long query soon after
  * this side has gone away on a cancel.  A server that cannot do it refuses the
  * value, and that is no error.
+ *
+ * hide_rows: policies hide rows, as they are meant to, and raise no error.
  */
 static void
-set_up_session(RemoteSession *session, bool transaction)
+set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 {
 	StringInfoData sql;
 
@@ -187,16 +190,20 @@ set_up_session(RemoteSession *session, bool transaction)
 		appendStringInfoString(&sql, "BEGIN;");
 	for (int i = 0; i < lengthof(session_settings); i++)
 		appendStringInfo(&sql, "SET %s%s;", transaction ? "LOCAL " : "", session_settings[i]);
+	if (hide_rows)
+		appendStringInfo(&sql, "SET %srow_security = on;", transaction ? "LOCAL " : "");
 	run_command(session, sql.data, false);
 }
 
 /*
- * Receive the rows of a query, one at a time, into the tuplestore.
+ * Receive the rows of a query, one at a time: into the tuplestore or into the
+ * list, in the current context.
  *
  * The one column is the text of a jsonb.
  */
 static void
-fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo)
+fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
+		   List **rows)
 {
 	MemoryContext rowcontext = AllocSetContextCreate(CurrentMemoryContext,
 													 "runops remote row",
@@ -220,8 +227,11 @@ fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo)
 			if (!isnull)
 				value = DirectFunctionCall1(jsonb_in,
 											CStringGetDatum(PQgetvalue(res, i, 0)));
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+			if (rsinfo != NULL)
+				tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 			MemoryContextSwitchTo(oldcontext);
+			if (rows != NULL && !isnull)
+				*rows = lappend(*rows, DatumGetPointer(datumCopy(value, false, -1)));
 			MemoryContextReset(rowcontext);
 		}
 	}
@@ -230,19 +240,49 @@ fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo)
 }
 
 /*
- * Open a session, run either the query or the commands in it, close it.
- *
- * In a transaction it is committed when all have succeeded.
+ * The SELECT whose rows are those of another as jsonb, which the store makes
+ * because it knows the types.  The line break ends a comment.
+ */
+static char *
+rows_as_jsonb(const char *query)
+{
+	return psprintf("SELECT pg_catalog.to_jsonb(q) FROM (%s\n) AS q", query);
+}
+
+/* What is to be run in a session. */
+typedef struct Work
+{
+	const char *query;			/* a SELECT, or NULL */
+	ReturnSetInfo *rsinfo;		/* where its rows go */
+	List	  **rows;			/* or else here, with policies applied */
+	char	  **commands;
+	int			ncommands;
+	bool		transaction;	/* commit when all have succeeded? */
+} Work;
+
+/*
+ * Open a session and do the work.
  */
 static void
-with_session(const char *store, const char *query, ReturnSetInfo *rsinfo,
-			 char **commands, int ncommands, bool transaction)
+do_work(RemoteSession *session, const Work *work)
 {
-	RemoteSession *session;
-	ErrorContextCallback errcallback;
+	runops_remote_open(session);
+	set_up_session(session, work->transaction, work->rows != NULL);
+	if (work->query)
+		fetch_rows(session, work->query, work->rsinfo, work->rows);
+	for (int i = 0; i < work->ncommands; i++)
+		run_command(session, work->commands[i], false);
+	if (work->transaction)
+		run_command(session, "COMMIT", false);
+}
 
-	runops_gate_require(store, NULL);
-	session = runops_remote_session(store);
+/*
+ * Do the work in a session that is closed, however it ends.
+ */
+static void
+run_in_session(RemoteSession *session, const Work *work)
+{
+	ErrorContextCallback errcallback;
 
 	errcallback.callback = remote_context;
 	errcallback.arg = session;
@@ -251,38 +291,70 @@ with_session(const char *store, const char *query, ReturnSetInfo *rsinfo,
 
 	PG_TRY();
 	{
-		runops_remote_open(session);
-		set_up_session(session, transaction);
-		if (query)
-			fetch_rows(session, query, rsinfo);
-		for (int i = 0; i < ncommands; i++)
-			run_command(session, commands[i], false);
-		if (transaction)
-			run_command(session, "COMMIT", false);
+		do_work(session, work);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		runops_remote_close(session);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	runops_remote_close(session);
 
 	error_context_stack = errcallback.previous;
 }
 
 /*
- * remote_query(store, query): the rows of a SELECT in the store, as jsonb, which
- * the store makes because it knows the types.  The line break ends a comment.
+ * The same on the writer of a store, if the gate is open and the caller may.
+ *
+ * What commands change there is not at once on the store's reader.
+ */
+static void
+run_in_store(const char *store, const Work *work)
+{
+	runops_gate_require(store, NULL);
+	if (work->ncommands > 0)
+		runops_reader_leave(store);
+	run_in_session(runops_remote_session(store), work);
+}
+
+/*
+ * The rows of a SELECT on a server of a store, as a list of Jsonb in the current
+ * context.
+ *
+ * The gate is the caller's business.  Policies of the tables there apply.
+ */
+List *
+runops_remote_rows(const char *store, Oid serverid, const char *query)
+{
+	List	   *rows = NIL;
+	Work		work = {
+		.query = rows_as_jsonb(query),
+		.rows = &rows,
+		.transaction = true
+	};
+
+	run_in_session(runops_remote_server_session(store, serverid), &work);
+
+	return rows;
+}
+
+/*
+ * remote_query(store, query): the rows of a SELECT in the store, as jsonb.
  */
 Datum
 runops_remote_query(PG_FUNCTION_ARGS)
 {
 	char	   *store = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Work		work = {
+		.query = rows_as_jsonb(query),
+		.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
+		.transaction = true
+	};
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	with_session(store,
-				 psprintf("SELECT pg_catalog.to_jsonb(q) FROM (%s\n) AS q", query),
-				 (ReturnSetInfo *) fcinfo->resultinfo, NULL, 0, true);
+	run_in_store(store, &work);
 
 	return (Datum) 0;
 }
@@ -296,8 +368,12 @@ runops_remote_exec(PG_FUNCTION_ARGS)
 {
 	char	   *store = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *command = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Work		work = {
+		.commands = &command,
+		.ncommands = 1
+	};
 
-	with_session(store, NULL, NULL, &command, 1, false);
+	run_in_store(store, &work);
 
 	PG_RETURN_VOID();
 }
@@ -313,17 +389,16 @@ runops_remote_transaction(PG_FUNCTION_ARGS)
 	Datum	   *elems;
 	bool	   *nulls;
 	int			nelems;
-	char	  **commands;
-	int			ncommands = 0;
+	Work		work = {.transaction = true};
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls, &nelems);
-	commands = palloc_array(char *, nelems + 1);
+	work.commands = palloc_array(char *, nelems + 1);
 	for (int i = 0; i < nelems; i++)
 	{
 		if (!nulls[i])
-			commands[ncommands++] = TextDatumGetCString(elems[i]);
+			work.commands[work.ncommands++] = TextDatumGetCString(elems[i]);
 	}
-	with_session(store, NULL, NULL, commands, ncommands, true);
+	run_in_store(store, &work);
 
 	PG_RETURN_VOID();
 }

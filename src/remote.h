@@ -38,6 +38,8 @@ typedef struct RemoteFailure
 
 /* in remote_connect.c */
 extern RemoteSession *runops_remote_session(const char *store);
+extern RemoteSession *runops_remote_server_session(const char *store,
+												   Oid serverid);
 extern UserMapping *runops_remote_mapping(Oid userid, Oid serverid);
 extern bool runops_remote_try_open(RemoteSession *session,
 								   RemoteFailure *failure);
@@ -48,5 +50,9 @@ extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
 extern void runops_remote_raise(const RemoteFailure *failure);
 extern void runops_remote_close(RemoteSession *session);
 extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
+
+/* in remote.c */
+extern List *runops_remote_rows(const char *store, Oid serverid,
+								const char *query);
 
 #endif							/* RUNOPS_REMOTE_H */

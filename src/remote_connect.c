@@ -60,21 +60,32 @@ runops_remote_mapping(Oid userid, Oid serverid)
 RemoteSession *
 runops_remote_session(const char *store)
 {
-	RemoteSession *session = palloc0(sizeof(RemoteSession));
+	ForeignServer *server = GetForeignServer(runops_store_server(store));
 	Oid			userid = GetUserId();
 
-	session->store = pstrdup(store);
-	session->server = GetForeignServer(runops_store_server(store));
-
-	if (RUNOPS_SERVER_ACLCHECK(session->server->serverid, userid, ACL_USAGE) != ACLCHECK_OK)
+	if (RUNOPS_SERVER_ACLCHECK(server->serverid, userid, ACL_USAGE) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for foreign server %s",
-						session->server->servername),
+						server->servername),
 				 errdetail("It is the server of store \"%s\".", store),
 				 errhint("Grant USAGE on the foreign server to \"%s\".",
 						 GetUserNameFromId(userid, false))));
 
+	return runops_remote_server_session(store, server->serverid);
+}
+
+/*
+ * The same for any server of the store, and SQL that is not the caller's own.
+ */
+RemoteSession *
+runops_remote_server_session(const char *store, Oid serverid)
+{
+	RemoteSession *session = palloc0(sizeof(RemoteSession));
+	Oid			userid = GetUserId();
+
+	session->store = pstrdup(store);
+	session->server = GetForeignServer(serverid);
 	session->user = runops_remote_mapping(userid, session->server->serverid);
 	if (session->user == NULL)
 		ereport(ERROR,

@@ -46,5 +46,6 @@ _PG_init(void)
 	runops_planner_init();
 	runops_assume_init();
 	runops_executor_init();
+	runops_reader_init();
 	runops_stats_init();
 }

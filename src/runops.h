@@ -180,6 +180,16 @@ extern void runops_planner_init(void);
 /* in protect.c */
 extern void runops_protect_init(void);
 
+/* in reader.c */
+extern void runops_reader_init(void);
+extern void runops_reader_suspend(void);
+extern void runops_reader_resume(void);
+extern bool runops_reader_serves(const char *store);
+extern void runops_reader_leave(const char *store);
+extern Oid	runops_reader_server(const char *store);
+extern bool runops_reader_table_store(Oid relid, char *store);
+extern List *runops_reader_query(const char *store, const char *sql);
+
 /* in routes.c */
 extern const RunopsRoute *runops_route(Oid relid);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);

@@ -9,8 +9,8 @@
 CREATE TABLE runops.store_config (
 	store text NOT NULL PRIMARY KEY
 		CHECK (store IN ('legacy', 'new') OR store ~ '^[a-z0-9]$'),
-	server name CHECK ((server IS NULL) = (store = 'legacy')),
-	reader name,
+	server name CHECK (server IS NOT NULL OR store = 'legacy'),
+	reader name CHECK (reader <> server AND (reader IS NOT NULL OR server IS NOT NULL)),
 	remote_schema name
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.store_config', '');
@@ -232,6 +232,55 @@ BEGIN
 END
 $$;
 
+/*
+ * Raise unless the server can be the reader of a store with this server.
+ *
+ * Tables of two stores on one server may be joined there, so that the reader
+ * has to be one as well.
+ */
+CREATE FUNCTION runops._check_new_reader(server name, reader name) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	other text;
+BEGIN
+	SELECT c.store INTO other FROM runops.store_config c
+	WHERE c.server = _check_new_reader.server AND c.reader IS DISTINCT FROM _check_new_reader.reader;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('store "%s" has the same server and another reader', other),
+			DETAIL = 'What is read from one server by one statement is read from one reader.',
+			HINT = 'Give both stores the same reader, or none.';
+	END IF;
+
+	SELECT x.use INTO other FROM (
+		SELECT 'the server of this store' AS use WHERE reader = server
+		UNION ALL
+		SELECT format('the server of store "%s"', c.store) FROM runops.store_config c
+		WHERE c.server = _check_new_reader.reader
+		UNION ALL
+		SELECT format('the reader of store "%s"', c.store) FROM runops.store_config c
+		WHERE c.reader = _check_new_reader.reader AND c.server IS DISTINCT FROM _check_new_reader.server) AS x;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('server "%s" cannot be the reader', reader),
+			DETAIL = format('It is %s.', other),
+			HINT = 'Make a server that leads to a standby of the store, or pass no reader.';
+	END IF;
+
+	SELECT c.store INTO other FROM runops.store_config c WHERE c.reader = _check_new_reader.server;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('server "%s" cannot be a store', server),
+			DETAIL = format('It is the reader of store "%s".', other),
+			HINT = 'Make a server that leads to the primary of the store.';
+	END IF;
+END
+$$;
+
 /* Raise unless add_store may record the store with these arguments. */
 CREATE FUNCTION runops._check_new_store(store text, server name, reader name, remote_schema name) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -276,6 +325,7 @@ BEGIN
 	END IF;
 
 	PERFORM runops._check_server(s) FROM unnest(ARRAY[server, reader]) s WHERE s IS NOT NULL;
+	PERFORM runops._check_new_reader(server, reader);
 
 	SELECT c.store INTO other FROM runops.store_config c
 	WHERE c.server = _check_new_store.server
@@ -290,6 +340,25 @@ BEGIN
 END
 $$;
 
+/*
+ * Make the foreign table that stands for the reader of a store; see src/reader.c.
+ * It has no columns: nobody reads it, it only belongs to the reader's server.
+ */
+CREATE FUNCTION runops._create_reader_table(store text, reader name) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf_schema CONSTANT name := runops._leaf_schema(store);
+BEGIN
+	IF to_regnamespace(quote_ident(leaf_schema)) IS NULL THEN
+		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
+	END IF;
+	EXECUTE format('CREATE FOREIGN TABLE %I.runops_reader () SERVER %I', leaf_schema, reader);
+	EXECUTE format('COMMENT ON FOREIGN TABLE %I.runops_reader IS %L', leaf_schema,
+				   'stands for the reader of the store; has no rows of its own');
+END
+$$;
+
 CREATE FUNCTION runops.add_store(store text, server name, reader name DEFAULT NULL, remote_schema name DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -301,6 +370,9 @@ BEGIN
 
 	INSERT INTO runops.store_config VALUES (store, server, reader, remote_schema);
 
+	IF reader IS NOT NULL THEN
+		PERFORM runops._create_reader_table(store, reader);
+	END IF;
 	IF store <> 'legacy' THEN
 		PERFORM runops._create_leaf(t.relation, add_store.store)
 		FROM runops.table_config t ORDER BY t.relation::oid;
@@ -421,6 +493,10 @@ BEGIN
 	FOREACH leaf IN ARRAY leaves LOOP
 		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
 	END LOOP;
+	leaf := to_regclass(format('%I.runops_reader', runops._leaf_schema(store)));
+	IF EXISTS (SELECT FROM pg_foreign_table f JOIN pg_class c ON c.oid = f.ftrelid WHERE c.oid = leaf AND NOT c.relispartition) THEN
+		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
+	END IF;
 	PERFORM runops._drop_empty_leaf_schemas();
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
@@ -437,6 +513,8 @@ REVOKE EXECUTE ON FUNCTION
 	runops._forget_compression(regclass),
 	runops._create_leaf(regclass, text),
 	runops._check_new_store(text, name, name, name),
+	runops._check_new_reader(name, name),
+	runops._create_reader_table(text, name),
 	runops.add_store(text, name, name, name),
 	runops._leaves_with_rows(regclass[]),
 	runops._require_no_rows(regclass[], text),
