@@ -53,9 +53,6 @@ typedef struct Connection
 static dlist_head connections = DLIST_STATIC_INIT(connections);
 static bool callbacks_registered = false;
 
-/* The last mapping whose user may not ask for the system identifier. */
-static Oid	denied_umid = InvalidOid;
-
 /*
  * libpq tells that something happens to a connection.
  */
@@ -243,7 +240,7 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
  * it a standby?
  */
 static bool
-ask_connection(RemoteSession *session, Oid relid, bool try_sysid)
+ask_connection(RemoteSession *session, Oid relid)
 {
 	RunopsIdentity identity;
 	RemoteFailure failure;
@@ -259,17 +256,13 @@ ask_connection(RemoteSession *session, Oid relid, bool try_sysid)
 
 	runops_lock_tag(key, &tag);
 	LockAcquire(&tag, ExclusiveLock, false, false);
-	answered = runops_ask_identity(session, key, try_sysid, &identity,
-								   &lock_obtained, &failure);
+	answered = runops_ask_identity(session, key, &identity, &lock_obtained,
+								   &failure);
 	LockRelease(&tag, ExclusiveLock, false);
 
 	if (!answered)
 		runops_remote_raise(&failure);
 
-	if (!identity.sysid_known)
-		denied_umid = session->user->umid;
-	else if (denied_umid == session->user->umid)
-		denied_umid = InvalidOid;
 	compare_identity(session->server->serverid, relid, &identity, lock_obtained);
 
 	return identity.in_recovery;
@@ -300,7 +293,7 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 	{
 		if (!runops_remote_try_open(&session, &failure))
 			runops_remote_raise(&failure);
-		(void) ask_connection(&session, relid, true);
+		(void) ask_connection(&session, relid);
 	}
 	PG_FINALLY();
 	{
@@ -361,8 +354,7 @@ ask_pgfdw_connection(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 
 	PG_TRY();
 	{
-		/* an error would end the remote transaction */
-		standby = ask_connection(&session, relid, denied_umid != session.user->umid);
+		standby = ask_connection(&session, relid);
 	}
 	PG_FINALLY();
 	{

@@ -172,6 +172,10 @@ run_command(RemoteSession *session, const char *sql, bool ignore_errors)
  * Behind a transaction pooler a session is not ours to keep: the next
  * transaction may run in another one, and somebody else's in this one.
  *
+ * The process that libpq believes to be at the other end is told to the session,
+ * where doctor() compares it with the one that it is: a pooler gives a number of
+ * its own.
+ *
  * With client_connection_check_interval the store ends a long query soon after
  * this side has gone away on a cancel.  A server that cannot do it refuses the
  * value, and that is no error.
@@ -187,7 +191,8 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 
 	initStringInfo(&sql);
 	if (transaction)
-		appendStringInfoString(&sql, "BEGIN;");
+		appendStringInfo(&sql, "BEGIN;SET LOCAL runops_session.backend_pid = '%d';",
+						 PQbackendPID(session->conn));
 	for (int i = 0; i < lengthof(session_settings); i++)
 		appendStringInfo(&sql, "SET %s%s;", transaction ? "LOCAL " : "", session_settings[i]);
 	if (hide_rows)

@@ -57,8 +57,8 @@ extern void runops_probe(Oid serverid, UserMapping *user, bool accept_identity,
 						 List *stores, RunopsProbe *probe);
 extern void runops_lock_tag(uint64 key, LOCKTAG *tag);
 extern bool runops_ask_identity(RemoteSession *session, uint64 lock_key,
-								bool try_sysid, RunopsIdentity *identity,
-								bool *lock_obtained, RemoteFailure *failure);
+								RunopsIdentity *identity, bool *lock_obtained,
+								RemoteFailure *failure);
 extern void runops_decide(const RunopsFacts *facts, RunopsProofState *state);
 
 #endif							/* RUNOPS_SENTINEL_H */

@@ -19,6 +19,7 @@ BEGIN
 			'recovery', pg_is_in_recovery(),
 			'read_only', current_setting('default_transaction_read_only')::boolean,
 			'port', current_setting('port'),
+			'pooled', current_setting('runops_session.backend_pid') <> pg_backend_pid()::text,
 			'role', session_user,
 			'settings', (SELECT jsonb_object_agg(s.name, s.setting::bigint) FROM pg_settings s
 						 WHERE s.name IN ('statement_timeout', 'idle_in_transaction_session_timeout')),
@@ -76,9 +77,12 @@ AS $$
 		(l.connections > l.remote_connections, 'warning',
 			format('up to %s sessions of this database may each hold a connection, and the store allows %s', l.connections, l.remote_connections),
 			'Raise "max_connections" in the store, or limit the connections of this database.'),
-		(o.port <> state ->> 'port', 'info',
-			format('port %s of the server leads to one that listens on %s: a pooler may stand between', o.port, state ->> 'port'),
-			'A pooler in transaction mode does not keep the session settings that postgres_fdw makes; connect to the server itself.')
+		(state -> 'pooled' = 'true', 'info',
+			format('server %I is a pooler: another process answers than the one that was connected to', w.server),
+			'In transaction mode it does not keep the session settings that postgres_fdw makes; use session mode, or connect to the store itself.'),
+		(state -> 'pooled' = 'false' AND o.port <> state ->> 'port', 'info',
+			format('port %s of the server leads to one that listens on %s: a proxy stands between', o.port, state ->> 'port'),
+			'See that it forwards connections as they are, or connect to the store itself.')
 	) AS x (found, severity, finding, hint)
 	WHERE x.found
 	UNION ALL

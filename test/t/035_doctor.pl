@@ -41,7 +41,7 @@ sub status_of
 }
 
 # a port that is not the server's
-like(findings(), qr/^info \| store new \| port \d+ of the server leads to one that listens on \d+: a pooler may stand between/m,
+like(findings(), qr/^info \| store new \| port \d+ of the server leads to one that listens on \d+: a proxy stands between/m,
 	'an address that is not the server itself is found');
 my ($relay_port, $store_port) = ($relay->port, $store->port);
 my ($relay_host, $store_host) = ($relay->host, $store->host);
