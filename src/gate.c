@@ -146,6 +146,44 @@ runops_gate_require(const char *store, const char *relname)
 }
 
 /*
+ * Raise gate_closed if the gate is closed altogether: the settings close it, or
+ * there are stores and none of them is proved.
+ *
+ * For who would conclude from what is not found here that it does not exist.
+ * With the flag off, or without a store, there is no other place.
+ */
+void
+runops_gate_require_any(const char *relname)
+{
+	RunopsProofState closed;
+	const char *store = NULL;
+	ListCell   *lc;
+
+	if (runops_gate_flag_off())
+		return;
+	runops_gate_require_settings("new", relname);
+
+	foreach(lc, runops_stores())
+	{
+		RunopsStore *s = (RunopsStore *) lfirst(lc);
+		RunopsProofState state;
+
+		if (strcmp(s->store, RUNOPS_LEGACY_STORE) == 0 || !OidIsValid(s->serverid))
+			continue;
+		if (runops_sentinel_verdict(s->serverid, GetUserId(), &state) == RUNOPS_DISTINCT)
+			return;
+		if (store == NULL || strcmp(s->store, "new") == 0)
+		{
+			store = s->store;
+			closed = state;
+		}
+	}
+
+	if (store != NULL)
+		runops_gate_raise(&closed, store, relname);
+}
+
+/*
  * Note that the library was loaded by the postmaster.
  */
 void

@@ -229,7 +229,7 @@ only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
  * Note that a leaf is to stand for a routed table, if the parameters are what
  * was assumed of them.
  */
-static void
+static RunopsReplacement *
 add_replacement(AnalyzeContext *cxt, Query *query, Index rti,
 				const RunopsRoute *route, const RunopsLeaf *leaf, List *assumed)
 {
@@ -241,6 +241,8 @@ add_replacement(AnalyzeContext *cxt, Query *query, Index rti,
 	replacement->leaf = leaf;
 	cxt->replacements = lappend(cxt->replacements, replacement);
 	cxt->assumed = list_union(cxt->assumed, assumed);
+
+	return replacement;
 }
 
 /*
@@ -252,7 +254,7 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 {
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 	const RunopsRoute *route;
-	RunopsDecision decision;
+	RunopsDecision decision = {.reason = RUNOPS_REASON_KNOWN};
 	const RunopsLeaf *leaf;
 
 	if (rte->relkind != RELKIND_PARTITIONED_TABLE || !rte->inh)
@@ -262,6 +264,16 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 		return;
 
 	cxt->tally.ntables++;
+	if (runops_is_pinned(query, rti, route, &decision.stores))
+	{
+		leaf = only_leaf(cxt, query, depth, rti, route, &decision);
+		if (leaf != NULL)
+		{
+			add_replacement(cxt, query, rti, route, leaf, decision.assumed)->pinned = true;
+			return;
+		}
+	}
+
 	decision = runops_resolve(route, facts, depth, rti);
 	log_decision(route, decision);
 	if (decision.assumed == NIL)
@@ -522,6 +534,9 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 			replacement->rti == parse->resultRelation)
 			spared = runops_spared_checks(parse, replacement->route,
 										  replacement->leaf, !cxt.tally.guess);
+		if (replacement->pinned)
+			runops_drop_pins(replacement->query, replacement->rti,
+							 replacement->route, replacement->leaf);
 		runops_replace(replacement);
 	}
 

@@ -91,6 +91,7 @@ typedef struct RunopsReplacement
 	Index		rti;
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
+	bool		pinned;			/* by a clause to be taken out; see pin.c */
 } RunopsReplacement;
 
 /* What a statement's analysis found that the plan cache is steered by. */
@@ -172,6 +173,12 @@ extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *rou
 /* in single.c */
 extern List *runops_use_legacy(Query *query);
 extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
+
+/* in pin.c */
+extern bool runops_is_pinned(Query *query, Index rti, const RunopsRoute *route,
+							 RunopsStoreSet *store);
+extern void runops_drop_pins(Query *query, Index rti, const RunopsRoute *route,
+							 const RunopsLeaf *leaf);
 
 /* in pairs.c */
 extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);

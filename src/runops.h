@@ -151,6 +151,7 @@ extern void runops_gate_raise(const RunopsProofState *state, const char *store,
 extern void runops_gate_require_settings(const char *store,
 										 const char *relname);
 extern void runops_gate_require(const char *store, const char *relname);
+extern void runops_gate_require_any(const char *relname);
 extern void runops_gate_require_server(Oid serverid, Oid userid,
 									   const char *store, const char *relname);
 

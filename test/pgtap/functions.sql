@@ -37,6 +37,10 @@ INSERT INTO documented VALUES
 	('f', 'claim', 'scope text, key text, id text, ttl interval DEFAULT ''30 days''::interval, wait interval DEFAULT ''00:00:05''::interval, OUT claimed boolean, OUT id text, OUT claimed_at timestamp with time zone', 'record', 'v', false, 'u', true),
 	('f', 'release_claim', 'scope text, key text, id text', 'boolean', 'v', false, 'u', true),
 	('f', 'prune_claims', 'max_rows integer DEFAULT 1000', 'bigint', 'v', false, 'u', false),
+	-- reads
+	('f', 'set_retention', 'relation regclass, keep interval', 'void', 'v', false, 'u', false),
+	('f', 'read_through', 'relation regclass, id text, scope jsonb DEFAULT NULL::jsonb', 'TABLE(source text, "row" jsonb)', 's', false, 'u', true),
+	('f', 'read_many', 'relation regclass, ids text[]', 'TABLE(ord bigint, id text, source text, "row" jsonb)', 's', true, 'u', true),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),
@@ -98,7 +102,7 @@ SELECT is_empty(
 	$$ SELECT p.oid::regprocedure FROM members p
 		WHERE p.provolatile = 'v' AND p.proname !~ '^gen_'
 		AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
-		AND p.proname <> 'runops_fdw_validator'
+		AND p.proname NOT IN ('runops_fdw_validator', 'claim', 'release_claim')
 		AND has_function_privilege('public', p.oid, 'EXECUTE') $$,
 	'what changes something may not be called by everybody');
 

@@ -20,7 +20,7 @@ SELECT is(
 SELECT is(
 	(SELECT string_agg(x.oid::regclass::text, ', ' ORDER BY x.oid::regclass::text)
 		FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops'),
-	'runops.claim_entry, runops.held_rows, runops.store_config, runops.table_config', 'a dump carries the configuration');
+	'runops.claim_entry, runops.held_rows, runops.retention_config, runops.store_config, runops.table_config', 'a dump carries the configuration');
 
 -- relations
 SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
@@ -34,6 +34,8 @@ SELECT col_is_pk('runops', 'table_config', 'relation', 'a routed table stands in
 SELECT has_view('runops', 'stores', 'runops.stores is a view');
 SELECT has_view('runops', 'routed_tables', 'runops.routed_tables is a view');
 SELECT has_view('runops', 'claims', 'runops.claims is a view');
+SELECT columns_are('runops', 'retention_config', '{relation,keep}'::name[]);
+SELECT has_view('runops', 'retentions', 'runops.retentions is a view');
 SELECT has_enum('runops', 'residency_type', 'residency_type is an enum');
 SELECT enum_has_labels('runops', 'residency_type', '{LEGACY,NEW}', 'the labels of residency_type');
 

@@ -1,0 +1,74 @@
+/*
+ * Reads by id that say where a row was found, or why it was not.
+ */
+
+-- How long legacy rows are kept by whoever deletes the old ones.
+CREATE TABLE runops.retention_config (
+	relation regclass NOT NULL PRIMARY KEY REFERENCES runops.table_config ON DELETE CASCADE,
+	keep interval NOT NULL CHECK (keep >= '0')
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.retention_config', '');
+COMMENT ON TABLE runops.retention_config IS 'retention of legacy rows, as set_retention was told of it';
+
+CREATE VIEW runops.retentions AS
+SELECT relation, keep FROM runops.retention_config;
+COMMENT ON VIEW runops.retentions IS 'how long the legacy rows of routed tables are kept';
+GRANT SELECT ON runops.retentions TO PUBLIC;
+
+/* Raise unless the table is routed. */
+CREATE FUNCTION runops._require_routed(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF relation IS NULL OR NOT EXISTS (SELECT FROM runops.table_config c WHERE c.relation = _require_routed.relation) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('table %s is not routed', coalesce(relation::text, 'NULL')),
+			DETAIL = 'The view "runops.routed_tables" lists the tables that are.',
+			HINT = 'Use runops.attach() to make it one.';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION runops.set_retention(relation regclass, keep interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM runops._require_routed(relation);
+	IF keep < '0' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'keep must not be negative',
+			DETAIL = 'It is how long a row is kept after its id was minted.',
+			HINT = 'Use NULL for rows that are kept for ever.';
+	END IF;
+
+	IF keep IS NULL THEN
+		DELETE FROM runops.retention_config c WHERE c.relation = set_retention.relation;
+	ELSE
+		INSERT INTO runops.retention_config VALUES (set_retention.relation, set_retention.keep)
+		ON CONFLICT ON CONSTRAINT retention_config_pkey DO UPDATE SET keep = excluded.keep;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION runops.set_retention(regclass, interval) IS
+	'says how long legacy rows are kept, so that a read can tell what is past that from what never was; NULL: for ever';
+
+CREATE FUNCTION runops.read_through(relation regclass, id text, scope jsonb DEFAULT NULL)
+	RETURNS TABLE (source text, "row" jsonb)
+	LANGUAGE c STABLE PARALLEL UNSAFE ROWS 1
+	AS 'MODULE_PATHNAME', 'runops_read_through';
+COMMENT ON FUNCTION runops.read_through(regclass, text, jsonb) IS
+	'reads a row by its primary key or a unique alias, and says where it was found or why not; always one row';
+
+CREATE FUNCTION runops.read_many(relation regclass, ids text[])
+	RETURNS TABLE (ord bigint, id text, source text, "row" jsonb)
+	LANGUAGE c STABLE STRICT PARALLEL UNSAFE ROWS 100
+	AS 'MODULE_PATHNAME', 'runops_read_many';
+COMMENT ON FUNCTION runops.read_many(regclass, text[]) IS
+	'reads rows by id, a row for each element and in order, with at most one statement for each store';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._require_routed(regclass),
+	runops.set_retention(regclass, interval)
+FROM PUBLIC;

@@ -1,0 +1,349 @@
+/*-------------------------------------------------------------------------
+ *
+ * reads.c
+ *	  Reads rows by id, and says where each was found or why it was not.
+ *
+ * Each store that is asked gets one query, over the routed table, so that the
+ * caller's privileges and policies hold, with its store named (see pin.c).  An
+ * id that decides its store is looked for there alone; any other in the NEW
+ * stores first and then in legacy, until it is found.
+ *
+ * A store that cannot be asked is an error: nothing may be concluded from not
+ * finding a row there.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "lib/qunique.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+
+#include "compat.h"
+#include "reads.h"
+
+/* An id that is looked for, once whatever the number of times it was given. */
+typedef struct WantedId
+{
+	char	   *id;
+	RunopsStoreSet stores;		/* where its row can be */
+	const char *source;			/* where it was found; NULL: nowhere yet */
+	bool		by_key;			/* by its primary key, not by an alias? */
+	Datum		row;			/* jsonb */
+} WantedId;
+
+PG_FUNCTION_INFO_V1(runops_read_through);
+PG_FUNCTION_INFO_V1(runops_read_many);
+
+/*
+ * What read_through calls a leaf's store.
+ */
+static const char *
+source_of(const RunopsLeaf *leaf)
+{
+	return strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ? "legacy" : "new";
+}
+
+/*
+ * What read_through says of an id that no store has.
+ *
+ * With the flag off there is one database, where age is no matter of routing.
+ */
+static const char *
+source_of_miss(const RunopsTarget *target, text *id)
+{
+	return !runops_gate_flag_off() && runops_past_retention(target->relid, id) ?
+		"past-retention" : "not-found";
+}
+
+/*
+ * Look an id up in one store.  False if it is not there.
+ *
+ * A primary key goes before an alias of the same value.
+ */
+static bool
+find_in_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
+			 const char *condition, const RunopsArgs *args, Datum *row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	StringInfoData sql;
+	uint64		n;
+	uint64		best = 0;
+	bool		found;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT pg_catalog.to_jsonb(t.*), %s OPERATOR(pg_catalog.=) $1"
+					 " FROM %s AS t WHERE %s OPERATOR(pg_catalog.=) %s AND %s",
+					 target->pk, target->table, target->store_of,
+					 quote_literal_cstr(leaf->store), condition);
+
+	SPI_connect();
+	n = runops_run_query(sql.data, args, 0, true);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+									   2, &isnull)))
+			best = i;
+	}
+	found = n > 0;
+	if (found)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(caller);
+		bool		isnull;
+
+		*row = datumCopy(SPI_getbinval(SPI_tuptable->vals[best],
+									   SPI_tuptable->tupdesc, 1, &isnull), false, -1);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	SPI_finish();
+
+	return found;
+}
+
+/*
+ * Look an id up in the stores where it can be.  The source, NULL if it is in
+ * none of them.
+ */
+static const char *
+read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
+{
+	RunopsStoreSet stores = runops_target_stores(target, id);
+	RunopsArgs	args = {0};
+	StringInfoData condition;
+
+	runops_args_add(&args, TEXTOID, PointerGetDatum(id), false);
+	initStringInfo(&condition);
+	appendStringInfoString(&condition,
+						   runops_target_match(target, "OPERATOR(pg_catalog.=) $1"));
+	runops_scope(target, scope, &condition, &args);
+
+	for (int i = 0; i < target->nleaves; i++)
+	{
+		const RunopsLeaf *leaf = target->leaves[i];
+
+		if ((stores & runops_store_bit(leaf->store)) != 0 &&
+			find_in_leaf(target, leaf, condition.data, &args, row))
+			return source_of(leaf);
+	}
+
+	return NULL;
+}
+
+/*
+ * read_through(relation, id, scope, OUT source, OUT row)
+ *
+ * Always one row.  A row outside of the scope is not found: whose it is, is
+ * nobody's business.
+ */
+Datum
+runops_read_through(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[2];
+	bool		nulls[2] = {false, true};
+	const char *source = NULL;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation must not be null")));
+
+	if (!PG_ARGISNULL(1))
+	{
+		RunopsTarget *target = runops_target(PG_GETARG_OID(0));
+		text	   *id = PG_GETARG_TEXT_PP(1);
+
+		source = read_by_id(target, id, PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2),
+							&values[1]);
+		if (source != NULL)
+			nulls[1] = false;
+		else
+			source = source_of_miss(target, id);
+	}
+	values[0] = CStringGetTextDatum(source ? source : "not-found");
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+
+	return (Datum) 0;
+}
+
+/*
+ * qsort and bsearch comparator: order wanted ids by their bytes.
+ */
+static int
+compare_wanted(const void *a, const void *b)
+{
+	return strcmp(((const WantedId *) a)->id, ((const WantedId *) b)->id);
+}
+
+/*
+ * The wanted id of this text, or NULL.
+ */
+static WantedId *
+find_wanted(WantedId *wanted, int nwanted, char *id)
+{
+	WantedId	key = {.id = id};
+
+	return bsearch(&key, wanted, nwanted, sizeof(WantedId), compare_wanted);
+}
+
+/*
+ * Sort the ids that are given and throw duplicates and NULLs out.
+ */
+static WantedId *
+collect_wanted(const RunopsTarget *target, Datum *elems, bool *nulls, int nelems,
+			   int *nwanted)
+{
+	WantedId   *wanted = palloc0(sizeof(WantedId) * Max(nelems, 1));
+	int			n = 0;
+
+	for (int i = 0; i < nelems; i++)
+	{
+		if (nulls[i])
+			continue;
+		wanted[n].id = TextDatumGetCString(elems[i]);
+		wanted[n++].stores = runops_target_stores(target, DatumGetTextPP(elems[i]));
+	}
+	if (n > 1)
+	{
+		qsort(wanted, n, sizeof(WantedId), compare_wanted);
+		n = qunique(wanted, n, sizeof(WantedId), compare_wanted);
+	}
+
+	*nwanted = n;
+	return wanted;
+}
+
+/*
+ * The ids that a store is to be asked for, as an array of text; NULL if none.
+ */
+static ArrayType *
+ids_for_leaf(const RunopsLeaf *leaf, const WantedId *wanted, int nwanted)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * Max(nwanted, 1));
+	int			n = 0;
+
+	for (int i = 0; i < nwanted; i++)
+	{
+		if (wanted[i].source == NULL &&
+			(wanted[i].stores & runops_store_bit(leaf->store)) != 0)
+			elems[n++] = CStringGetTextDatum(wanted[i].id);
+	}
+
+	return n == 0 ? NULL : construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/*
+ * Note the row of the query's result that SPI has at hand for the ids it is the
+ * row of.
+ */
+static void
+note_row(const RunopsLeaf *leaf, HeapTuple tuple, TupleDesc tupdesc,
+		 WantedId *wanted, int nwanted, MemoryContext context)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(context);
+	Datum		row = (Datum) 0;
+
+	/* the row itself comes first, then the key, then the aliases */
+	for (int column = 2; column <= tupdesc->natts; column++)
+	{
+		char	   *value = SPI_getvalue(tuple, tupdesc, column);
+		WantedId   *id = value ? find_wanted(wanted, nwanted, value) : NULL;
+		bool		isnull;
+
+		if (id == NULL || (id->source != NULL && (column > 2 || id->by_key)))
+			continue;
+		if (row == (Datum) 0)
+			row = datumCopy(SPI_getbinval(tuple, tupdesc, 1, &isnull), false, -1);
+		id->source = source_of(leaf);
+		id->by_key = column == 2;
+		id->row = row;
+	}
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Ask one store for what of the wanted ids it can have, by one statement.
+ */
+static void
+read_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
+		  WantedId *wanted, int nwanted)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ArrayType  *ids = ids_for_leaf(leaf, wanted, nwanted);
+	RunopsArgs	args = {0};
+	StringInfoData sql;
+	ListCell   *lc;
+	uint64		n;
+
+	if (ids == NULL)
+		return;
+
+	runops_args_add(&args, TEXTARRAYOID, PointerGetDatum(ids), false);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT pg_catalog.to_jsonb(t.*), %s", target->pk);
+	foreach(lc, target->aliases)
+		appendStringInfo(&sql, ", %s", strVal(lfirst(lc)));
+	appendStringInfo(&sql, " FROM %s AS t WHERE %s OPERATOR(pg_catalog.=) %s AND %s",
+					 target->table, target->store_of, quote_literal_cstr(leaf->store),
+					 runops_target_match(target, "OPERATOR(pg_catalog.=) ANY ($1)"));
+
+	SPI_connect();
+	n = runops_run_query(sql.data, &args, 0, true);
+	for (uint64 i = 0; i < n; i++)
+		note_row(leaf, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wanted, nwanted, caller);
+	SPI_finish();
+}
+
+/*
+ * read_many(relation, ids, OUT ord, OUT id, OUT source, OUT row)
+ *
+ * A row for each element, in order.  At most one statement for each store,
+ * however many ids there are; none for a store that can have none of them.
+ */
+Datum
+runops_read_many(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RunopsTarget *target;
+	Datum	   *elems;
+	bool	   *elem_nulls;
+	int			nelems;
+	WantedId   *wanted;
+	int			nwanted;
+
+	InitMaterializedSRF(fcinfo, 0);
+	target = runops_target(PG_GETARG_OID(0));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, &elem_nulls, &nelems);
+	wanted = collect_wanted(target, elems, elem_nulls, nelems, &nwanted);
+
+	for (int i = 0; i < target->nleaves; i++)
+		read_leaf(target, target->leaves[i], wanted, nwanted);
+
+	for (int i = 0; i < nelems; i++)
+	{
+		WantedId   *id = elem_nulls[i] ? NULL :
+			find_wanted(wanted, nwanted, TextDatumGetCString(elems[i]));
+		bool		found = id != NULL && id->source != NULL;
+		Datum		values[4];
+		bool		nulls[4] = {false, elem_nulls[i], false, !found};
+
+		values[0] = Int64GetDatum(i + 1);
+		values[1] = elems[i];
+		values[2] = CStringGetTextDatum(found ? id->source : id == NULL ? "not-found" :
+										source_of_miss(target, DatumGetTextPP(elems[i])));
+		values[3] = found ? id->row : (Datum) 0;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+
+	return (Datum) 0;
+}
