@@ -29,6 +29,10 @@ extern const char *runops_fdw_store_label(Oid relid);
 extern void runops_fdw_gate_require(Oid relid, Oid userid);
 extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
 
+/* in fdw_check.c */
+extern void runops_fdw_check_row(EState *estate, ResultRelInfo *rri,
+								 TupleTableSlot *slot, CmdType operation);
+
 /* in fdw_error.c */
 extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
 extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
@@ -80,6 +84,14 @@ extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
 
 /* in fdw_exec.c */
 extern void runops_fdw_exec_callbacks(FdwRoutine *routine);
+
+/* in fdw_writes.c */
+extern void runops_fdw_note_write(Oid relid);
+extern void runops_fdw_note_scan_locks(ForeignScanState *node);
+extern void runops_fdw_note_direct_modify(ForeignScanState *node);
+extern void runops_fdw_note_direct_rows(ForeignScanState *node,
+										TupleTableSlot *slot, uint64 processed);
+extern bool runops_fdw_notes_insert_late(ModifyTableState *mtstate);
 
 /* in fdw_utility.c */
 extern void runops_fdw_utility_callbacks(FdwRoutine *routine);

@@ -1,15 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * fdw_exec.c
- *	  The execution callbacks of runops_fdw: the gate, and what core leaves
- *	  unchecked for rows that are written to a foreign table.
+ *	  The execution callbacks of runops_fdw, which ask the gate, check and count.
  *
- * postgres_fdw does the work.  Core relies on the other side for the
- * constraints of a foreign table, and so checks neither its partition bound
- * nor a WITH CHECK OPTION before a row is sent: a row would stand in a store
- * where no pruned read looks for it, or escape its policy.
- *
- * BeginForeignModify is called for every result relation of a plan, also for
+ * postgres_fdw does the work.  BeginForeignModify is called for every result relation of a plan, also for
  * those that no row reaches.  It neither asks the gate nor connects here; the
  * first row does both.  postgres_fdw's state for a result relation is kept
  * inside ours, and stands in ri_FdwState while its callbacks run.
@@ -20,14 +14,8 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
-#include "optimizer/optimizer.h"
-#include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/partcache.h"
-#include "utils/rls.h"
 
 #include "conncheck.h"
 #include "errcodes.h"
@@ -51,9 +39,10 @@ typedef struct ModifyState
 {
 	void	   *pgfdw_state;	/* postgres_fdw's, once it has begun */
 	bool		begun;			/* has postgres_fdw begun? */
+	bool		noted;			/* is the store noted as written to? */
+	ModifyTableState *mtstate;
 
 	/* the arguments of BeginForeignModify, until the first row comes */
-	ModifyTableState *mtstate;
 	List	   *fdw_private;
 	int			subplan_index;
 	int			eflags;
@@ -132,6 +121,7 @@ begin_scan(ForeignScanState *node)
 	runops_fdw_enter_scan(&call, node, true);
 	if (!OidIsValid(reader))
 		runops_fdw_use_for_scan(node);
+	runops_fdw_note_scan_locks(node);
 	runops_conn_prepare(serverid, userid, relid);
 	if (OidIsValid(reader))
 		runops_reader_begin_scan(node, reader, estate->es_top_eflags);
@@ -257,6 +247,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 
 	runops_fdw_enter_scan(&call, node, true);
 	runops_fdw_use_for_direct_modify(node);
+	runops_fdw_note_direct_modify(node);
 	runops_conn_prepare(serverid, userid, relid);
 	pgfdw.BeginDirectModify(node, eflags);
 	runops_together_connected();
@@ -278,6 +269,7 @@ runopsIterateDirectModify(ForeignScanState *node)
 	runops_fdw_enter_scan(&call, node, false);
 	slot = pgfdw.IterateDirectModify(node);
 	runops_fdw_leave(&call);
+	runops_fdw_note_direct_rows(node, slot, *processed - before);
 
 	/* the store counts for us, unless the statement is a WITH item */
 	if (*processed > before)
@@ -349,6 +341,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
+	state->mtstate = mtstate;
 	runops_fdw_enter_table(&call, relid, true);
 	runops_fdw_use_for_modify(mtstate->ps.state, rri);
 	runops_conn_prepare(serverid, userid, relid);
@@ -358,6 +351,19 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	runops_fdw_leave(&call);
 	state->pgfdw_state = rri->ri_FdwState;
 	rri->ri_FdwState = state;
+}
+
+/*
+ * Note, once, that rows of a result relation are written.
+ */
+static void
+note_write(ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	if (!state->noted)
+		runops_fdw_note_write(RelationGetRelid(rri->ri_RelationDesc));
+	state->noted = true;
 }
 
 /*
@@ -375,6 +381,8 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 	Oid			userid = runops_fdw_result_userid(estate, rri);
 
 	runops_fdw_gate_require(relid, userid);
+	if (!runops_fdw_notes_insert_late(state->mtstate))
+		note_write(rri);
 
 	if (!state->begun)
 	{
@@ -413,121 +421,6 @@ leave_pgfdw(ResultRelInfo *rri, ModifyState *state, RunopsFdwCall *call)
 }
 
 /*
- * Text of the columns that decide the store of a row, like
- * "Failing row has (id) = (x).", or NULL if there are none that the user may
- * see: as in core, those that he may select or has set himself, and none under
- * row security.
- */
-static char *
-describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
-{
-	Relation	rel = rri->ri_RelationDesc;
-	TupleDesc	tupdesc = RelationGetDescr(rel);
-	Oid			root_relid = rri->ri_RootResultRelInfo ?
-		RelationGetRelid(rri->ri_RootResultRelInfo->ri_RelationDesc) :
-		RelationGetRelid(rel);
-	Bitmapset  *key_attrs = NULL;
-	Bitmapset  *set_cols;
-	StringInfoData names;
-	StringInfoData values;
-	int			i = -1;
-
-	if (check_enable_rls(root_relid, InvalidOid, true) == RLS_ENABLED)
-		return NULL;
-
-	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
-	set_cols = bms_union(ExecGetInsertedCols(rri, estate),
-						 ExecGetUpdatedCols(rri, estate));
-	initStringInfo(&names);
-	initStringInfo(&values);
-
-	while ((i = bms_next_member(key_attrs, i)) >= 0)
-	{
-		AttrNumber	attno = i + FirstLowInvalidHeapAttributeNumber;
-		Form_pg_attribute att;
-		Oid			typoutput;
-		bool		isvarlena;
-		bool		isnull;
-		Datum		value;
-
-		if (attno <= 0)
-			continue;
-
-		att = TupleDescAttr(tupdesc, attno - 1);
-		if (!bms_is_member(i, set_cols) &&
-			pg_class_aclcheck(root_relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-			pg_attribute_aclcheck(root_relid,
-								  get_attnum(root_relid, NameStr(att->attname)),
-								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-			continue;
-
-		if (names.len > 0)
-		{
-			appendStringInfoString(&names, ", ");
-			appendStringInfoString(&values, ", ");
-		}
-		appendStringInfoString(&names, NameStr(att->attname));
-		value = slot_getattr(slot, attno, &isnull);
-		getTypeOutputInfo(att->atttypid, &typoutput, &isvarlena);
-		appendStringInfoString(&values, isnull ? "null" :
-							   OidOutputFunctionCall(typoutput, value));
-	}
-
-	if (names.len == 0)
-		return NULL;
-
-	return psprintf("Failing row has (%s) = (%s).", names.data, values.data);
-}
-
-/*
- * Refuse a row that violates a policy or a view's check option, or whose key
- * belongs to another store than the one it is about to be sent to.
- *
- * A row that core has routed is known to fit, unless a trigger of the foreign
- * table has changed it since.
- */
-static void
-check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
-		  CmdType operation)
-{
-	Relation	rel = rri->ri_RelationDesc;
-	bool		update = (operation == CMD_UPDATE);
-	const char *store;
-	char	   *key;
-
-	slot->tts_tableOid = RelationGetRelid(rel);
-
-	if (rri->ri_WithCheckOptions != NIL)
-	{
-		ExecWithCheckOptions(update ? WCO_RLS_UPDATE_CHECK : WCO_RLS_INSERT_CHECK,
-							 rri, slot, estate);
-		ExecWithCheckOptions(WCO_VIEW_CHECK, rri, slot, estate);
-	}
-
-	if (!rel->rd_rel->relispartition)
-		return;
-	if (!update && rri->ri_RootResultRelInfo != NULL &&
-		!(rri->ri_TrigDesc && rri->ri_TrigDesc->trig_insert_before_row))
-		return;
-	if (ExecPartitionCheck(rri, slot, estate, false))
-		return;
-
-	store = runops_fdw_store_label(RelationGetRelid(rel));
-	key = describe_key(estate, rri, slot);
-	ereport(ERROR,
-			(errcode(ERRCODE_RUNOPS_WRONG_STORE),
-			 update ?
-			 errmsg("cannot move a row of \"%s\" out of store \"%s\"",
-					RelationGetRelationName(rel), store) :
-			 errmsg("row of \"%s\" does not belong to store \"%s\"",
-					RelationGetRelationName(rel), store),
-			 key ? errdetail("%s", key) : 0,
-			 update ?
-			 errhint("Insert a row with the new key and delete the old one.") :
-			 errhint("Insert into the routed table, which chooses the store by the key.")));
-}
-
-/*
  * Count rows that a store has taken; they are there now.
  */
 static void
@@ -535,6 +428,8 @@ count_written(ResultRelInfo *rri, int nrows)
 {
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
 
+	if (nrows > 0)
+		note_write(rri);
 	runops_stats_add(relid, RUNOPS_ROWS, nrows);
 	runops_held_note(relid);
 }
@@ -549,7 +444,7 @@ runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 	ModifyState *state;
 	RunopsFdwCall call;
 
-	check_row(estate, rri, slot, CMD_INSERT);
+	runops_fdw_check_row(estate, rri, slot, CMD_INSERT);
 
 	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
@@ -572,7 +467,7 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 	RunopsFdwCall call;
 
 	for (int i = 0; i < *numSlots; i++)
-		check_row(estate, rri, slots[i], CMD_INSERT);
+		runops_fdw_check_row(estate, rri, slots[i], CMD_INSERT);
 
 	state = enter_pgfdw(estate, rri, &call);
 	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
@@ -612,7 +507,7 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	ModifyState *state;
 	RunopsFdwCall call;
 
-	check_row(estate, rri, slot, CMD_UPDATE);
+	runops_fdw_check_row(estate, rri, slot, CMD_UPDATE);
 
 	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);

@@ -21,6 +21,7 @@
 #include "utils/guc.h"
 
 #include "runops.h"
+#include "writes.h"
 
 /*
  * The planner hooks.  Rows are the same without them; a superuser turns them
@@ -60,6 +61,14 @@ bool		runops_split_enabled = false;
  */
 int			runops_remote_timeout = 0;
 
+/* The values of runops.cross_store_writes; the variable is in writes.c. */
+static const struct config_enum_entry cross_store_writes_options[] = {
+	{"allow", RUNOPS_CROSS_STORE_ALLOW, false},
+	{"warn", RUNOPS_CROSS_STORE_WARN, false},
+	{"error", RUNOPS_CROSS_STORE_ERROR, false},
+	{NULL, 0, false}
+};
+
 /*
  * Refuse to start the server with a value of a gate setting that is no boolean.
  *
@@ -93,6 +102,16 @@ runops_guc_init(void)
 							 true,
 							 PGC_SUSET,
 							 GUC_EXPLAIN,
+							 NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("runops.cross_store_writes",
+							 "Sets what happens when one transaction writes to two stores.",
+							 "The stores commit one after the other, so that such a transaction is not atomic.",
+							 &runops_cross_store_writes,
+							 RUNOPS_CROSS_STORE_WARN,
+							 cross_store_writes_options,
+							 PGC_USERSET,
+							 0,
 							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("runops.remote_timeout",

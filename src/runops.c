@@ -19,6 +19,7 @@
 
 #include "compat.h"
 #include "runops.h"
+#include "writes.h"
 
 RUNOPS_MODULE_MAGIC;
 
@@ -47,5 +48,6 @@ _PG_init(void)
 	runops_assume_init();
 	runops_executor_init();
 	runops_reader_init();
+	runops_localwrites_init();
 	runops_stats_init();
 }
