@@ -109,6 +109,20 @@ runops_fdw_store_label(Oid relid)
 }
 
 /*
+ * Is a foreign table empty because the operator's flag is off?
+ *
+ * Not where it stands for legacy: whatever the flag says, there are rows.
+ */
+bool
+runops_fdw_is_empty(Oid relid)
+{
+	char		store[RUNOPS_STORE_LEN];
+
+	return runops_gate_flag_off() &&
+		!(runops_leaf_store(relid, store) && strcmp(store, RUNOPS_LEGACY_STORE) == 0);
+}
+
+/*
  * Raise gate_closed unless a server of the store behind a foreign table may be
  * touched, by the given user.
  */

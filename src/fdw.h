@@ -26,6 +26,7 @@ typedef struct RunopsFdwCall
 /* in fdw.c */
 extern FdwRoutine pgfdw;
 extern const char *runops_fdw_store_label(Oid relid);
+extern bool runops_fdw_is_empty(Oid relid);
 extern void runops_fdw_gate_require(Oid relid, Oid userid);
 extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
 

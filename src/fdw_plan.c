@@ -7,7 +7,8 @@
  * planned.  The executor is too late for that: a count(*) that was pushed down
  * has to be one row, and the local side of a join would have been planned for
  * a partner that is never there.  The flag cannot change before the server is
- * restarted, and no plan outlives that.
+ * restarted, and no plan outlives that.  Only where legacy is another database
+ * its leaf is planned as ever, and read with an error: it is not empty.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -76,7 +77,7 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 {
 	RunopsFdwCall call;
 
-	if (runops_gate_flag_off())
+	if (runops_fdw_is_empty(foreigntableid))
 	{
 		runops_held_warn_session();
 		mark_dummy_rel(baserel);

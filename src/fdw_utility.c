@@ -130,7 +130,7 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 	if (reason != NULL)
 	{
 		/* with one database and no more, there is nothing to warn of */
-		if (!runops_gate_flag_off())
+		if (!runops_fdw_is_empty(RelationGetRelid(relation)))
 			ereport(WARNING,
 					(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
 					 errmsg("skipping \"%s\" --- the gate to store \"%s\" is closed",
@@ -183,10 +183,10 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 	RunopsFdwCall call;
 	Oid			relid;
 
-	if (runops_gate_flag_off())
+	relid = RelationGetRelid((Relation) linitial(rels));
+	if (runops_fdw_is_empty(relid))
 		return;
 
-	relid = RelationGetRelid((Relation) linitial(rels));
 	runops_fdw_gate_require(relid, GetUserId());
 
 	runops_fdw_enter_table(&call, relid, true);

@@ -212,8 +212,9 @@ runops_held_note(Oid leaf_relid)
 	if (note->state == NOTE_UNKNOWN)
 	{
 		if (XactReadOnly || RecoveryInProgress() || IsInParallelMode() ||
-			!runops_leaf_store(leaf_relid, store))
-			return;
+			!runops_leaf_store(leaf_relid, store) ||
+			strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+			return;				/* of legacy nothing is hidden */
 
 		relid = get_partition_parent(leaf_relid, false);
 		rel = runops_open_config("held_rows", RowExclusiveLock);

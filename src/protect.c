@@ -21,8 +21,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
@@ -57,107 +55,7 @@
 PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
 
-/* the columns of runops.table_config and runops.store_config that are read */
-#define Anum_table_config_relation	1
-#define Anum_table_config_leaf		2
-#define Anum_store_config_store		1
-#define Anum_store_config_server	2
-#define Anum_store_config_reader	3
-
 static object_access_hook_type prev_object_access_hook = NULL;
-
-/*
- * The OID of a table of the extension, or InvalidOid while there is none.
- */
-static Oid
-config_oid(const char *name)
-{
-	Oid			nsp = get_namespace_oid(RUNOPS_SCHEMA, true);
-
-	if (!OidIsValid(nsp) || !OidIsValid(runops_store_of_oid()))
-		return InvalidOid;
-
-	return get_relname_relid(name, nsp);
-}
-
-/*
- * The routed tables, by their OIDs.
- */
-static List *
-routed_tables(void)
-{
-	Oid			config = config_oid("table_config");
-	List	   *result = NIL;
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	if (!OidIsValid(config))
-		return NIL;
-
-	rel = table_open(config, AccessShareLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-
-		result = lappend_oid(result,
-							 DatumGetObjectId(heap_getattr(tuple, Anum_table_config_relation,
-														   RelationGetDescr(rel), &isnull)));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	return result;
-}
-
-/*
- * Does a column of a row of store_config hold the name of a server?
- */
-static bool
-names_server(HeapTuple tuple, TupleDesc desc, int attnum, const char *name)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
-
-	return !isnull && strcmp(NameStr(*DatumGetName(value)), name) == 0;
-}
-
-/*
- * Is there a store of the name, or, if server is true, with the server of the
- * name as its writer or reader?
- */
-static bool
-store_exists(const char *name, bool server)
-{
-	Oid			config = config_oid("store_config");
-	bool		found = false;
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	if (!OidIsValid(config))
-		return false;
-
-	rel = table_open(config, AccessShareLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		TupleDesc	desc = RelationGetDescr(rel);
-		bool		isnull;
-
-		if (server)
-			found = names_server(tuple, desc, Anum_store_config_server, name) ||
-				names_server(tuple, desc, Anum_store_config_reader, name);
-		else
-			found = strcmp(TextDatumGetCString(heap_getattr(tuple, Anum_store_config_store,
-															desc, &isnull)), name) == 0;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	return found;
-}
 
 /*
  * Is a relation the foreign table that stands for the reader of a store?
@@ -169,7 +67,7 @@ is_reader_table(Oid relid)
 
 	return get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE &&
 		!get_rel_relispartition(relid) &&
-		runops_reader_table_store(relid, store) && store_exists(store, false);
+		runops_reader_table_store(relid, store) && runops_store_exists(store, false);
 }
 
 /*
@@ -180,7 +78,7 @@ is_reader_table(Oid relid)
 static Oid
 routed_table_of(Oid relid)
 {
-	List	   *routed = routed_tables();
+	List	   *routed = runops_routed_tables();
 	char		store[RUNOPS_STORE_LEN];
 	Oid			parent;
 
@@ -195,7 +93,7 @@ routed_table_of(Oid relid)
 	if (!list_member_oid(routed, parent))
 		return InvalidOid;
 	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE &&
-		runops_leaf_store(relid, store) && !store_exists(store, false))
+		runops_leaf_store(relid, store) && !runops_store_exists(store, false))
 		return InvalidOid;
 
 	return parent;
@@ -209,7 +107,7 @@ routed_table_in_schema(Oid nsp)
 {
 	ListCell   *lc;
 
-	foreach(lc, routed_tables())
+	foreach(lc, runops_routed_tables())
 	{
 		ListCell   *lc2;
 
@@ -257,7 +155,7 @@ all_stand_on(const ObjectAddress *object)
 	switch (object->classId)
 	{
 		case RelationRelationId:
-			return objid == config_oid("table_config") || is_reader_table(objid);
+			return objid == runops_config_oid("table_config") || is_reader_table(objid);
 		case NamespaceRelationId:
 			return objid == get_namespace_oid(RUNOPS_SCHEMA, true);
 		case ExtensionRelationId:
@@ -266,7 +164,7 @@ all_stand_on(const ObjectAddress *object)
 		case ForeignDataWrapperRelationId:
 			return objid == get_foreign_data_wrapper_oid("runops_fdw", true);
 		case ForeignServerRelationId:
-			return store_exists(GetForeignServer(objid)->servername, true);
+			return runops_store_exists(GetForeignServer(objid)->servername, true);
 		case ProcedureRelationId:
 			return objid == runops_store_of_oid();
 		default:
@@ -287,7 +185,7 @@ protect_object(const ObjectAddress *object)
 
 	if (all_stand_on(object))
 	{
-		List	   *all = routed_tables();
+		List	   *all = runops_routed_tables();
 
 		if (all != NIL)
 			routed = linitial_oid(all);
@@ -312,18 +210,24 @@ refuse_truncate(Oid relid)
 {
 	ListCell   *lc;
 
-	if (runops_gate_flag_off() ||
-		get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
-		!list_member_oid(routed_tables(), relid))
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
+		!list_member_oid(runops_routed_tables(), relid))
 		return;
 
 	foreach(lc, find_inheritance_children(relid, NoLock))
 	{
-		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
+		char		store[RUNOPS_STORE_LEN];
+		bool		is_legacy = runops_leaf_store(lfirst_oid(lc), store) &&
+			strcmp(store, RUNOPS_LEGACY_STORE) == 0;
+
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE &&
+			(is_legacy || !runops_gate_flag_off()))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot truncate routed table \"%s\"", get_rel_name(relid)),
 					 errdetail("The rows of other stores cannot be truncated from here."),
+					 is_legacy ?
+					 errhint("Use DELETE, or truncate the tables in the stores.") :
 					 errhint("Truncate the leaf of store \"%s\", and use DELETE for the rows of other stores.",
 							 RUNOPS_LEGACY_STORE)));
 	}
@@ -411,30 +315,30 @@ check_drop(DropStmt *stmt)
 	foreach(lc, stmt->objects)
 	{
 		ObjectAddress object = named_object(stmt->removeType, lfirst(lc));
+		char	   *what = NULL;
 
 		protect_object(&object);
 
-		if (object.classId == ForeignServerRelationId && OidIsValid(object.objectId) &&
-			store_exists(strVal(lfirst(lc)), true))
+		if (!OidIsValid(object.objectId))
+			continue;
+		if (object.classId == ForeignServerRelationId &&
+			runops_store_exists(strVal(lfirst(lc)), true))
+			what = psprintf(_("cannot drop server \"%s\" because it is a store"), strVal(lfirst(lc)));
+		else if (object.classId == RelationRelationId && is_reader_table(object.objectId))
+			what = psprintf(_("cannot drop foreign table \"%s\" because it stands for the reader of a store"),
+							get_rel_name(object.objectId));
+		if (what != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
-					 errmsg("cannot drop server \"%s\" because it is a store", strVal(lfirst(lc))),
-					 errdetail("The view \"runops.stores\" lists the stores."),
-					 errhint("Use runops.drop_store first.")));
-		if (object.classId == RelationRelationId && OidIsValid(object.objectId) &&
-			is_reader_table(object.objectId))
-			ereport(ERROR,
-					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
-					 errmsg("cannot drop foreign table \"%s\" because it stands for the reader of a store",
-							get_rel_name(object.objectId)),
+					 errmsg_internal("%s", what),
 					 errdetail("The view \"runops.stores\" lists the stores."),
 					 errhint("Use runops.drop_store first.")));
 	}
 }
 
 /*
- * Is the relation a leaf of a store?  A partition that somebody made beside
- * them is none.
+ * Is the relation a leaf of a store, or the old table?  A partition that somebody
+ * made beside them is none.
  */
 static bool
 is_leaf_of_store(RangeVar *name)
@@ -444,7 +348,8 @@ is_leaf_of_store(RangeVar *name)
 
 	return get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
 		(runops_leaf_store(relid, store) &&
-		 strcmp(store, RUNOPS_LEGACY_STORE) == 0);
+		 strcmp(store, RUNOPS_LEGACY_STORE) == 0) ||
+		list_member_oid(runops_old_tables(), relid);
 }
 
 /*
@@ -463,7 +368,7 @@ check_detach(AlterTableStmt *stmt)
 		if (cmd->subtype != AT_DetachPartition)
 			continue;
 		relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-		if (OidIsValid(relid) && list_member_oid(routed_tables(), relid) &&
+		if (OidIsValid(relid) && list_member_oid(runops_routed_tables(), relid) &&
 			is_leaf_of_store(((PartitionCmd *) cmd->def)->name))
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
@@ -484,7 +389,7 @@ check_rename(RenameStmt *stmt)
 		 OidIsValid(runops_store_of_oid()) &&
 		 LookupFuncWithArgs(stmt->renameType, (ObjectWithArgs *) stmt->object, true) == runops_store_of_oid()))
 	{
-		List	   *routed = routed_tables();
+		List	   *routed = runops_routed_tables();
 
 		if (routed != NIL)
 			ereport(ERROR,
@@ -503,7 +408,7 @@ check_rename(RenameStmt *stmt)
 		const RunopsRoute *route = NULL;
 		AttrNumber	attno = InvalidAttrNumber;
 
-		if (OidIsValid(relid) && list_member_oid(routed_tables(), relid))
+		if (OidIsValid(relid) && list_member_oid(runops_routed_tables(), relid))
 			route = runops_route(relid);
 		if (route != NULL)
 			attno = get_attnum(relid, stmt->subname);
@@ -517,7 +422,7 @@ check_rename(RenameStmt *stmt)
 					 errhint("Use runops.detach, rename it here and in the stores, and attach the table again.")));
 	}
 
-	if (stmt->renameType == OBJECT_FOREIGN_SERVER && store_exists(strVal(stmt->object), true))
+	if (stmt->renameType == OBJECT_FOREIGN_SERVER && runops_store_exists(strVal(stmt->object), true))
 		ereport(ERROR,
 				(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 				 errmsg("cannot rename server \"%s\" because it is a store", strVal(stmt->object)),
@@ -585,7 +490,7 @@ routed_table_with_type(Oid type)
 {
 	ListCell   *lc;
 
-	foreach(lc, routed_tables())
+	foreach(lc, runops_routed_tables())
 	{
 		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
 		TupleDesc	desc = RelationGetDescr(rel);

@@ -570,6 +570,8 @@ read_leaf_store(Oid leaf_relid, Oid store_of, char *store)
 			break;
 		}
 	}
+	if (strcmp(store, RUNOPS_NO_STORE) == 0)
+		store[0] = '\0';
 }
 
 /*

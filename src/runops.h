@@ -23,6 +23,12 @@
 /* The store that is the control-plane database itself. */
 #define RUNOPS_LEGACY_STORE "legacy"
 
+/*
+ * What stands in the bound of a table that holds no rows of any store: the old
+ * table where legacy is another database.  No id names it.
+ */
+#define RUNOPS_NO_STORE "none"
+
 /* The longest store name: "legacy". */
 #define RUNOPS_STORE_LEN 8
 
@@ -225,6 +231,12 @@ extern const char *runops_verdict_name(RunopsVerdict verdict);
 
 /* in shmem.c */
 extern void runops_shmem_init(void);
+
+/* in topology.c */
+extern Oid	runops_config_oid(const char *name);
+extern List *runops_routed_tables(void);
+extern List *runops_old_tables(void);
+extern bool runops_store_exists(const char *name, bool server);
 
 /* in worker.c */
 extern void runops_worker_init(void);

@@ -114,16 +114,16 @@ BEGIN
 END
 $$;
 
-/* The schema that holds the leaves of a store. */
+/* The schema that holds the leaves of a store; of "none", the old tables where legacy is another database. */
 CREATE FUNCTION runops._leaf_schema(store text) RETURNS name
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT (CASE WHEN store IN ('legacy', 'new') THEN 'runops_' ELSE 'runops_shard_' END || store)::name $$;
+AS $$ SELECT (CASE WHEN store IN ('legacy', 'new', 'none') THEN 'runops_' ELSE 'runops_shard_' END || store)::name $$;
 
 /* The store that a leaf stands for, read from its bound. */
 CREATE FUNCTION runops._store_of_leaf(leaf regclass) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$^FOR VALUES IN \('([a-z0-9]+)'$re$)
+	SELECT nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$^FOR VALUES IN \('([a-z0-9]+)'$re$), 'none')
 	FROM pg_class c WHERE c.oid = leaf
 $$;
 
@@ -169,6 +169,11 @@ CREATE FUNCTION runops._forget_compression(leaf regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_forget_compression';
 
+/* Is the store another database than this? */
+CREATE FUNCTION runops._is_elsewhere(store text) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT EXISTS (SELECT FROM runops.stores s WHERE s.store = _is_elsewhere.store AND s.server IS NOT NULL) $$;
+
 /* Add the foreign leaf of one store to a routed table. */
 CREATE FUNCTION runops._create_leaf(relation regclass, store text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -187,9 +192,9 @@ BEGIN
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.oid = relation;
 
-	EXECUTE format('CREATE FOREIGN TABLE %s PARTITION OF %s FOR VALUES IN (%L) SERVER %I '
+	EXECUTE format('CREATE FOREIGN TABLE %s PARTITION OF %s FOR VALUES IN (%L%s) SERVER %I '
 				   'OPTIONS (schema_name %L, table_name %L, truncatable ''false'')',
-				   leaf, relation, store, config.server,
+				   leaf, relation, store, CASE store WHEN 'legacy' THEN ', NULL' ELSE '' END, config.server,
 				   coalesce(config.remote_schema, schema_name), table_name);
 	PERFORM runops._forget_compression(leaf);
 	IF owner <> current_user THEN
@@ -302,19 +307,19 @@ BEGIN
 			DETAIL = 'The view "runops.stores" lists what is known of it.',
 			HINT = format('Use runops.drop_store(%L) first to give it another server.', store);
 	END IF;
-	IF store = 'legacy' AND server IS NOT NULL THEN
+	IF store = 'legacy' AND server IS NOT NULL AND EXISTS (SELECT FROM runops.table_config) THEN
 		RAISE EXCEPTION USING
-			ERRCODE = 'feature_not_supported',
-			MESSAGE = 'store "legacy" in another database is not supported',
-			DETAIL = 'Rows with legacy ids stand in the control-plane database itself.',
-			HINT = 'Leave the server NULL, or give it as the reader.';
+			ERRCODE = 'RO006',
+			MESSAGE = 'cannot put store "legacy" into another database while tables are routed',
+			DETAIL = 'Their legacy rows stand in this database.',
+			HINT = 'Detach each table that the view "runops.routed_tables" lists, and move its rows; then add the store and attach them again.';
 	END IF;
-	IF store = 'legacy' AND (reader IS NULL OR remote_schema IS NOT NULL) THEN
+	IF store = 'legacy' AND server IS NULL AND (reader IS NULL OR remote_schema IS NOT NULL) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'store "legacy" can be given nothing but a reader',
-			DETAIL = 'It exists without being added, in this database and in the schemas of its tables.',
-			HINT = 'Pass reader => ''server''.';
+			MESSAGE = 'store "legacy" in this database can be given nothing but a reader',
+			DETAIL = 'It exists without being added, in the schemas of its tables.',
+			HINT = 'Pass reader => ''server'', or the server of another database.';
 	END IF;
 	IF store <> 'legacy' AND server IS NULL THEN
 		RAISE EXCEPTION USING
@@ -373,7 +378,7 @@ BEGIN
 	IF reader IS NOT NULL THEN
 		PERFORM runops._create_reader_table(store, reader);
 	END IF;
-	IF store <> 'legacy' THEN
+	IF server IS NOT NULL THEN
 		PERFORM runops._create_leaf(t.relation, add_store.store)
 		FROM runops.table_config t ORDER BY t.relation::oid;
 	END IF;
@@ -444,7 +449,7 @@ DECLARE
 BEGIN
 	FOR empty_schema IN
 		SELECT n.nspname FROM pg_namespace n
-		WHERE n.nspname ~ '^runops_(legacy|new|shard_[a-z0-9])$'
+		WHERE n.nspname ~ '^runops_(legacy|new|none|shard_[a-z0-9])$'
 			AND pg_has_role(n.nspowner, 'USAGE')
 			AND NOT EXISTS (SELECT FROM pg_depend d
 							WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
@@ -471,6 +476,14 @@ BEGIN
 			MESSAGE = format('store %s does not exist', coalesce('"' || store || '"', 'NULL')),
 			DETAIL = 'No store of this name was added.',
 			HINT = 'The view "runops.stores" lists the stores.';
+	END IF;
+
+	IF store = 'legacy' AND runops._is_elsewhere(store) AND EXISTS (SELECT FROM runops.table_config) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'RO006',
+			MESSAGE = 'cannot drop store "legacy" while tables are routed',
+			DETAIL = 'It is another database, and rows with legacy ids would have no place.',
+			HINT = 'Detach each table that the view "runops.routed_tables" lists first.';
 	END IF;
 
 	SELECT coalesce(array_agg(i.inhrelid::regclass ORDER BY i.inhparent), '{}') INTO leaves

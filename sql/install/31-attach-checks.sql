@@ -102,6 +102,35 @@ BEGIN
 END
 $$;
 
+/* Where the old table goes: it is the legacy leaf, unless legacy is another database. */
+CREATE FUNCTION runops._old_table_store() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN runops._is_elsewhere('legacy') THEN 'none' ELSE 'legacy' END $$;
+
+/*
+ * Raise if the table holds rows and legacy is another database: nobody would
+ * look for them here.
+ */
+CREATE FUNCTION runops._check_empty(relation regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	held boolean;
+BEGIN
+	IF NOT runops._is_elsewhere('legacy') THEN
+		RETURN;
+	END IF;
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO held;
+	IF held THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('table %s holds rows, and store "legacy" is another database', relation),
+			DETAIL = 'The table gives the routed table its columns, indexes and constraints; nobody looks for rows in it.',
+			HINT = 'Move the rows to the database of the store first, and empty the table.';
+	END IF;
+END
+$$;
+
 /* Raise unless the caller may make the parent and the leaves of every store. */
 CREATE FUNCTION runops._check_rights(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -109,11 +138,11 @@ AS $$
 DECLARE
 	missing text;
 BEGIN
-	PERFORM runops._check_server(c.server) FROM runops.store_config c WHERE c.store <> 'legacy';
+	PERFORM runops._check_server(c.server) FROM runops.store_config c WHERE c.server IS NOT NULL;
 
 	SELECT coalesce('SCHEMA ' || quote_ident(n.nspname), 'DATABASE ' || quote_ident(current_database())) INTO missing
 	FROM (SELECT c.relnamespace::regnamespace::name FROM pg_class c WHERE c.oid = relation
-		  UNION ALL SELECT runops._leaf_schema('legacy')
+		  UNION ALL SELECT runops._leaf_schema(runops._old_table_store())
 		  UNION ALL SELECT runops._leaf_schema(c.store) FROM runops.store_config c) AS s (name)
 	LEFT JOIN pg_namespace n ON n.nspname = s.name
 	WHERE NOT coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))
@@ -256,6 +285,7 @@ DECLARE
 	c record;
 	bad text[];
 BEGIN
+	PERFORM runops._check_empty(relation);
 	FOR c IN
 		SELECT * FROM runops._leaf_checks(relation, key, aliases) l
 		WHERE NOT runops._has_check(relation, l.name, l.def)
@@ -314,7 +344,8 @@ BEGIN
 		ORDER BY c.conrelid::regclass::text, c.conname
 	LOOP
 		RAISE NOTICE USING
-			MESSAGE = format('foreign key "%s" of %s will find only rows of store "legacy" in %s', r.conname, r.other, relation),
+			MESSAGE = format('foreign key "%s" of %s will find %s in %s', r.conname, r.other,
+							 CASE WHEN runops._is_elsewhere('legacy') THEN 'no row' ELSE 'only rows of store "legacy"' END, relation),
 			HINT = 'Route that table by its reference too, or drop the foreign key before rows refer to rows of other stores.';
 	END LOOP;
 
@@ -397,7 +428,7 @@ $$;
 
 /*
  * Warn of what is bound to the table and not to its name: it stays with the
- * leaf, and will see the rows of store "legacy" alone.
+ * old table, and will see the rows of store "legacy" alone, if they are here.
  */
 CREATE FUNCTION runops._report_bound(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -408,7 +439,8 @@ BEGIN
 	SELECT string_agg(what, ', ' ORDER BY what) INTO names FROM runops._bound_objects(relation) what;
 	IF names IS NOT NULL THEN
 		RAISE WARNING USING
-			MESSAGE = format('objects bound to %s will see only rows of store "legacy"', relation),
+			MESSAGE = format('objects bound to %s will see %s', relation,
+							 CASE WHEN runops._is_elsewhere('legacy') THEN 'no row' ELSE 'only rows of store "legacy"' END),
 			DETAIL = format('They refer to the table and not to its name: %s.', names),
 			HINT = 'Create them again now that the name stands for all stores.';
 	END IF;
@@ -419,6 +451,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._leaf_checks(regclass, text, name[]),
 	runops._check_target(regclass),
 	runops._check_rights(regclass),
+	runops._check_empty(regclass),
 	runops._check_key(regclass, text, name[]),
 	runops._check_objects(regclass, name[]),
 	runops._has_check(regclass, name, text),

@@ -235,15 +235,16 @@ END
 $$;
 
 /*
- * Move the table into the schema of the leaves, under a name that is free
+ * Move the table into the schema of the leaves, or of the old tables, under a name that is free
  * there, and its indexes likewise.  Returns what detach needs to undo this.
  */
 CREATE FUNCTION runops._move_to_leaf_schema(relation regclass) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	leaf_schema CONSTANT name := runops._leaf_schema('legacy');
-	leaf_name CONSTANT name := runops._new_leaf_name('legacy', relation);
+	store CONSTANT text := runops._old_table_store();
+	leaf_schema CONSTANT name := runops._leaf_schema(store);
+	leaf_name CONSTANT name := runops._new_leaf_name(store, relation);
 	i record;
 	new_name name;
 	renamed jsonb := '{}';
@@ -302,7 +303,10 @@ BEGIN
 	saved := runops._move_to_leaf_schema(relation)
 		|| jsonb_build_object('publications', to_jsonb(publications.changed));
 	EXECUTE format('ALTER TABLE %s RENAME TO %I', parent, old.relname);
-	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (''legacy'', NULL)', parent, relation);
+	-- An old table that is not the legacy leaf stays empty, for its definition: no id
+	-- has its bound, and ALTER TABLE and CREATE INDEX of the parent reach it.
+	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (%s)', parent, relation,
+				   CASE runops._old_table_store() WHEN 'legacy' THEN '''legacy'', NULL' ELSE '''none''' END);
 	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT runops_store', relation);
 	PERFORM runops._spread_identity(relation);
 
@@ -314,7 +318,7 @@ BEGIN
 
 	INSERT INTO runops.table_config VALUES (parent, relation, key, aliases, saved);
 	PERFORM runops._create_leaf(parent, c.store)
-	FROM runops.store_config c WHERE c.store <> 'legacy' ORDER BY c.store;
+	FROM runops.store_config c WHERE c.server IS NOT NULL ORDER BY c.store;
 END
 $$;
 
@@ -340,6 +344,7 @@ BEGIN
 	-- again by what _add_checks puts on it.
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
+	PERFORM runops._check_empty(relation);
 	PERFORM runops._attach(relation, key, aliases);
 
 	PERFORM set_config('lock_timeout', old_timeout, true);

@@ -25,22 +25,26 @@ AS $$
 		ELSE '[0-9a-v]{24}' || store || '2' END || '$'
 $$;
 
-/*
- * The CHECK that only the store's ids enter.
- *
- * Written as the server prints it, so that it is found again.  The collation is
- * for a key under a nondeterministic one, which regular expressions refuse.  A
- * key that is NULL belongs to legacy, hence IS TRUE.
- */
-CREATE FUNCTION runops._remote_store_check(key text, store text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT format('CHECK ((((%s COLLATE "C") ~ %L::text) IS TRUE))', key, runops._id_pattern(store)) $$;
-
 /* The CHECK that an alias, where it is classifiable, names the store too. */
 CREATE FUNCTION runops._remote_alias_check(alias text, store text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format('CHECK ((((%1$s COLLATE "C") !~ %2$L::text) OR ((%1$s COLLATE "C") ~ %3$L::text)))',
 					alias, runops._id_pattern(NULL), runops._id_pattern(store)) $$;
+
+/*
+ * The CHECK that only the store's ids enter; for legacy, what is no other
+ * store's: it takes keys of no shape, and NULL.
+ *
+ * Written as the server prints it, so that it is found again.  The collation is
+ * for a key under a nondeterministic one, which regular expressions refuse.  A
+ * key that is NULL belongs to no other store, hence IS TRUE.
+ */
+CREATE FUNCTION runops._remote_store_check(key text, store text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN store = 'legacy' THEN runops._remote_alias_check(key, store)
+		ELSE format('CHECK ((((%s COLLATE "C") ~ %L::text) IS TRUE))', key, runops._id_pattern(store)) END
+$$;
 
 /* A column as CREATE TABLE and ADD COLUMN want it. */
 CREATE FUNCTION runops._column_ddl(col jsonb, version int) RETURNS text

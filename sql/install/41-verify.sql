@@ -26,7 +26,7 @@ AS $$
 DECLARE
 	identity CONSTANT text := runops._identity_sql(place.leaf, place.key);
 BEGIN
-	IF store = 'legacy' THEN
+	IF NOT runops._is_elsewhere(store) THEN
 		RETURN QUERY EXECUTE format(
 			'SELECT %s, runops.store_of(%s) FROM %s WHERE runops.store_of(%2$s) <> ''legacy'' LIMIT %4$s',
 			identity, place.key, place.leaf, max_rows);
@@ -34,8 +34,9 @@ BEGIN
 		RETURN QUERY
 		SELECT q ->> 'id', coalesce(runops.store_of(q ->> 'key'), 'legacy')
 		FROM runops.remote_query(store, format(
-			'SELECT %s AS id, %s AS key FROM %I.%I WHERE ((%2$s COLLATE "C") ~ %5$L) IS NOT TRUE LIMIT %6$s',
-			identity, place.key, place.remote_schema, place.remote_table, runops._id_pattern(store), max_rows)) AS q;
+			'SELECT %s AS id, %s AS key FROM %I.%I WHERE NOT (%5$s) LIMIT %6$s',
+			identity, place.key, place.remote_schema, place.remote_table,
+			substr(runops._remote_store_check(place.key, store), length('CHECK ') + 1), max_rows)) AS q;
 	END IF;
 END
 $$;
@@ -45,8 +46,8 @@ $$;
  *
  * Where the primary key is the key of the table, every copy but one is
  * misplaced: candidates are those rows, and nothing else is looked for.  NULL
- * compares whole tables; the legacy leaf is then read once, and of each other
- * store the primary keys.
+ * compares whole tables; the old table is then read once, and of each store that
+ * is elsewhere the primary keys.
  */
 CREATE FUNCTION runops._duplicates(stores text[], relation regclass, candidates text[], max_rows int)
 RETURNS TABLE (id text, store text, others text)
@@ -69,7 +70,7 @@ BEGIN
 		' UNION ALL ')
 	INTO remote_rows
 	FROM unnest(stores) s CROSS JOIN LATERAL runops._placements(s) p
-	WHERE p.relation = _duplicates.relation AND s <> 'legacy';
+	WHERE p.relation = _duplicates.relation AND runops._is_elsewhere(s);
 	IF remote_rows IS NULL THEN
 		RETURN;
 	END IF;
@@ -108,7 +109,7 @@ AS $$
 			SELECT FROM r x WHERE x.kind = 'table' AND x.action = 'create' AND x.relation = r.relation))
 $$;
 
-/* CHECKs that the legacy leaf of a table needs, and lacks or has not validated. */
+/* CHECKs that the old table needs, and lacks or has not validated. */
 CREATE FUNCTION runops._leaf_findings(relations regclass[]) RETURNS TABLE (relation regclass, detail text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -184,7 +185,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 AS $$
 DECLARE
 	relations CONSTANT regclass[] := runops._routed_relations(only_relation);
-	reachable text[] := ARRAY['legacy'];
+	reachable text[] := CASE WHEN runops._is_elsewhere('legacy') THEN '{}'::text[] ELSE ARRAY['legacy'] END;
 	s text;
 	reason text;
 	place record;

@@ -12,12 +12,12 @@ CREATE FUNCTION runops._stats(
 	AS 'MODULE_PATHNAME', 'runops_stats';
 
 -- Tables that are dropped keep their counters, and are not shown.  Rows of
--- legacy are read where nobody counts them, and no callback sees the turns
--- that postgres_fdw takes: NULL is not zero.
+-- legacy in this database are read where nobody counts them, and no callback
+-- sees the turns that postgres_fdw takes: NULL is not zero.
 CREATE VIEW runops.stats AS
 SELECT s.store, c.oid::pg_catalog.regclass AS relation,
 	s.statements_single, s.statements_multi,
-	CASE WHEN s.store <> 'legacy' THEN s.rows END AS rows,
+	CASE WHEN s.store OPERATOR(pg_catalog.<>) 'legacy' OR runops._is_elsewhere('legacy') THEN s.rows END AS rows,
 	NULL::bigint AS turns,
 	s.connections_opened, s.gate_refusals, s.unclassifiable, s.reader_reads, s.stats_reset
 FROM runops._stats() s

@@ -43,9 +43,10 @@ AS $$
 	), server AS (
 		SELECT * FROM runops._store_verdicts()
 	), gate AS (
-		SELECT count(*) AS stores, count(*) FILTER (WHERE v.verdict = 'distinct') AS proved, max(v.since) AS since,
+		SELECT count(*) FILTER (WHERE v.store <> 'legacy') AS stores, count(*) FILTER (WHERE v.verdict = 'distinct') AS proved,
+			count(*) FILTER (WHERE v.verdict <> 'distinct') AS unproved, max(v.since) AS since,
 			string_agg(format('Store "%s": %s', v.store, v.reason), ' ' ORDER BY v.store) FILTER (WHERE v.verdict <> 'distinct') AS reason
-		FROM server v WHERE v.store <> 'legacy' AND NOT v.is_reader
+		FROM server v WHERE NOT v.is_reader
 	), read_gate AS (
 		SELECT count(*) AS stores, count(*) FILTER (WHERE v.verdict <> 'distinct') AS unproved, max(v.since) AS since,
 			string_agg(format('Server "%s" of store "%s": %s', v.server, v.store, v.reason), ' ' ORDER BY v.store, v.is_reader)
@@ -67,7 +68,7 @@ AS $$
 		FROM flag f CROSS JOIN LATERAL (SELECT CASE WHEN f.preloaded THEN current_setting('runops.native_realtime_enabled') ELSE 'off' END) AS r (state)
 		UNION ALL
 		SELECT 4, 'gate',
-			CASE WHEN f.closed IS NOT NULL OR g.proved = 0 THEN 'closed' WHEN g.proved = g.stores THEN 'open' ELSE 'partly open' END,
+			CASE WHEN f.closed IS NOT NULL OR g.stores = 0 OR g.proved = 0 THEN 'closed' WHEN g.unproved = 0 THEN 'open' ELSE 'partly open' END,
 			CASE WHEN f.closed IS NOT NULL THEN f.closed WHEN g.stores = 0 THEN 'No store is configured.'
 				 ELSE coalesce(g.reason, 'Every store is proved to be another database.') END,
 			CASE WHEN f.closed IS NULL THEN g.since ELSE pg_postmaster_start_time() END

@@ -61,7 +61,7 @@ AS $$
 		format('the split is off, and the store holds rows of %s, which no statement finds', h.relation),
 		'Set "runops.split_enabled" to on and restart the server, or see docs/turning-off.md.'
 	FROM runops.held_rows h
-	WHERE NOT runops._flag()
+	WHERE NOT runops._flag() AND h.store <> 'legacy'
 	UNION ALL
 	SELECT 'error', format('store %s', runops._store_of_leaf(i.inhrelid)),
 		format('the split is off while the store held rows of %s when they were last analyzed', i.inhparent::regclass),
@@ -69,9 +69,21 @@ AS $$
 	FROM runops.routed_tables t
 	JOIN pg_inherits i ON i.inhparent = t.relation
 	JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind = 'f' AND c.reltuples > 0
-	WHERE NOT runops._flag()
+	WHERE NOT runops._flag() AND runops._store_of_leaf(i.inhrelid) <> 'legacy'
 		AND NOT EXISTS (SELECT FROM runops.held_rows h
 						WHERE h.relation = t.relation AND h.store = runops._store_of_leaf(i.inhrelid))
+	UNION ALL
+	SELECT 'error', 'store legacy', 'the split is off, and the store is another database: statements on routed tables fail',
+		'Set "runops.split_enabled" to on and restart the server.'
+	WHERE NOT runops._flag() AND runops._is_elsewhere('legacy')
+	UNION ALL
+	SELECT 'error', format('store %s', s.store), format('nothing stands for reader %I: the writer is read', s.reader),
+		'Use runops.drop_store() and runops.add_store() for the store, in one transaction.'
+	FROM runops.stores s
+	WHERE s.reader IS NOT NULL AND NOT EXISTS (
+		SELECT FROM pg_foreign_table f JOIN pg_class c ON c.oid = f.ftrelid
+		JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_foreign_server v ON v.oid = f.ftserver
+		WHERE c.relname = 'runops_reader' AND n.nspname = runops._leaf_schema(s.store) AND v.srvname = s.reader)
 	UNION ALL
 	SELECT 'error', format('store %s', s.store), format('server %I does not exist', x.server),
 		format('Make the server, or use runops.drop_store(%L, force => true).', s.store)
@@ -116,7 +128,7 @@ AS $$
 		format('may use %s, and has no user mapping for server %I',
 			   string_agg(t.relation::text, ', ' ORDER BY t.relation::text), s.server),
 		format('CREATE USER MAPPING FOR %I SERVER %I OPTIONS (user ''...'', password ''...'').', r.rolname, s.server)
-	FROM runops.stores s
+	FROM (SELECT x.server FROM runops.stores x UNION SELECT x.reader FROM runops.stores x) AS s
 	CROSS JOIN runops.routed_tables t
 	JOIN pg_roles r ON r.rolcanlogin AND NOT r.rolsuper
 		AND has_table_privilege(r.oid, t.relation, 'SELECT, INSERT, UPDATE, DELETE')
@@ -153,13 +165,16 @@ $$;
 CREATE FUNCTION runops._doctor_bound(remote jsonb) RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT 'error', b.what, format('bound to the legacy leaf of %s: it shows and changes legacy rows alone', t.relation),
+	SELECT 'error', b.what, format(CASE WHEN e.elsewhere THEN 'bound to the old table of %s: it shows and changes no row'
+								   ELSE 'bound to the legacy leaf of %s: it shows and changes legacy rows alone' END, t.relation),
 		'Create it again, now that the name stands for all stores.'
 	FROM runops.routed_tables t CROSS JOIN LATERAL runops._bound_objects(t.leaf) AS b (what)
+	CROSS JOIN runops._is_elsewhere('legacy') AS e (elsewhere)
 	UNION ALL
 	-- a foreign key whose column names the store of its row finds what it looks for
 	SELECT 'warning', format('foreign key %I of %s', c.conname, c.conrelid::regclass),
-		format('finds legacy rows of %s alone: a row that refers to one of another store is refused', t.relation),
+		format(CASE WHEN runops._is_elsewhere('legacy') THEN 'finds no row of %s: every row that refers to one is refused'
+			   ELSE 'finds legacy rows of %s alone: a row that refers to one of another store is refused' END, t.relation),
 		'Drop it, and create it in the stores where both tables are routed.'
 	FROM runops.routed_tables t
 	JOIN pg_constraint c ON c.confrelid = t.leaf AND c.contype = 'f' AND c.conparentid = 0

@@ -122,8 +122,9 @@ BEGIN
 		END IF;
 	END LOOP;
 
+	-- legacy cannot be dropped while tables are routed
 	SELECT string_agg(format('EXISTS (SELECT FROM %I.%I)', p.remote_schema, p.remote_table), ' OR ') INTO any_rows
-	FROM runops._placements(store) p WHERE p.relation = ANY (present);
+	FROM runops._placements(store) p WHERE p.relation = ANY (present) AND store <> 'legacy';
 	IF any_rows IS NOT NULL
 	   AND (SELECT q -> 'found' = 'false' FROM runops.remote_query(store, format('SELECT %s AS found', any_rows)) q) THEN
 		RETURN QUERY SELECT 'info', format('store %s', store), 'holds no row of a routed table',

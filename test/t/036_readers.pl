@@ -14,7 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $wal = "wal_level = replica\nmax_wal_senders = 5\nhot_standby_feedback = on\n";
+my $wal = "wal_level = replica\nmax_wal_senders = 5\nlog_connections = on\n";
 my $split = TwoClusters->new(conf => "runops.database = ''\n$wal", store_conf => $wal);
 my ($control, $store) = ($split->control, $split->store);
 
@@ -220,7 +220,7 @@ is_deeply([ $split->reached(sub { $split->sql("$one; SELECT count(*) FROM run JO
 my $log = -s $reader->logfile;
 
 $split->sql("EXPLAIN $one");
-unlike(slurp_file($reader->logfile, $log), qr/connection|statement:/, 'EXPLAIN does not reach the reader');
+unlike(slurp_file($reader->logfile, $log), qr/connection received|statement:/, 'EXPLAIN does not reach the reader');
 
 # the writer is down: reads go on
 
@@ -290,7 +290,6 @@ is(rows($one), '20', 'another standby of the store may take its place');
 # a store gets along without a reader: leaves go and come, rows stay
 
 $split->sql(q{BEGIN; SELECT runops.drop_store('new', force => true); SELECT runops.add_store('new', 'run_ops'); COMMIT});
-$second->stop;
 is(rows($one), '20', 'without a reader the writer is read');
 is($split->sql(q{SELECT to_regclass('runops_new.runops_reader') IS NULL}), 't', 'its table is gone');
 
@@ -311,5 +310,47 @@ $split->sql(sprintf(q{ALTER SERVER legacy_reader OPTIONS (SET host '%s', SET por
 like($split->sql(q{SELECT verdict, reason FROM runops.recheck('legacy')}), qr/^unknown\|The reader is not a standby/, 'a primary cannot be its reader');
 $split->sql(q{SELECT runops.drop_store('legacy')});
 is($split->sql(q{SELECT count(*) FROM runops.stores WHERE reader IS NOT NULL AND store = 'legacy'}), '0', 'the reader is taken away');
+
+# the flag is off: no connection is opened, to writers and readers
+
+$split->sql(sprintf(<<'EOT', $second->host, $second->port, $replica->host, $replica->port));
+BEGIN;
+SELECT runops.drop_store('new', force => true);
+SELECT runops.add_store('new', 'run_ops', reader => 'new_reader');
+COMMIT;
+ALTER SERVER e_reader OPTIONS (SET host '%s', SET port '%s');
+ALTER SERVER legacy_reader OPTIONS (SET host '%s', SET port '%s');
+SELECT runops.add_store('legacy', NULL, reader => 'legacy_reader');
+EOT
+my @others = ($store, $second, $replica);
+
+# How many connections each of the others has taken while code runs.
+sub connections
+{
+	my $code = shift;
+	my @offsets = map { -s $_->logfile } @others;
+
+	$code->();
+	return join ' ', map { scalar(() = slurp_file($others[$_]->logfile, $offsets[$_]) =~ /connection received: /g) } 0 .. $#others;
+}
+
+# what the application and an administrator do
+my @statements = (
+	$one, "SELECT n FROM run WHERE id = '$legacy'", 'SELECT count(*) FROM run JOIN edge ON run_id = id', "$one FOR UPDATE",
+	"BEGIN READ ONLY; SELECT * FROM run; COMMIT", "INSERT INTO run VALUES ('$new2', 1, 'x')", "INSERT INTO run VALUES ('c000000000000000000000003', 1, 'x')",
+	$write, "DELETE FROM run WHERE id = '$e'", "EXPLAIN SELECT * FROM run", "EXPLAIN ANALYZE SELECT * FROM run", 'ANALYZE', 'ANALYZE run',
+	'TRUNCATE edge', 'COPY (SELECT * FROM run) TO STDOUT', 'SELECT * FROM runops.verify()', 'SELECT * FROM runops.doctor()', 'SELECT * FROM runops.status()',
+	'SELECT * FROM runops.recheck()', 'SELECT * FROM runops.stats', q{SELECT * FROM runops.provision('new')}, q{SELECT runops.drop_store('e')},
+	q{SELECT runops.detach('edge')}, q{SELECT * FROM runops_new.run}, q{IMPORT FOREIGN SCHEMA public FROM SERVER new_reader INTO public},
+	q{SELECT runops.drop_store('legacy')});
+
+cmp_ok(connections(sub { $split->sql('SELECT * FROM run') }), 'ne', '0 0 0', 'the flag is on: connections are opened, and counted');
+$control->append_conf('postgresql.conf', "runops.split_enabled = off\nrunops.database = 'postgres'");
+is(connections(sub {
+	$control->restart;
+	$split->try(join ";\n", @statements, '');
+}), '0 0 0', 'the flag is off: none is, by no statement and by no worker');
+($stdout, $stderr) = $split->try("SET client_min_messages = error; $one; SELECT n FROM run WHERE id = '$legacy'; SELECT count(*) FROM run;");
+is("$stdout|$stderr" =~ s/\n/ /gr, '10 2|', 'there is one database and no more');
 
 done_testing();
