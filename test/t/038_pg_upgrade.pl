@@ -1,0 +1,89 @@
+#
+# 038_pg_upgrade.pl
+#	  A control plane goes through pg_upgrade with its routed tables: no store is
+#	  contacted meanwhile, nothing is lost, and the gate stays closed until
+#	  somebody says that the new cluster is the control plane now.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use TwoClusters;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $split = TwoClusters->new(conf => "autovacuum = off\n", store_conf => "log_connections = on\n");
+my ($old, $store) = ($split->control, $split->store);
+my $bindir = $old->config_data('--bindir');
+
+plan skip_all => 'there is no pg_upgrade' unless -x "$bindir/pg_upgrade";
+
+my $new_id = '0123456789abcdefghijklmna1';
+
+$split->sql(<<"EOT");
+CREATE TYPE state AS ENUM ('A', 'B');
+CREATE SCHEMA app;
+CREATE TABLE app."Run" (gone int, id text COLLATE "C" PRIMARY KEY, "friendlyId" text, s state DEFAULT 'A', n serial);
+ALTER TABLE app."Run" DROP gone;
+CREATE TABLE app.item (run text COLLATE "C" NOT NULL REFERENCES app."Run" ON DELETE CASCADE, v int);
+CREATE INDEX ON app.item (run);
+SELECT runops.attach('app."Run"', 'id', '{friendlyId}');
+SELECT runops.attach('app.item', 'run');
+SELECT runops.provision('new');
+INSERT INTO app."Run" (id) VALUES ('c000000000000000000000001'), ('$new_id');
+INSERT INTO app.item VALUES ('c000000000000000000000001', 1), ('$new_id', 2);
+ANALYZE app."Run", app.item;
+SELECT runops.recheck();
+EOT
+my $rows = q{SELECT string_agg(format('%s %s %s %s', r.id, s, n, v), ', ' ORDER BY r.id) FROM app."Run" r LEFT JOIN app.item ON run = r.id};
+my $before = $split->sql($rows);
+my $legacy = q{SELECT s, n FROM app."Run" WHERE id = 'c000000000000000000000001'};
+
+is($before, "$new_id A 2 2, c000000000000000000000001 A 1 1", 'rows of both stores');
+
+my $new = PostgreSQL::Test::Cluster->new('upgraded');
+
+$new->init;
+$new->append_conf('postgresql.conf', <<'EOT');
+shared_preload_libraries = 'runops'
+runops.split_enabled = on
+runops.native_realtime_enabled = on
+runops.database = ''
+EOT
+$old->stop;
+
+my $offset = -s $store->logfile;
+my $workdir = PostgreSQL::Test::Utils::tempdir_short();
+my ($out, $err) = ('', '');
+
+chdir $workdir or die "$workdir: $!";
+ok( IPC::Run::run(
+		[   "$bindir/pg_upgrade", '--no-sync',
+			'-d', $old->data_dir, '-D', $new->data_dir, '-b', $bindir, '-B', $bindir,
+			'-s', $workdir, '-p', $old->port, '-P', $new->port ],
+		'<', '/dev/null', '>', \$out, '2>', \$err),
+	'pg_upgrade succeeds')
+  or diag($out, $err, map { slurp_file($_) } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*.log'));
+unlike(slurp_file($store->logfile, $offset), qr/connection received/, 'the store has heard nothing of it');
+
+$new->start;
+$split->{control} = $new;
+is($split->sql($legacy), 'A|1', 'legacy statements work');
+my ($stdout, $stderr) = $split->try(qq{SELECT s FROM app."Run" WHERE id = '$new_id';});
+like($stderr, qr/RO002: .*\nDETAIL:  The store was proved from (?:a cluster with system identifier|data directory)/, 'the gate waits for somebody to say which cluster it is');
+like($split->sql(q{SELECT verdict FROM runops.recheck(accept_new_identity => true)}), qr/^distinct$/, 'that is said');
+is($split->sql($rows), $before, 'all rows are there');
+is($split->sql(q{SELECT string_agg(relation::text || ' ' || key || ' ' || leaves, ', ' ORDER BY relation::text) FROM runops.routed_tables}),
+	'app."Run" id 2, app.item run 2', 'the tables are routed');
+is($split->sql(q{SELECT string_agg(store || ' ' || relation, ', ' ORDER BY relation::text) FROM runops.held_rows}), 'new app."Run", new app.item', 'that the store holds rows is known');
+$split->sql(qq{INSERT INTO app."Run" (id) VALUES ('0123456789abcdefghijklmnb1'); UPDATE app."Run" SET s = 'B' WHERE id = '$new_id'; DELETE FROM app.item WHERE run = '$new_id'});
+is($split->store_sql(q{SELECT string_agg(s::text || n, ' ' ORDER BY id) FROM app."Run"}), 'B2 A3', 'writes arrive');
+$split->sql('ANALYZE app."Run", app.item');
+is($split->sql(q{SELECT string_agg(severity || ' ' || finding, E'\n') FROM runops.doctor() WHERE severity = 'error'}), '', 'the doctor finds no error');
+$split->sql(q{SELECT runops.detach('app.item', force => true); SELECT runops.detach('app."Run"', force => true)});
+is($split->sql(q{SELECT relkind FROM pg_class WHERE oid = 'app."Run"'::regclass}), 'r', 'the tables can be detached');
+
+done_testing();
