@@ -313,6 +313,25 @@ input_join_cost(RelOptInfo *input_rel)
 }
 
 /*
+ * Let the store apply the LIMIT of a query over one of its tables, if it can.
+ *
+ * Never is it better to do that here: a store that knows the limit sends no more
+ * rows, sorts no more than it has to, and chooses its plan for it.  Estimates do
+ * not know, since few rows expected cost the same both ways.
+ */
+static void
+limit_in_store(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *final_rel,
+			   void *extra)
+{
+	List	   *local_paths = final_rel->pathlist;
+
+	final_rel->pathlist = NIL;
+	pgfdw.GetForeignUpperPaths(root, UPPERREL_FINAL, input_rel, final_rel, extra);
+	if (final_rel->pathlist == NIL)
+		final_rel->pathlist = local_paths;
+}
+
+/*
  * Offer remote grouping, ordering and limits, unless the input is known to be
  * empty.
  *
@@ -334,6 +353,12 @@ runopsGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage,
 	if (runops_gate_flag_off())
 		return;
 
+	if (stage == UPPERREL_FINAL && ((FinalPathExtraData *) extra)->limit_needed &&
+		bms_num_members(root->all_baserels) == 1)
+	{
+		limit_in_store(root, input_rel, output_rel, extra);
+		return;
+	}
 	if (stage != UPPERREL_GROUP_AGG || !IS_JOIN_REL(input_rel))
 	{
 		pgfdw.GetForeignUpperPaths(root, stage, input_rel, output_rel, extra);

@@ -68,6 +68,14 @@ CREATE FUNCTION runops.read_many(relation regclass, ids text[])
 COMMENT ON FUNCTION runops.read_many(regclass, text[]) IS
 	'reads rows by id, a row for each element and in order, with at most one statement for each store';
 
+CREATE FUNCTION runops.read_page(relation regclass, scope jsonb, sort name, page_size int,
+								 after jsonb DEFAULT NULL, descending boolean DEFAULT true)
+	RETURNS TABLE ("cursor" jsonb, "row" jsonb)
+	LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100
+	AS 'MODULE_PATHNAME', 'runops_read_page';
+COMMENT ON FUNCTION runops.read_page(regclass, jsonb, name, int, jsonb, boolean) IS
+	'reads a page of rows in one order over all stores, each row with the cursor to go on behind it';
+
 REVOKE EXECUTE ON FUNCTION
 	runops._require_routed(regclass),
 	runops.set_retention(regclass, interval)

@@ -41,6 +41,7 @@ INSERT INTO documented VALUES
 	('f', 'set_retention', 'relation regclass, keep interval', 'void', 'v', false, 'u', false),
 	('f', 'read_through', 'relation regclass, id text, scope jsonb DEFAULT NULL::jsonb', 'TABLE(source text, "row" jsonb)', 's', false, 'u', true),
 	('f', 'read_many', 'relation regclass, ids text[]', 'TABLE(ord bigint, id text, source text, "row" jsonb)', 's', true, 'u', true),
+	('f', 'read_page', 'relation regclass, scope jsonb, sort name, page_size integer, after jsonb DEFAULT NULL::jsonb, descending boolean DEFAULT true', 'TABLE(cursor jsonb, "row" jsonb)', 's', false, 'u', true),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),
