@@ -43,6 +43,18 @@ char	   *runops_database = NULL;
 bool		runops_expect_control_plane_split = false;
 
 /*
+ * Roots of families may get ids of other stores, as their organizations' flags
+ * say; without it each is a cuid.
+ */
+bool		runops_mint_enabled = false;
+
+/*
+ * Milliseconds that a flipped mint kind keeps its old value, so that every
+ * session knows of the flip before it takes effect.
+ */
+int			runops_mint_flip_grace = 90000;
+
+/*
  * The realtime backend reads runs itself and does not depend on replicating
  * the control plane.  Whoever turns the split on has to vouch for it: rows of
  * other stores never reach a backend that replicates the control plane.
@@ -113,6 +125,24 @@ runops_guc_init(void)
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("runops.mint_enabled",
+							 "Lets new roots get ids of other stores.",
+							 "When it is off, every new root gets a cuid.",
+							 &runops_mint_enabled,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("runops.mint_flip_grace",
+							"Sets how long a flipped mint kind keeps its old value.",
+							"A value of 0 lets each session follow as it learns of the flip.",
+							&runops_mint_flip_grace,
+							90000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("runops.remote_timeout",
 							"Sets how long a set-up function may be kept waiting by a store.",

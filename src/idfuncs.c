@@ -29,7 +29,7 @@
 
 #include "compat.h"
 #include "errcodes.h"
-#include "id.h"
+#include "mint.h"
 
 /*
  * A constant of type text.  It has the plain four-byte header, for which
@@ -265,8 +265,8 @@ residency_datum(FunctionCallInfo fcinfo, RunopsIdKind kind)
 /*
  * Raise unclassifiable_run_id for an id, quoted as it was passed.
  */
-static void
-raise_unclassifiable(text *id)
+void
+runops_raise_unclassifiable(text *id)
 {
 	const char *str = VARDATA_ANY(id);
 	int			len = VARSIZE_ANY_EXHDR(id);
@@ -291,7 +291,7 @@ runops_residency(PG_FUNCTION_ARGS)
 	RunopsIdKind kind = runops_id_classify(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), NULL);
 
 	if (kind == RUNOPS_ID_NONE)
-		raise_unclassifiable(id);
+		runops_raise_unclassifiable(id);
 	PG_FREE_IF_COPY(id, 0);
 	return residency_datum(fcinfo, kind);
 }

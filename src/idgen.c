@@ -25,7 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "id.h"
+#include "mint.h"
 
 /* Octets of randomness to get at a time. */
 #define POOL_SIZE	4096
@@ -105,7 +105,7 @@ clock_ms(void)
  * An id of len characters as text, or an error if it could not be made, which
  * only the time can be the reason for.
  */
-static Datum
+static text *
 generated(const char *kind, bool made, const char *id, size_t len)
 {
 	if (!made)
@@ -115,7 +115,37 @@ generated(const char *kind, bool made, const char *id, size_t len)
 				 errdetail("A cuid holds times up to 2059, a KSUID from 2014 to 2150."),
 				 errhint("Check the clock of the server's host.")));
 
-	return PointerGetDatum(cstring_to_text_with_len(id, len));
+	return cstring_to_text_with_len(id, len);
+}
+
+/*
+ * An id of any kind; a run-ops id has the region.
+ */
+text *
+runops_idgen(RunopsMintKind kind, char region)
+{
+	RunopsIdGenerator *generator = own_generator();
+	char		id[RUNOPS_KSUID_LEN];
+	bool		made;
+
+	switch (kind.kind)
+	{
+		case RUNOPS_ID_KSUID:
+			made = runops_id_next_ksuid(generator, clock_ms(), pool_random, id);
+			return generated("ksuid", made, id, RUNOPS_KSUID_LEN);
+		case RUNOPS_ID_RUNOPS:
+			made = runops_id_next_core(generator, clock_ms(), pool_random, region, '1', id);
+			return generated("runops", made, id, RUNOPS_CORE_LEN);
+		case RUNOPS_ID_SHARD:
+			made = runops_id_next_core(generator, clock_ms(), pool_random, kind.shard, '2', id);
+			return generated("shard", made, id, RUNOPS_CORE_LEN);
+		case RUNOPS_ID_CUID:
+		case RUNOPS_ID_NONE:
+			break;
+	}
+	made = runops_id_next_cuid(generator, clock_ms(), pool_random, id);
+
+	return generated("cuid", made, id, RUNOPS_CUID_LEN);
 }
 
 /*
@@ -124,10 +154,7 @@ generated(const char *kind, bool made, const char *id, size_t len)
 Datum
 runops_gen_cuid(PG_FUNCTION_ARGS)
 {
-	char		id[RUNOPS_CUID_LEN];
-	bool		made = runops_id_next_cuid(own_generator(), clock_ms(), pool_random, id);
-
-	return generated("cuid", made, id, sizeof(id));
+	PG_RETURN_TEXT_P(runops_idgen(RUNOPS_MINT_CUID, '0'));
 }
 
 /*
@@ -160,7 +187,7 @@ runops_gen_ksuid(PG_FUNCTION_ARGS)
 									(uint8_t *) VARDATA_ANY(lead), lead_len, id);
 	}
 
-	return generated("ksuid", made, id, sizeof(id));
+	PG_RETURN_TEXT_P(generated("ksuid", made, id, sizeof(id)));
 }
 
 /*
@@ -169,8 +196,8 @@ runops_gen_ksuid(PG_FUNCTION_ARGS)
  * A single character stands for itself; a name that is not known is '0', so
  * that a new region never keeps an id from being made.
  */
-static char
-region_char(text *region)
+char
+runops_region_char(text *region)
 {
 	static const struct
 	{
@@ -199,12 +226,9 @@ region_char(text *region)
 Datum
 runops_gen_run_ops_id(PG_FUNCTION_ARGS)
 {
-	char		id[RUNOPS_CORE_LEN];
-	char		region = PG_ARGISNULL(0) ? '0' : region_char(PG_GETARG_TEXT_PP(0));
-	bool		made = runops_id_next_core(own_generator(), clock_ms(), pool_random,
-										   region, '1', id);
+	char		region = PG_ARGISNULL(0) ? '0' : runops_region_char(PG_GETARG_TEXT_PP(0));
 
-	return generated("runops", made, id, sizeof(id));
+	PG_RETURN_TEXT_P(runops_idgen((RunopsMintKind) {RUNOPS_ID_RUNOPS, '\0'}, region));
 }
 
 /*
@@ -213,8 +237,6 @@ runops_gen_run_ops_id(PG_FUNCTION_ARGS)
 Datum
 runops_gen_shard_id(PG_FUNCTION_ARGS)
 {
-	char		id[RUNOPS_CORE_LEN];
-	bool		made;
 	text	   *shard;
 
 	if (PG_ARGISNULL(0))
@@ -232,8 +254,5 @@ runops_gen_shard_id(PG_FUNCTION_ARGS)
 				 errdetail("A shard is named by one character, a lower-case letter or a digit."),
 				 errhint("Pass the name of a store, such as \"e\".")));
 
-	made = runops_id_next_core(own_generator(), clock_ms(), pool_random,
-							   VARDATA_ANY(shard)[0], '2', id);
-
-	return generated("shard", made, id, sizeof(id));
+	PG_RETURN_TEXT_P(runops_idgen((RunopsMintKind) {RUNOPS_ID_SHARD, VARDATA_ANY(shard)[0]}, '0'));
 }

@@ -164,6 +164,8 @@ extern void runops_gate_require_server(Oid serverid, Oid userid,
 /* in guc.c */
 extern char *runops_database;
 extern bool runops_expect_control_plane_split;
+extern bool runops_mint_enabled;
+extern int	runops_mint_flip_grace;
 extern bool runops_split_enabled;
 extern bool runops_native_realtime_enabled;
 extern bool runops_enable_routing;
@@ -224,6 +226,8 @@ extern void runops_stats_add_legacy(const RunopsRoute *route,
 /* in sentinel.c */
 extern RunopsVerdict runops_sentinel_verdict(Oid serverid, Oid userid,
 											 RunopsProofState *state);
+extern bool runops_sentinel_stands(Oid serverid);
+extern bool runops_sentinel_distinct(Oid serverid);
 extern bool runops_sentinel_peek(Oid serverid, RunopsProofState *state);
 extern void runops_sentinel_close(Oid serverid, RunopsVerdict verdict,
 								  RunopsCause cause, const char *reason);

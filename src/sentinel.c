@@ -418,6 +418,42 @@ runops_sentinel_verdict(Oid serverid, Oid userid, RunopsProofState *state)
 }
 
 /*
+ * Does this backend know that the server is proved, by nothing but a look at
+ * shared memory?  It may be proved otherwise; see runops_sentinel_distinct().
+ */
+bool
+runops_sentinel_stands(Oid serverid)
+{
+	CachedServer *entry = servers ? hash_search(servers, &serverid, HASH_FIND, NULL) : NULL;
+
+	return entry != NULL && entry->valid && entry->proof != NULL &&
+		!(entry->in_recovery && !RecoveryInProgress()) &&
+		pg_atomic_read_u64(&entry->proof->stamp) == STAMP(entry->hash, RUNOPS_DISTINCT);
+}
+
+/*
+ * Is the server proved, without asking it?  Raises if there is no such server.
+ */
+bool
+runops_sentinel_distinct(Oid serverid)
+{
+	CachedServer *entry;
+
+	if (runops_shared == NULL)
+		return false;
+
+	entry = cached_server(serverid);
+	if (entry->proof == NULL)
+	{
+		LWLockAcquire(runops_shared->lock, LW_SHARED);
+		entry->proof = runops_shmem_find_proof(serverid);
+		LWLockRelease(runops_shared->lock);
+	}
+
+	return runops_sentinel_stands(serverid);
+}
+
+/*
  * The last verdict on a server, without asking it; false if there is none about
  * its present options.
  */

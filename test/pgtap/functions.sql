@@ -25,6 +25,12 @@ INSERT INTO documented VALUES
 	('f', 'gen_shard_id', 'shard text', 'text', 'v', false, 's', true),
 	('f', 'to_friendly_id', 'entity text, id text', 'text', 'i', true, 's', true),
 	('f', 'from_friendly_id', 'friendly_id text, entity text DEFAULT NULL::text', 'text', 'i', false, 's', true),
+	-- minting
+	('f', 'mint_kind', 'org text DEFAULT NULL::text', 'text', 's', false, 'u', true),
+	('f', 'inherited_mint_kind', 'parent text', 'text', 'i', true, 's', true),
+	('f', 'mint_id', 'entity text, org text DEFAULT NULL::text, parent text DEFAULT NULL::text, region text DEFAULT NULL::text', 'text', 'v', false, 'u', true),
+	('f', 'mint_batch_id', 'org text DEFAULT NULL::text, parent text DEFAULT NULL::text', 'text', 'v', false, 'u', true),
+	('f', 'set_mint_kind', 'org text, kind text', 'void', 'v', false, 'u', false),
 	-- topology
 	('f', 'add_store', 'store text, server name, reader name DEFAULT NULL::name, remote_schema name DEFAULT NULL::name', 'void', 'v', false, 'u', false),
 	('f', 'drop_store', 'store text, force boolean DEFAULT false', 'void', 'v', false, 'u', false),
@@ -101,7 +107,7 @@ SELECT is_empty(
 	'a PL/pgSQL function pins its search_path');
 SELECT is_empty(
 	$$ SELECT p.oid::regprocedure FROM members p
-		WHERE p.provolatile = 'v' AND p.proname !~ '^gen_'
+		WHERE p.provolatile = 'v' AND p.proname !~ '^(gen_|mint_)'
 		AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
 		AND p.proname NOT IN ('runops_fdw_validator', 'claim', 'release_claim')
 		AND has_function_privilege('public', p.oid, 'EXECUTE') $$,

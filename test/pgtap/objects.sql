@@ -20,7 +20,7 @@ SELECT is(
 SELECT is(
 	(SELECT string_agg(x.oid::regclass::text, ', ' ORDER BY x.oid::regclass::text)
 		FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops'),
-	'runops.claim_entry, runops.held_rows, runops.retention_config, runops.store_config, runops.table_config', 'a dump carries the configuration');
+	'runops.claim_entry, runops.held_rows, runops.mint_config, runops.retention_config, runops.store_config, runops.table_config', 'a dump carries the configuration');
 
 -- relations
 SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
@@ -85,7 +85,7 @@ SELECT is_empty(
 	'every setting is described by sentences');
 SELECT is(
 	(SELECT string_agg(format('%s %s %s', name, context, boot_val), ', ' ORDER BY name COLLATE "C") FROM pg_settings WHERE name LIKE 'runops.%'),
-	'runops.database postmaster postgres, runops.enable_routing superuser on, runops.expect_control_plane_split postmaster off, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off',
+	'runops.cross_store_writes user warn, runops.database postmaster postgres, runops.enable_routing superuser on, runops.expect_control_plane_split postmaster off, runops.mint_enabled sighup off, runops.mint_flip_grace sighup 90000, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off',
 	'settings, who may change them, and their defaults');
 
 SELECT * FROM finish();

@@ -1,0 +1,67 @@
+
+-- minting: which kind the root of a family gets, and ids of it
+
+/*
+ * The flags: of each organization that has one, and the global one, whose org is
+ * NULL.  A kind of NULL is an entry that was removed and whose grace has not
+ * passed.  Written by set_mint_kind; see src/mint_flip.c for why not by hand.
+ */
+CREATE TABLE runops.mint_config (
+	org text COLLATE "C" CONSTRAINT mint_config_org_key UNIQUE NULLS NOT DISTINCT,
+	kind text CHECK (kind ~ '^(cuid|ksuid|runops|shard:[a-z0-9])$'),
+	previous text CHECK (previous ~ '^(cuid|ksuid|runops|shard:[a-z0-9])$'),
+	flipped_at timestamptz,
+	effective_at timestamptz
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.mint_config', '');
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.mint_config
+	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
+ALTER TABLE runops.mint_config ENABLE ALWAYS TRIGGER config_changed;
+COMMENT ON TABLE runops.mint_config IS 'what kind of id the roots of an organization get, as set_mint_kind was told';
+
+/* The kind that the flags of an organization say at an instant, whatever the gate. */
+CREATE FUNCTION runops._mint_kind_at(org text, at timestamptz) RETURNS text
+	LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'runops_mint_kind_at';
+
+CREATE VIEW runops.mint_kinds AS
+SELECT c.org, c.kind, c.previous, c.flipped_at,
+	runops._mint_kind_at(c.org, pg_catalog.clock_timestamp()) AS effective
+FROM runops.mint_config c
+WHERE c.kind IS NOT NULL OR c.effective_at > pg_catalog.clock_timestamp();
+COMMENT ON VIEW runops.mint_kinds IS 'mint kind of each organization that has one, and the global one with a NULL organization';
+GRANT SELECT ON runops.mint_kinds TO PUBLIC;
+
+CREATE FUNCTION runops.set_mint_kind(org text, kind text) RETURNS void
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_set_mint_kind';
+COMMENT ON FUNCTION runops.set_mint_kind(text, text)
+	IS 'flip the kind of id that the roots of an organization get, or of all with NULL';
+REVOKE EXECUTE ON FUNCTION runops.set_mint_kind(text, text) FROM PUBLIC;
+
+-- Those that look at the flags may need a subtransaction, which a parallel query
+-- cannot start.
+CREATE FUNCTION runops.mint_kind(org text DEFAULT NULL) RETURNS text
+	LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_mint_kind';
+COMMENT ON FUNCTION runops.mint_kind(text)
+	IS 'kind of id that a new root of an organization gets: cuid, ksuid, runops or shard:c; never an error';
+
+CREATE FUNCTION runops.inherited_mint_kind(parent text) RETURNS text
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'runops_inherited_mint_kind';
+COMMENT ON FUNCTION runops.inherited_mint_kind(text)
+	IS 'kind of id that a child gets, which is its parent''s; an error if that is unclassifiable';
+
+CREATE FUNCTION runops.mint_id(entity text, org text DEFAULT NULL, parent text DEFAULT NULL, region text DEFAULT NULL)
+	RETURNS text
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_mint_id';
+COMMENT ON FUNCTION runops.mint_id(text, text, text, text)
+	IS 'new id of the parent''s shape, or for a run or batch without one of the kind of its organization';
+
+CREATE FUNCTION runops.mint_batch_id(org text DEFAULT NULL, parent text DEFAULT NULL) RETURNS text
+	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_mint_batch_id';
+COMMENT ON FUNCTION runops.mint_batch_id(text, text)
+	IS 'new id of a batch, as mint_id makes it';
