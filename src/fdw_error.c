@@ -176,7 +176,10 @@ store_error_callback(void *arg)
 		case ERRCODE_INVALID_SCHEMA_NAME:
 			errdetail("The table is missing in store \"%s\", or has other columns there.",
 					  store);
-			errhint("Use runops.provision to create what is missing in the store.");
+			if (reader != NULL)
+				errhint("Use runops.provision to create what is missing in the store; the reader has it once it has caught up.");
+			else
+				errhint("Use runops.provision to create what is missing in the store.");
 			break;
 		case ERRCODE_UNDEFINED_FUNCTION:
 		case ERRCODE_DATATYPE_MISMATCH:

@@ -8,7 +8,7 @@
  * a join into a routed table would read all of every store where the plain
  * table had a nested loop over an index.  What postgres_fdw cannot know is
  * which columns the other side can search by.  We do: a leaf has the indexes
- * of the legacy leaf, so the local catalogs tell.
+ * of the old table, so the local catalogs tell.
  *
  * Whether a clause is sent is decided by postgres_fdw when the plan is made,
  * by rules that it does not export.  A path whose clause stayed behind would
@@ -117,11 +117,11 @@ set_equality(SearchColumn *column, Oid opclass)
 }
 
 /*
- * The search column of a leaf that an index of the legacy leaf stands for, or
+ * The search column of a leaf that an index of the old table stands for, or
  * NULL if equality on its first column cannot be searched by it.
  */
 static SearchColumn *
-index_search_column(Oid index_relid, Oid legacy_relid, Oid leaf_relid)
+index_search_column(Oid index_relid, Oid old_relid, Oid leaf_relid)
 {
 	SearchColumn *column = palloc0(sizeof(SearchColumn));
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index_relid));
@@ -145,7 +145,7 @@ index_search_column(Oid index_relid, Oid legacy_relid, Oid leaf_relid)
 		index->indkey.values[0] > 0 &&
 		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		set_equality(column, opclasses->values[0]);
-	column->attno = same_column(legacy_relid, index->indkey.values[0],
+	column->attno = same_column(old_relid, index->indkey.values[0],
 								leaf_relid);
 	column->collation = collations->values[0];
 	ReleaseSysCache(tuple);
@@ -156,9 +156,9 @@ index_search_column(Oid index_relid, Oid legacy_relid, Oid leaf_relid)
 /*
  * The columns by which the store of a foreign leaf can find rows.
  *
- * They are the first columns of the legacy leaf's indexes.  A partial index is
+ * They are the first columns of the old table's indexes.  A partial index is
  * left out: whether its predicate is implied is known only to the other side.
- * Where legacy is a third database there is no index to look at, and the key
+ * Without that table there is no index to look at, and the key
  * and the aliases are taken for indexed.
  */
 static List *
@@ -166,7 +166,7 @@ search_columns(Oid leaf_relid)
 {
 	Oid			parent_relid;
 	const RunopsRoute *route;
-	Oid			legacy_relid = InvalidOid;
+	Oid			old_relid;
 	List	   *result = NIL;
 	SearchColumn *column;
 	Bitmapset  *attnos;
@@ -179,22 +179,17 @@ search_columns(Oid leaf_relid)
 	if (route == NULL)
 		return NIL;
 
-	for (i = 0; i < route->nleaves; i++)
+	old_relid = runops_old_table(route);
+	if (OidIsValid(old_relid))
 	{
-		if (!route->leaves[i].foreign)
-			legacy_relid = route->leaves[i].relid;
-	}
-
-	if (OidIsValid(legacy_relid))
-	{
-		Relation	legacy = table_open(legacy_relid, AccessShareLock);
+		Relation	legacy = table_open(old_relid, AccessShareLock);
 		List	   *indexes = RelationGetIndexList(legacy);
 		ListCell   *lc;
 
 		table_close(legacy, NoLock);
 		foreach(lc, indexes)
 		{
-			column = index_search_column(lfirst_oid(lc), legacy_relid,
+			column = index_search_column(lfirst_oid(lc), old_relid,
 										 leaf_relid);
 			if (column == NULL)
 				continue;

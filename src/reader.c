@@ -41,6 +41,7 @@
 #include "fdw.h"
 #include "remote.h"
 #include "runops.h"
+#include "writes.h"
 
 /* the foreign table that stands for the reader, in the schema of the leaves */
 #define READER_TABLE "runops_reader"
@@ -219,18 +220,19 @@ runops_reader_leave(const char *store)
 }
 
 /*
- * Could a statement that only reads go to this reader now?
+ * Could a statement that only reads a store go to its reader now?
  *
- * A transaction with one snapshot for all its statements has one of the writer
+ * That the writer of legacy in this database was used is not noted; that it was
+ * written to is.  A transaction with one snapshot for all its statements has one of the writer
  * from the start if it may write.  A standby knows no serializable ones.
  */
 static bool
-reader_may_serve(Oid serverid)
+reader_may_serve(const char *store, Oid serverid)
 {
 	if (suspensions != NIL || writing_depth > 0 ||
 		IsolationIsSerializable() ||
 		(IsolationUsesXactSnapshot() && !XactReadOnly) ||
-		list_member_oid(left_readers, serverid))
+		list_member_oid(left_readers, serverid) || runops_writes_has(store))
 		return false;
 
 	/* COPY FROM and a commit fire triggers outside of any statement */
@@ -252,7 +254,7 @@ runops_reader_serves(const char *store)
 		return false;
 	serverid = runops_reader_server(store);
 
-	return OidIsValid(serverid) && reader_may_serve(serverid);
+	return OidIsValid(serverid) && reader_may_serve(store, serverid);
 }
 
 /*
@@ -307,7 +309,7 @@ find_decision(EState *estate, Oid serverid)
  * Decide for a statement whether a reader serves it.
  */
 static Decision *
-decide(EState *estate, Oid serverid)
+decide(EState *estate, const char *store, Oid serverid)
 {
 	Decision   *decision;
 
@@ -315,7 +317,7 @@ decide(EState *estate, Oid serverid)
 	decision->estate = estate;
 	decision->serverid = serverid;
 	decision->by_reader = !statement_writes(estate->es_plannedstmt) &&
-		reader_may_serve(serverid);
+		reader_may_serve(store, serverid);
 	namestrcpy(&decision->server, GetForeignServer(serverid)->servername);
 	decision->callback.func = forget_decision;
 	decision->callback.arg = decision;
@@ -351,7 +353,7 @@ runops_reader_for_scan(ForeignScanState *node)
 	serverid = GetForeignServerIdByRelId(table);
 	decision = find_decision(estate, serverid);
 	if (decision == NULL)
-		decision = decide(estate, serverid);
+		decision = decide(estate, store, serverid);
 	if (decision->by_reader)
 		return table;
 

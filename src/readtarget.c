@@ -56,7 +56,7 @@ column_sql(const RunopsTarget *target, AttrNumber attno)
 }
 
 /*
- * Find the primary key and the unique aliases by the indexes of the legacy leaf.
+ * Find the primary key and the unique aliases by the indexes of the old table.
  *
  * Raises if there is no primary key of one column that can hold an id.
  */
@@ -64,15 +64,15 @@ static void
 find_identity(RunopsTarget *target)
 {
 	const RunopsRoute *route = target->route;
-	const RunopsLeaf *legacy = runops_legacy_leaf(route);
+	Oid			old_relid = runops_old_table(route);
 	Relation	leaf;
 	Oid			primary = InvalidOid;
 	Oid			type;
 	ListCell   *lc;
 
-	if (legacy != NULL)
+	if (OidIsValid(old_relid))
 	{
-		leaf = table_open(legacy->relid, AccessShareLock);
+		leaf = table_open(old_relid, AccessShareLock);
 		foreach(lc, RelationGetIndexList(leaf))
 		{
 			Oid			indexid = lfirst_oid(lc);
@@ -81,8 +81,8 @@ find_identity(RunopsTarget *target)
 
 			if (attno <= 0)
 				continue;
-			/* attribute numbers differ where the leaf has dropped columns */
-			parent_attno = get_attnum(route->relid, get_attname(legacy->relid, attno, false));
+			/* attribute numbers differ where it has dropped columns */
+			parent_attno = get_attnum(route->relid, get_attname(old_relid, attno, false));
 			if (indexid == leaf->rd_pkindex)
 			{
 				primary = indexid;

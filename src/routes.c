@@ -524,6 +524,25 @@ runops_route(Oid relid)
 }
 
 /*
+ * The old table of a route, which has its primary key and its indexes: the legacy
+ * leaf, or where legacy is another database the table beside the leaves.
+ */
+Oid
+runops_old_table(const RunopsRoute *route)
+{
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		const RunopsLeaf *leaf = &route->leaves[i];
+
+		if (!leaf->foreign && (strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ||
+							   strcmp(leaf->store, RUNOPS_NO_STORE) == 0))
+			return leaf->relid;
+	}
+
+	return InvalidOid;
+}
+
+/*
  * Read from its own bound which store a partition stands for.
  *
  * Leaves store alone unless the partition is a leaf of a routed table.  The

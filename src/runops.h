@@ -201,6 +201,7 @@ extern List *runops_reader_query(const char *store, const char *sql);
 
 /* in routes.c */
 extern const RunopsRoute *runops_route(Oid relid);
+extern Oid	runops_old_table(const RunopsRoute *route);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);
 extern Oid	runops_store_of_oid(void);
 

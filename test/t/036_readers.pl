@@ -131,6 +131,10 @@ CREATE TABLE triggered (n int);
 CREATE TRIGGER t BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION local_trigger();
 CREATE FUNCTION deferred_trigger() RETURNS trigger LANGUAGE plpgsql AS \$\$
 BEGIN RAISE NOTICE 'deferred %', (SELECT n FROM run WHERE id = '$new'); RETURN NULL; END \$\$;
+CREATE ROLE reader_of_views;
+CREATE FUNCTION owned() RETURNS int LANGUAGE sql SECURITY DEFINER AS \$\$ SELECT n FROM run WHERE id = '$new' \$\$;
+CREATE VIEW owned_view AS SELECT * FROM run;
+GRANT SELECT ON owned_view TO reader_of_views;
 CREATE TABLE deferred (n int);
 CREATE CONSTRAINT TRIGGER t AFTER INSERT ON deferred DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION deferred_trigger();
 EOT
@@ -161,6 +165,13 @@ foreach my $case (
 	[ 'a read in a transaction that has written to legacy alone', "BEGIN; UPDATE run SET n = 1 WHERE id = '$legacy'; $one; COMMIT", '2' ],
 	[ 'a read-only transaction', "BEGIN READ ONLY; $one; COMMIT", '2' ],
 	[ 'one with a snapshot of its own', "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; $one; $one; COMMIT", '2 2' ],
+
+	[ 'more than fits into one fetch', "SELECT count(*), sum(x) FROM (SELECT length(r.env) x FROM run r, generate_series(1, 300)) q", '900|900' ],
+	[ 'a nested loop into the store', "SET enable_hashjoin = off; SET enable_mergejoin = off; SELECT n FROM unnest('{$new,$e,$legacy}'::text[]) x JOIN run ON id = x ORDER BY n", '1 2 3' ],
+	[ 'a security-definer function of another role', "SET ROLE reader_of_views; SELECT owned(); SELECT n FROM owned_view WHERE id = '$new'", '2 2' ],
+	[ 'two servers at once', "ALTER SERVER run_ops OPTIONS (ADD async_capable 'true'); ALTER SERVER shard_e OPTIONS (ADD async_capable 'true'); SELECT n FROM run ORDER BY n;
+		ALTER SERVER run_ops OPTIONS (DROP async_capable); ALTER SERVER shard_e OPTIONS (DROP async_capable)", '1 2 3' ],
+	[ 'a remote estimate', "ALTER SERVER run_ops OPTIONS (ADD use_remote_estimate 'true'); $one; ALTER SERVER run_ops OPTIONS (DROP use_remote_estimate)", '2' ],
 
 	# the writer
 	[ 'FOR UPDATE', "$one FOR UPDATE", '20' ],

@@ -155,6 +155,23 @@ like(legacy_sql(q{SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indreli
 legacy_sql('ALTER TABLE run ADD IF NOT EXISTS note text; CREATE INDEX IF NOT EXISTS run_note ON run (note)');
 is(rows("UPDATE run SET note = 'x' WHERE id = '$legacy' RETURNING note"), 'x', 'and can be used');
 
+# functions that look ids up
+
+is(rows("SELECT source, r.row -> 'n' FROM runops.read_through('run', '$legacy') r"), 'legacy|111', 'read_through');
+is(rows("SELECT ord, source FROM runops.read_many('run', '{$new,$legacy,$odd,$legacy2}')"), '1|new 2|legacy 3|not-found 4|legacy', 'read_many');
+is(rows("SELECT r.row -> 'n' FROM runops.read_page('run', '{}', 'n', 10) r"), '111 103 102', 'read_page');
+
+# a dump carries all of it but the rows
+
+my ($dump, $restored) = (PostgreSQL::Test::Utils::tempdir() . '/dump.sql', 'restored');
+
+$control->safe_psql('postgres', "CREATE DATABASE $restored");
+$control->command_ok([ 'pg_dump', '-f', $dump, '-d', $control->connstr('postgres') ], 'pg_dump');
+$control->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', $dump, '-d', $control->connstr($restored) ], 'is restored');
+is($control->safe_psql($restored, "SELECT leaf, (SELECT count(*) FROM runops.stores) FROM runops.routed_tables WHERE key = 'id'"),
+	'runops_none.run|2', 'with what is routed, and where');
+is($control->safe_psql($restored, 'SELECT n FROM run ORDER BY n'), "102\n103\n111", 'and finds the rows');
+
 # counters, doctor, verify
 
 is(rows(q{SELECT store FROM runops.stats WHERE relation = 'run'::regclass AND rows > 0 ORDER BY 1}), 'legacy new', 'rows of legacy are counted');
