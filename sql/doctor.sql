@@ -15,6 +15,10 @@ CREATE FUNCTION pg_temp.look() RETURNS TABLE (line text) LANGUAGE sql AS $$
 	SELECT unnest(ARRAY[concat_ws(' | ', severity, object, finding), '  ' || hint])
 	FROM runops.doctor() WHERE severity <> 'info'
 $$;
+-- nobody has recorded which control plane uses the store
+DELETE FROM runops.store_identity;
+SELECT pg_temp.look();
+SELECT store, verdict FROM runops.recheck();
 SELECT pg_temp.look();
 SELECT runops.attach('run', 'id', '{friendlyId}');
 SELECT runops.attach('item', 'run');
@@ -110,6 +114,9 @@ SELECT pg_temp.try('ALTER SERVER run_ops OPTIONS (ADD async_capable ''true'')', 
 SELECT pg_temp.try('ALTER FOREIGN TABLE runops_new.run OPTIONS (ADD async_capable ''true'')', 'ALTER FOREIGN TABLE runops_new.run OPTIONS (DROP async_capable)');
 SELECT pg_temp.try('ALTER FOREIGN TABLE runops_new.run OPTIONS (SET truncatable ''true'')', 'ALTER FOREIGN TABLE runops_new.run OPTIONS (SET truncatable ''false'')');
 
+SELECT pg_temp.try('ALTER SERVER run_ops OPTIONS (ADD connect_timeout ''0'')', 'ALTER SERVER run_ops OPTIONS (SET connect_timeout ''5'')');
+ALTER SERVER run_ops OPTIONS (DROP connect_timeout);
+
 -- mappings
 CREATE ROLE regress_doctor LOGIN;
 GRANT SELECT ON run TO regress_doctor;
@@ -129,6 +136,7 @@ DROP USER MAPPING FOR CURRENT_USER SERVER run_ops;
 SELECT pg_temp.look();
 CREATE USER MAPPING FOR CURRENT_USER SERVER run_ops;
 SELECT pg_temp.look();
+SELECT pg_temp.try('CREATE USER MAPPING FOR PUBLIC SERVER run_ops', 'DROP USER MAPPING FOR PUBLIC SERVER run_ops');
 
 -- who was granted the function alone is told, and no error is raised
 GRANT EXECUTE ON FUNCTION runops.doctor() TO regress_doctor;
@@ -144,6 +152,12 @@ DROP ROLE regress_doctor;
 SELECT pg_temp.try('SET runops.enable_routing = off', 'RESET runops.enable_routing');
 SELECT pg_temp.try('SET enable_partition_pruning = off', 'RESET enable_partition_pruning');
 SELECT pg_temp.try('ALTER DATABASE contrib_regression SET runops.enable_routing = off', 'ALTER DATABASE contrib_regression RESET runops.enable_routing');
+CREATE ROLE regress_hidden;
+SELECT pg_temp.try('ALTER ROLE regress_hidden SET runops.enable_routing = off', 'ALTER ROLE regress_hidden RESET runops.enable_routing');
+SELECT pg_temp.try('ALTER ROLE regress_hidden IN DATABASE contrib_regression SET enable_partition_pruning = false',
+	'ALTER ROLE regress_hidden IN DATABASE contrib_regression RESET enable_partition_pruning');
+SELECT pg_temp.try('ALTER ROLE ALL SET enable_partition_pruning = 0', 'ALTER ROLE ALL RESET enable_partition_pruning');
+DROP ROLE regress_hidden;
 
 -- configuration that does not fit the catalogs; no function makes it so
 SELECT pg_temp.try($$INSERT INTO runops.store_config VALUES ('z', 'nowhere')$$, $$DELETE FROM runops.store_config WHERE store = 'z'$$);

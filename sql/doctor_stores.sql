@@ -15,6 +15,7 @@ INSERT INTO run VALUES ('0ujtsYcgvSTl8PAuAdqWYSMnLOv', 1);
 ANALYZE run;
 SELECT runops.remote_exec('new', 'ANALYZE doctor.run');
 
+SELECT store, verdict FROM runops.recheck();
 CREATE FUNCTION pg_temp.look() RETURNS TABLE (line text) LANGUAGE sql AS $$
 	SELECT unnest(ARRAY[concat_ws(' | ', severity, object, finding), '  ' || hint]) FROM runops.doctor()
 $$;
@@ -92,6 +93,12 @@ SELECT pg_temp.try('ALTER TABLE doctor.run DROP n');
 SELECT pg_temp.try('ALTER TABLE doctor.run ADD m int');
 SELECT pg_temp.try('ALTER TABLE doctor.run ALTER n TYPE bigint');
 SELECT pg_temp.try('ALTER TABLE doctor.run ALTER c TYPE text COLLATE "POSIX"');
+SELECT pg_temp.try('UPDATE doctor.run SET n = 1; ALTER TABLE doctor.run ALTER n SET NOT NULL');
+SELECT pg_temp.try('ALTER TABLE doctor.run ALTER n SET DEFAULT 5');
+SELECT pg_temp.try('UPDATE pg_catalog.pg_index SET indisvalid = false WHERE indexrelid = ''doctor.run_n''::pg_catalog.regclass');
+SELECT pg_temp.try('DROP INDEX doctor.run_n; CREATE INDEX run_n ON doctor.run (n DESC)');
+SELECT pg_temp.try('CREATE UNIQUE INDEX run_c ON doctor.run (c)');
+SELECT pg_temp.try('ALTER TABLE doctor.run SET UNLOGGED');
 SELECT pg_temp.try('ALTER TABLE doctor.run DROP CONSTRAINT run_n_check');
 SELECT pg_temp.try('ALTER TABLE doctor.run ADD CONSTRAINT few CHECK (n < 10)');
 SELECT pg_temp.try('DROP TABLE doctor.run');
@@ -117,6 +124,31 @@ SELECT pg_temp.look();
 SELECT runops.remote_exec('new', 'ALTER FUNCTION doctor.trg() SET search_path = doctor');
 SELECT pg_temp.look();
 SELECT runops.remote_exec('new', 'DROP FUNCTION doctor.trg() CASCADE');
+
+-- a rule, and what is no table
+SELECT runops.remote_exec('new', 'CREATE RULE quiet AS ON DELETE TO doctor.run DO INSTEAD NOTHING');
+SELECT pg_temp.look();
+SELECT runops.remote_exec('new', 'DROP RULE quiet ON doctor.run');
+SELECT pg_temp.look();
+SELECT runops.remote_exec('new', 'ALTER TABLE doctor.run RENAME TO other; CREATE VIEW doctor.run AS SELECT * FROM doctor.other');
+SELECT pg_temp.look();
+SELECT runops.remote_exec('new', 'DROP VIEW doctor.run; ALTER TABLE doctor.other RENAME TO run');
+SELECT pg_temp.look();
+
+-- another default collation, another encoding
+CREATE DATABASE regress_doctor_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
+ALTER SERVER run_ops OPTIONS (SET dbname 'regress_doctor_latin');
+SELECT l FROM pg_temp.look() l WHERE regexp_like(l, '^(error|warning).*default collation') \gset found_
+SELECT regexp_replace(:'found_l', 'differs: here .*"encoding": "(\w+)".*in the store .*"encoding": "(\w+)".*', 'differs: here \1, in the store \2');
+ALTER SERVER run_ops OPTIONS (SET dbname 'runops_store');
+SELECT pg_temp.look();
+DROP DATABASE regress_doctor_latin;
+
+-- when the time is up nobody is asked any more
+SELECT severity, object, finding, hint FROM runops._doctor('-1 s') WHERE severity <> 'info';
+SELECT severity, object, finding, hint FROM runops._doctor('1 min') WHERE severity <> 'info';
+SELECT * FROM runops._doctor_rows('new', '{doctor.run}', '{doctor.run}', '-1 s');
+SELECT * FROM runops._doctor_rows('new', '{doctor.run}', '{doctor.run}', '1 min');
 
 -- a remote user without rights
 CREATE ROLE regress_doctor LOGIN;

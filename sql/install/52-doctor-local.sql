@@ -109,6 +109,22 @@ AS $$
 	FROM runops.stores s
 	WHERE s.server IS NOT NULL AND NOT EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvname = s.server)
 	UNION ALL
+	-- the first use of a store makes no record; the worker does, where it can
+	SELECT 'warning', format('store %s', s.store), 'no record says that this control plane uses it: a copy of this database would use it as well',
+		'Use runops.recheck(), and let "runops.database" name this database, so that it is recorded when the server starts.'
+	FROM runops.stores s
+	JOIN pg_foreign_server f ON f.srvname = s.server
+	WHERE runops._flag() AND (runops._verdict(f.oid)).verdict = 'distinct'
+		AND NOT EXISTS (SELECT FROM runops.store_identity i WHERE i.store = s.store)
+		AND NOT (current_setting('runops.database') = current_database()
+				 AND EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvid = f.oid AND m.umuser IN (0, 10)))
+	UNION ALL
+	SELECT 'warning', format('server %I', f.srvname), 'the option "connect_timeout" is 0: a statement waits for ever for a server that does not answer',
+		'Drop the option, which stands for 5 seconds, or set it to what a statement may wait.'
+	FROM pg_foreign_server f
+	WHERE f.srvname IN (SELECT s.server FROM runops.stores s UNION SELECT s.reader FROM runops.stores s)
+		AND EXISTS (SELECT FROM pg_options_to_table(f.srvoptions) o WHERE o.option_name = 'connect_timeout' AND o.option_value ~ '^[[:space:]]*0+[[:space:]]*$')
+	UNION ALL
 	-- options are visible to superusers, and each role sees its own
 	SELECT 'warning', format('user mapping for %s on server %I', m.usename, m.srvname),
 		CASE WHEN m.umuser = 0 THEN 'without a password: only superusers can use it'

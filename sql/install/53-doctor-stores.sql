@@ -22,7 +22,7 @@ BEGIN
 			'pooled', current_setting('runops_session.backend_pid') <> pg_backend_pid()::text,
 			'role', session_user,
 			'settings', (SELECT jsonb_object_agg(s.name, s.setting::bigint) FROM pg_settings s
-						 WHERE s.name IN ('statement_timeout', 'idle_in_transaction_session_timeout')),
+						 WHERE s.name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')),
 			'connections', (SELECT least(
 					(SELECT sum(CASE WHEN s.name = 'max_connections' THEN s.setting::bigint ELSE - s.setting::bigint END) FROM pg_settings s
 					 WHERE s.name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')),
@@ -35,6 +35,15 @@ BEGIN
 				JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name
 				JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'
 				GROUP BY v.tag) AS x),
+			'rules', (SELECT coalesce(jsonb_agg(format('%%I of table %%I.%%I', w.rulename, v.nsp, v.name) ORDER BY v.tag, w.rulename), '[]')
+				FROM (%1$s) AS v (tag, nsp, name)
+				JOIN pg_namespace n ON n.nspname = v.nsp
+				JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name AND c.relkind IN ('r', 'p')
+				JOIN pg_rewrite w ON w.ev_class = c.oid AND w.ev_enabled <> 'D'),
+			'unlogged', (SELECT coalesce(jsonb_agg(v.tag), '[]')
+				FROM (%1$s) AS v (tag, nsp, name)
+				JOIN pg_namespace n ON n.nspname = v.nsp
+				JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name AND c.relpersistence = 'u'),
 			'unanalyzed', (SELECT coalesce(jsonb_agg(format('%%I.%%I', v.nsp, v.name)), '[]')
 				FROM (%1$s) AS v (tag, nsp, name)
 				JOIN pg_namespace n ON n.nspname = v.nsp
@@ -51,13 +60,9 @@ AS $$
 	SELECT x.severity, format('store %s', _doctor_store.store), x.finding, x.hint
 	FROM (SELECT s.server FROM runops.stores s WHERE s.store = _doctor_store.store) AS w (server)
 	CROSS JOIN (SELECT
-		(SELECT t.setting::bigint FROM pg_settings t WHERE t.name = 'statement_timeout'),
-		(SELECT t.setting::bigint FROM pg_settings t WHERE t.name = 'idle_in_transaction_session_timeout'),
 		(SELECT least(current_setting('max_connections')::bigint, nullif(d.datconnlimit, -1))
 		 FROM pg_database d WHERE d.datname = current_database()),
-		(state #>> '{settings,statement_timeout}')::bigint,
-		(state #>> '{settings,idle_in_transaction_session_timeout}')::bigint,
-		(state ->> 'connections')::bigint) AS l (statement_timeout, idle_timeout, connections, remote_statement_timeout, remote_idle_timeout, remote_connections)
+		(state ->> 'connections')::bigint) AS l (connections, remote_connections)
 	LEFT JOIN LATERAL (SELECT o.option_value AS port FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
 					   WHERE f.srvname = w.server AND o.option_name = 'port') AS o ON true
 	CROSS JOIN LATERAL (VALUES
@@ -66,14 +71,6 @@ AS $$
 		(state -> 'recovery' = 'false' AND state -> 'read_only' = 'true', 'error',
 			format('transactions of role "%s" are read-only there', state ->> 'role'),
 			'Reset "default_transaction_read_only" of the role or the database in the store.'),
-		(l.remote_statement_timeout > 0 AND (l.statement_timeout = 0 OR l.statement_timeout > l.remote_statement_timeout), 'warning',
-			format('"statement_timeout" is %s ms there and %s here: the store cancels statements that this database would let run',
-				   l.remote_statement_timeout, CASE l.statement_timeout WHEN 0 THEN 'off' ELSE l.statement_timeout || ' ms' END),
-			'Set it no higher here than in the store.'),
-		(l.remote_idle_timeout > 0 AND (l.idle_timeout = 0 OR l.idle_timeout > l.remote_idle_timeout), 'warning',
-			format('"idle_in_transaction_session_timeout" is %s ms there and %s here: a transaction that pauses here loses its connection to the store',
-				   l.remote_idle_timeout, CASE l.idle_timeout WHEN 0 THEN 'off' ELSE l.idle_timeout || ' ms' END),
-			'Set it no higher here than in the store.'),
 		(l.connections > l.remote_connections, 'warning',
 			format('up to %s sessions of this database may each hold a connection, and the store allows %s', l.connections, l.remote_connections),
 			'Raise "max_connections" in the store, or limit the connections of this database.'),
@@ -86,6 +83,27 @@ AS $$
 	) AS x (found, severity, finding, hint)
 	WHERE x.found
 	UNION ALL
+	SELECT 'warning', format('store %s', store),
+		format('"%s" is %s ms there and %s here: %s', t.name, r.there, CASE h.here WHEN 0 THEN 'off' ELSE h.here || ' ms' END, t.consequence),
+		'Set it no higher here than in the store.'
+	FROM (VALUES ('statement_timeout', 'the store cancels statements that this database would let run'),
+			('idle_in_transaction_session_timeout', 'a transaction that pauses here loses its connection to the store'),
+			('transaction_timeout', 'the store ends transactions that this database would let run')) AS t (name, consequence)
+	CROSS JOIN LATERAL (SELECT coalesce((SELECT s.setting::bigint FROM pg_settings s WHERE s.name = t.name), 0)) AS h (here)
+	CROSS JOIN LATERAL (SELECT (state -> 'settings' ->> t.name)::bigint) AS r (there)
+	WHERE r.there > 0 AND (h.here = 0 OR h.here > r.there)
+	UNION ALL
+	SELECT 'warning', format('store %s', store), format('rule %s there changes what statements do', rule),
+		'Drop the rule there; a trigger of the routed table or of the table there can take its place.'
+	FROM jsonb_array_elements_text(state -> 'rules') rule
+	UNION ALL
+	SELECT 'warning', format('store %s', store),
+		format('table %I.%I there is unlogged: a crash of the store empties it', p.remote_schema, p.remote_table),
+		format('Run there: ALTER TABLE %I.%I SET LOGGED;', p.remote_schema, p.remote_table)
+	FROM runops._placements(_doctor_store.store) p
+	JOIN pg_class c ON c.oid = p.leaf AND c.relpersistence = 'p'
+	WHERE state -> 'unlogged' ? p.relation::oid::text
+	UNION ALL
 	SELECT 'info', format('store %s', store), format('table %s there was never analyzed', t),
 		format('ANALYZE %s there.', t)
 	FROM jsonb_array_elements_text(state -> 'unanalyzed') t
@@ -96,9 +114,10 @@ $$;
  *
  * present are the tables that the store has.  Rows are looked for in those that
  * are unchecked: the CHECK that would refuse them is missing or not validated.
- * Then only, because each table is read to its end.
+ * Then only, because each table is read to its end, and none is begun when
+ * patience is over.
  */
-CREATE FUNCTION runops._doctor_rows(store text, present regclass[], unchecked regclass[]) RETURNS TABLE (severity text, object text, finding text, hint text)
+CREATE FUNCTION runops._doctor_rows(store text, present regclass[], unchecked regclass[], patience interval DEFAULT '10 s') RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -108,7 +127,7 @@ DECLARE
 	any_rows text;
 BEGIN
 	FOR place IN SELECT * FROM runops._placements(store) p WHERE p.relation = ANY (unchecked) LOOP
-		IF clock_timestamp() - started > '10 s'::interval THEN
+		IF clock_timestamp() - started > patience THEN
 			RETURN QUERY SELECT 'warning', format('store %s', store), format('rows of %s were not looked at: the time is up', place.relation),
 				format('runops.verify(%L) looks at them, however long it takes.', place.relation);
 			CONTINUE;
@@ -198,13 +217,12 @@ $$;
  *
  * No store is asked while the flag is off.  What one store is asked takes four
  * connections, and one for each table without the CHECK on its ids; after one
- * that fails it is not asked that again, and after half a minute none is.
+ * that fails it is not asked that again, and when patience is over none is.
  */
-CREATE FUNCTION runops._doctor() RETURNS TABLE (severity text, object text, finding text, hint text)
+CREATE FUNCTION runops._doctor(patience interval DEFAULT '30 s') RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	patience CONSTANT interval := '30 s';
 	started CONSTANT timestamptz := clock_timestamp();
 	remote jsonb := '{}';
 	s text;
@@ -259,9 +277,9 @@ COMMENT ON FUNCTION runops.doctor() IS 'finds what is set up wrongly or would su
 REVOKE EXECUTE ON FUNCTION
 	runops._store_state(text),
 	runops._doctor_store(text, jsonb),
-	runops._doctor_rows(text, regclass[], regclass[]),
+	runops._doctor_rows(text, regclass[], regclass[], interval),
 	runops._doctor_drift(text),
 	runops._doctor_try(text, text),
-	runops._doctor(),
+	runops._doctor(interval),
 	runops.doctor()
 FROM PUBLIC;
