@@ -25,6 +25,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "executor/executor.h"
@@ -32,6 +33,7 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -258,6 +260,23 @@ runops_reader_serves(const char *store)
 }
 
 /*
+ * Does the transaction keep others from writing to a table?
+ *
+ * Who locks a table and then looks whether a row is there wants to know it of
+ * now.  LOCK TABLE of a routed table locks its leaves as well.
+ */
+static bool
+keeps_others_out(Oid relid)
+{
+	Relation	rel = table_open(relid, NoLock);
+	bool		result = CheckRelationLockedByMe(rel, ShareLock, true);
+
+	table_close(rel, NoLock);
+
+	return result;
+}
+
+/*
  * Does a statement write or lock rows, of whatever table?
  */
 static bool
@@ -306,10 +325,11 @@ find_decision(EState *estate, Oid serverid)
 }
 
 /*
- * Decide for a statement whether a reader serves it.
+ * Decide for a statement whether a reader serves it; relid is the first of the
+ * store's foreign tables that it reads.
  */
 static Decision *
-decide(EState *estate, const char *store, Oid serverid)
+decide(EState *estate, Oid relid, const char *store, Oid serverid)
 {
 	Decision   *decision;
 
@@ -317,7 +337,7 @@ decide(EState *estate, const char *store, Oid serverid)
 	decision->estate = estate;
 	decision->serverid = serverid;
 	decision->by_reader = !statement_writes(estate->es_plannedstmt) &&
-		reader_may_serve(store, serverid);
+		reader_may_serve(store, serverid) && !keeps_others_out(relid);
 	namestrcpy(&decision->server, GetForeignServer(serverid)->servername);
 	decision->callback.func = forget_decision;
 	decision->callback.arg = decision;
@@ -353,7 +373,7 @@ runops_reader_for_scan(ForeignScanState *node)
 	serverid = GetForeignServerIdByRelId(table);
 	decision = find_decision(estate, serverid);
 	if (decision == NULL)
-		decision = decide(estate, store, serverid);
+		decision = decide(estate, relid, store, serverid);
 	if (decision->by_reader)
 		return table;
 

@@ -171,6 +171,8 @@ foreach my $case (
 	[ 'a security-definer function of another role', "SET ROLE reader_of_views; SELECT owned(); SELECT n FROM owned_view WHERE id = '$new'", '2 2' ],
 	[ 'two servers at once', "ALTER SERVER run_ops OPTIONS (ADD async_capable 'true'); ALTER SERVER shard_e OPTIONS (ADD async_capable 'true'); SELECT n FROM run ORDER BY n;
 		ALTER SERVER run_ops OPTIONS (DROP async_capable); ALTER SERVER shard_e OPTIONS (DROP async_capable)", '1 2 3' ],
+	[ 'a read in a subtransaction', "DO \$\$ BEGIN BEGIN PERFORM 1 / (SELECT n - 2 FROM run WHERE id = '$new'); EXCEPTION WHEN division_by_zero THEN INSERT INTO local ($one); END; END \$\$; SELECT * FROM local; DELETE FROM local", '20' ],
+	[ 'a lock that keeps nobody from writing', "BEGIN; LOCK TABLE run IN ACCESS SHARE MODE; $one; COMMIT", '2' ],
 	[ 'a remote estimate', "ALTER SERVER run_ops OPTIONS (ADD use_remote_estimate 'true'); $one; ALTER SERVER run_ops OPTIONS (DROP use_remote_estimate)", '2' ],
 
 	# the writer
@@ -191,6 +193,8 @@ foreach my $case (
 	[ 'one that has deleted', "BEGIN; DELETE FROM run WHERE id = '$new'; SELECT count(*) FROM run WHERE id = '$new'; ROLLBACK", '0' ],
 	[ 'one that has locked', "BEGIN; SELECT n FROM run WHERE id = '$new' FOR SHARE; $one; COMMIT", '20 20' ],
 	[ 'a prepared statement before and after a write', "PREPARE p AS $one; EXECUTE p; BEGIN; $write; EXECUTE p; COMMIT; EXECUTE p", '2 20 2' ],
+	[ 'a transaction that has locked the table', "BEGIN; LOCK TABLE run IN SHARE ROW EXCLUSIVE MODE; $one; COMMIT", '20' ],
+	[ 'an upsert of one\'s own', "BEGIN; LOCK TABLE run; INSERT INTO local SELECT 1 WHERE NOT EXISTS (SELECT FROM run WHERE n = 20); SELECT count(*) FROM local; ROLLBACK", '0' ],
 	[ 'a write in a savepoint', "BEGIN; SAVEPOINT s; $write; $one; RELEASE s; $one; COMMIT", '20 20' ],
 	[ 'a write that is undone: what was seen does not go back', "BEGIN; $one; SAVEPOINT s; $write; $one; ROLLBACK TO s; $one; COMMIT; $one", '2 20 20 2' ],
 	[ 'a function that reads, writes and reads', 'SELECT read_write_read()', '2,20,3' ],
