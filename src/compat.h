@@ -193,4 +193,11 @@
 	ConditionalXactLockTableWait(xid)
 #endif
 
+/* PG18 has foreign keys that are not enforced. */
+#if PG18_GE
+#define FOREIGN_KEY_ENFORCED(info) ((info)->conenforced)
+#else
+#define FOREIGN_KEY_ENFORCED(info) true
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

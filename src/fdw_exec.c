@@ -508,6 +508,8 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	RunopsFdwCall call;
 
 	runops_fdw_check_row(estate, rri, slot, CMD_UPDATE);
+	runops_reference_check_update(rri->ri_RelationDesc, slot,
+								  ExecGetUpdatedCols(rri, estate));
 
 	state = enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);

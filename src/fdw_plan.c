@@ -172,10 +172,10 @@ runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids)
 
 /*
  * Does the UPDATE assign a column that the partition constraint of its result
- * relation reads?
+ * relation reads, or one that refers to another table?
  *
- * It then has to be executed row by row, because the new key must be compared
- * with the store's and a direct UPDATE shows it to nobody.
+ * It then has to be executed row by row, because the new value must be checked
+ * here and a direct UPDATE shows it to nobody.
  */
 static bool
 assigns_key(PlannerInfo *root, Index resultRelation)
@@ -183,29 +183,20 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 	RangeTblEntry *rte = planner_rt_fetch(resultRelation, root);
 	Relation	rel = table_open(rte->relid, NoLock);
 	Bitmapset  *key_attrs = NULL;
-	bool		result = false;
+	Bitmapset  *assigned = NULL;
+	List	   *tlist;
+	List	   *attnos;
+	ListCell   *lc;
 
 	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
 	table_close(rel, NoLock);
 
-	if (key_attrs != NULL)
-	{
-		List	   *tlist;
-		List	   *attnos;
-		ListCell   *lc;
+	get_translated_update_targetlist(root, resultRelation, &tlist, &attnos);
+	foreach(lc, attnos)
+		assigned = bms_add_member(assigned, lfirst_int(lc) - FirstLowInvalidHeapAttributeNumber);
 
-		get_translated_update_targetlist(root, resultRelation, &tlist, &attnos);
-		foreach(lc, attnos)
-		{
-			int			attno = lfirst_int(lc);
-
-			if (bms_is_member(attno - FirstLowInvalidHeapAttributeNumber,
-							  key_attrs))
-				result = true;
-		}
-	}
-
-	return result;
+	return bms_overlap(key_attrs, assigned) ||
+		runops_reference_assigned(rte->relid, assigned);
 }
 
 /*

@@ -50,6 +50,7 @@
 
 #include "compat.h"
 #include "errcodes.h"
+#include "reference.h"
 #include "runops.h"
 
 PG_FUNCTION_INFO_V1(runops_protect_start);
@@ -407,6 +408,7 @@ check_rename(RenameStmt *stmt)
 		Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
 		const RunopsRoute *route = NULL;
 		AttrNumber	attno = InvalidAttrNumber;
+		const char *reference = NULL;
 
 		if (OidIsValid(relid) && list_member_oid(runops_routed_tables(), relid))
 			route = runops_route(relid);
@@ -420,6 +422,14 @@ check_rename(RenameStmt *stmt)
 							stmt->subname, get_rel_name(relid)),
 					 errdetail("Its constraint has its name, in each store."),
 					 errhint("Use runops.detach, rename it here and in the stores, and attach the table again.")));
+		if (OidIsValid(relid) && OidIsValid(runops_config_oid("reference_config")))
+			reference = runops_reference_of_column(relid, stmt->subname);
+		if (reference != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+					 errmsg("cannot rename column \"%s\" because a reference names it", stmt->subname),
+					 errdetail("It is reference \"%s\".", reference),
+					 errhint("Use runops.drop_reference() before, and runops.add_reference() with the new name.")));
 	}
 
 	if (stmt->renameType == OBJECT_FOREIGN_SERVER && runops_store_exists(strVal(stmt->object), true))

@@ -12,6 +12,7 @@
 #define RUNOPS_H
 
 #include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "nodes/bitmapset.h"
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
@@ -198,6 +199,11 @@ extern void runops_reader_leave(const char *store);
 extern Oid	runops_reader_server(const char *store);
 extern bool runops_reader_table_store(Oid relid, char *store);
 extern List *runops_reader_query(const char *store, const char *sql);
+
+/* in reference.c */
+extern bool runops_reference_assigned(Oid relid, const Bitmapset *assigned);
+extern void runops_reference_check_update(Relation rel, TupleTableSlot *slot,
+										  const Bitmapset *assigned);
 
 /* in routes.c */
 extern const RunopsRoute *runops_route(Oid relid);

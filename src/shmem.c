@@ -61,6 +61,8 @@ start_shmem(void)
 			pg_atomic_init_u64(&runops_shared->proofs[i].stamp, 0);
 			ConditionVariableInit(&runops_shared->proofs[i].probed);
 		}
+		for (int i = 0; i < RUNOPS_REFERENCE_KEYS; i++)
+			pg_atomic_init_u64(&runops_shared->reference_generations[i], 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -33,6 +33,9 @@
 /* How many servers can have a proof, over all databases. */
 #define RUNOPS_MAX_PROOFS 256
 
+/* How many locks the keys of references share; see reference.c. */
+#define RUNOPS_REFERENCE_KEYS 1024
+
 /* What is known of one server; the key is database and server. */
 typedef struct RunopsProof
 {
@@ -63,6 +66,7 @@ typedef struct RunopsShared
 	LWLock	   *lock;
 	RunopsProverOutcome outcome;	/* of the last prover */
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
+	pg_atomic_uint64 reference_generations[RUNOPS_REFERENCE_KEYS];	/* see reference.c */
 } RunopsShared;
 
 /* in shmem.c; NULL if the library was not preloaded */

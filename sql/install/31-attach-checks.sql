@@ -346,7 +346,7 @@ BEGIN
 		RAISE NOTICE USING
 			MESSAGE = format('foreign key "%s" of %s will find %s in %s', r.conname, r.other,
 							 CASE WHEN runops._is_elsewhere('legacy') THEN 'no row' ELSE 'only rows of store "legacy"' END, relation),
-			HINT = 'Route that table by its reference too, or drop the foreign key before rows refer to rows of other stores.';
+			HINT = 'Route that table by its reference too, or use runops.add_reference() before rows refer to rows of other stores.';
 	END LOOP;
 
 	SELECT string_agg(quote_ident(c.conname), ', ' ORDER BY c.conname) INTO names

@@ -172,11 +172,13 @@ AS $$
 DECLARE
 	definitions text[];
 	publications text[];
+	released jsonb;
 	foreign_leaf regclass;
 	index_names jsonb;
 	owner name;
 	ddl text;
 BEGIN
+	released := runops._release_references(config.relation);
 	SELECT array_agg(d) INTO definitions FROM runops._definitions(config.relation, true) d;
 	publications := runops._leave_publications(config.relation);
 
@@ -214,6 +216,7 @@ BEGIN
 	FOREACH ddl IN ARRAY definitions || publications LOOP
 		EXECUTE ddl;
 	END LOOP;
+	PERFORM runops._restore_references(released, config);
 
 	PERFORM runops._drop_empty_leaf_schemas();
 END

@@ -191,7 +191,7 @@ AS $$
 	SELECT 'warning', format('foreign key %I of %s', c.conname, c.conrelid::regclass),
 		format(CASE WHEN runops._is_elsewhere('legacy') THEN 'finds no row of %s: every row that refers to one is refused'
 			   ELSE 'finds legacy rows of %s alone: a row that refers to one of another store is refused' END, t.relation),
-		'Drop it, and create it in the stores where both tables are routed.'
+		'Use runops.add_reference(), which replaces it.'
 	FROM runops.routed_tables t
 	JOIN pg_constraint c ON c.confrelid = t.leaf AND c.contype = 'f' AND c.conparentid = 0
 	WHERE NOT EXISTS (SELECT FROM runops._placements('legacy') p
@@ -204,6 +204,8 @@ AS $$
 		'Create it on the routed table for rows that are written here, or in the store.'
 	FROM runops.routed_tables t
 	JOIN pg_trigger g ON g.tgrelid = t.leaf AND NOT g.tgisinternal AND g.tgtype & 1 = 1 AND g.tgparentid = 0 AND g.tgenabled <> 'D'
+		-- for ours the wrapper sees to the rows of other stores
+		AND NOT EXISTS (SELECT FROM pg_proc f WHERE f.oid = g.tgfoid AND f.pronamespace = 'runops'::regnamespace)
 	CROSS JOIN runops.stores s
 	WHERE s.server IS NOT NULL
 		AND NOT coalesce(remote -> s.store -> 'triggers' -> (t.relation::oid::text), '[]') ? g.tgname::text

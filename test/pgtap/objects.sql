@@ -17,10 +17,18 @@ SELECT is(
 		JOIN pg_extension e ON e.oid = d.refobjid
 		WHERE d.classid = 'pg_extension'::regclass AND d.refclassid = 'pg_extension'::regclass),
 	'postgres_fdw', 'it requires postgres_fdw and nothing else');
-SELECT is(
-	(SELECT string_agg(x.oid::regclass::text, ', ' ORDER BY x.oid::regclass::text)
-		FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops'),
-	'runops.claim_entry, runops.held_rows, runops.mint_config, runops.retention_config, runops.store_config, runops.table_config', 'a dump carries the configuration');
+-- one to a line
+SELECT set_eq(
+	$$ SELECT x.oid::regclass::text FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops' $$,
+	ARRAY[
+		'runops.claim_entry',
+		'runops.held_rows',
+		'runops.mint_config',
+		'runops.reference_config',
+		'runops.retention_config',
+		'runops.store_config',
+		'runops.table_config'
+	], 'a dump carries the configuration');
 
 -- relations
 SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
@@ -33,6 +41,9 @@ SELECT col_is_pk('runops', 'store_config', 'store', 'a store stands in its table
 SELECT col_is_pk('runops', 'table_config', 'relation', 'a routed table stands in its table once');
 SELECT has_view('runops', 'stores', 'runops.stores is a view');
 SELECT has_view('runops', 'routed_tables', 'runops.routed_tables is a view');
+SELECT columns_are('runops', 'reference_config', '{child,child_column,parent,parent_column,name,on_delete,dropped}'::name[]);
+SELECT col_is_pk('runops', 'reference_config', '{child,child_column}'::name[], 'a column refers to one table');
+SELECT has_view('runops', 'reference_keys', 'runops.reference_keys is a view');
 SELECT has_view('runops', 'claims', 'runops.claims is a view');
 SELECT columns_are('runops', 'retention_config', '{relation,keep}'::name[]);
 SELECT has_view('runops', 'retentions', 'runops.retentions is a view');

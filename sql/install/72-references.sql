@@ -1,0 +1,464 @@
+/*
+ * References: what stands for a foreign key between tables whose rows may be in
+ * different databases.
+ */
+
+-- Constraints on users' tables are named after what a dump restores.
+CREATE TABLE runops.reference_config (
+	child regclass NOT NULL,
+	child_column name NOT NULL,
+	parent regclass NOT NULL,
+	parent_column name NOT NULL,
+	name name NOT NULL,
+	on_delete "char" NOT NULL CHECK (on_delete IN ('a', 'c', 'n')),
+	dropped jsonb,
+	PRIMARY KEY (child, child_column),
+	UNIQUE (child, name)
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.reference_config', '');
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.reference_config
+	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
+ALTER TABLE runops.reference_config ENABLE ALWAYS TRIGGER config_changed;
+COMMENT ON TABLE runops.reference_config IS 'references, as add_reference was told of them, with the foreign keys that it dropped';
+
+CREATE VIEW runops.reference_keys AS
+SELECT r.child, r.child_column, r.parent, r.parent_column, r.name,
+	CASE r.on_delete WHEN 'c' THEN 'delete' WHEN 'n' THEN 'set null' ELSE 'refuse' END AS on_delete,
+	r.dropped IS NOT NULL AS replaces_foreign_key
+FROM runops.reference_config r
+WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.child)
+	AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.parent);
+COMMENT ON VIEW runops.reference_keys IS 'references between tables whose rows may be in different databases';
+GRANT SELECT ON runops.reference_config, runops.reference_keys TO PUBLIC;
+
+CREATE FUNCTION runops._reference_child() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'runops_reference_child';
+CREATE FUNCTION runops._reference_parent() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'runops_reference_parent';
+CREATE FUNCTION runops._reference_truncate() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'runops_reference_truncate';
+
+/* The legacy leaf of a routed table if it is here; any other table itself. */
+CREATE FUNCTION runops._local_table(relation regclass) RETURNS regclass
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce((SELECT t.leaf FROM runops.table_config t WHERE t.relation = _local_table.relation), relation) $$;
+
+/* The type under a domain; text stands for varchar, which compares like it. */
+CREATE FUNCTION runops._compared_type(relation regclass, column_name name) RETURNS oid
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE base (oid, typtype, typbasetype) AS (
+		SELECT t.oid, t.typtype, t.typbasetype FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+		WHERE a.attrelid = relation AND a.attname = column_name
+		UNION ALL
+		SELECT t.oid, t.typtype, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.typbasetype
+		WHERE b.typtype = 'd')
+	SELECT CASE b.oid WHEN 'varchar'::regtype THEN 'text'::regtype::oid ELSE b.oid END FROM base b WHERE b.typtype <> 'd'
+$$;
+
+/* The equality of the type's default hash operator class, as OPERATOR(...). */
+CREATE FUNCTION runops._equality(type oid) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+	FROM pg_opclass c
+	JOIN pg_am m ON m.oid = c.opcmethod AND m.amname = 'hash'
+	JOIN pg_amop x ON x.amopfamily = c.opcfamily AND x.amoplefttype = c.opcintype
+		AND x.amoprighttype = c.opcintype AND x.amopstrategy = 1
+	JOIN pg_operator o ON o.oid = x.amopopr
+	JOIN pg_namespace n ON n.oid = o.oprnamespace
+	WHERE c.opcdefault AND c.opcintype = type
+$$;
+
+/* Raise unless the relation can be an end of a reference, and is the caller's. */
+CREATE FUNCTION runops._check_reference_end(relation regclass, column_name name) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	class pg_class;
+	routed regclass;
+BEGIN
+	SELECT * INTO class FROM pg_class c WHERE c.oid = relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_table',
+			MESSAGE = format('relation %s does not exist', coalesce(relation::text, 'NULL')),
+			HINT = 'Name the table that refers and the table that it refers to.';
+	END IF;
+	SELECT t.relation INTO routed FROM runops.table_config t
+	JOIN pg_inherits i ON i.inhparent = t.relation WHERE i.inhrelid = class.oid;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s is a leaf of a routed table', relation),
+			DETAIL = 'A reference holds for the rows of all stores.',
+			HINT = format('Name %s.', routed);
+	END IF;
+	IF class.relkind <> 'r' AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = _check_reference_end.relation) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s is neither a plain nor a routed table', relation),
+			DETAIL = 'Only those can be the ends of a reference.',
+			HINT = 'The view "runops.routed_tables" lists the routed tables.';
+	END IF;
+	IF NOT pg_has_role(class.relowner, 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s', relation),
+			DETAIL = 'A reference puts triggers on both tables.',
+			HINT = 'Run this as the owner of both tables or as a superuser.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = column_name
+				   AND a.attnum > 0 AND NOT a.attisdropped) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('column %s of table %s does not exist', coalesce(quote_ident(column_name), 'NULL'), relation),
+			HINT = 'Names of columns are taken as they are, without quotes.';
+	END IF;
+END
+$$;
+
+/* The column that is the primary key, or raise. */
+CREATE FUNCTION runops._key_column(relation regclass) RETURNS name
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key name;
+BEGIN
+	SELECT a.attname INTO key FROM pg_index x
+	JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
+	WHERE x.indrelid = runops._local_table(relation) AND x.indisprimary AND x.indnkeyatts = 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('table %s has no primary key of one column', coalesce(relation::text, 'NULL')),
+			DETAIL = 'A reference names a row by its primary key.',
+			HINT = 'Name the column that is referred to in "parent_column".';
+	END IF;
+	RETURN key;
+END
+$$;
+
+/*
+ * The foreign keys of a column, on the table or its legacy leaf, to a routed
+ * table.  They see its legacy rows alone; where the column names the store of
+ * its own row too, that is right.
+ */
+CREATE FUNCTION runops._seam_keys(child regclass, child_column name, parent regclass) RETURNS SETOF pg_constraint
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.* FROM pg_constraint c
+	JOIN runops.table_config t ON t.leaf = c.confrelid AND t.relation = _seam_keys.parent
+	JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum] AND a.attname = child_column
+	WHERE c.contype = 'f' AND c.conparentid = 0 AND c.conrelid = runops._local_table(child)
+		AND NOT EXISTS (SELECT FROM runops._placements('legacy') p
+						WHERE p.leaf = c.conrelid AND child_column = ANY (p.key_columns || p.aliases))
+$$;
+
+/*
+ * Drop the foreign keys that a reference replaces.  Returns the first, as
+ * _restore_foreign_key takes it; NULL if there was none.
+ */
+CREATE FUNCTION runops._drop_seam_keys(child regclass, child_column name, parent regclass) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key pg_constraint;
+	dropped jsonb;
+BEGIN
+	FOR key IN SELECT * FROM runops._seam_keys(child, child_column, parent) k ORDER BY k.conname LOOP
+		dropped := coalesce(dropped, jsonb_build_object(
+			'name', key.conname, 'update', key.confupdtype, 'delete', key.confdeltype, 'match', key.confmatchtype,
+			'deferrable', key.condeferrable, 'deferred', key.condeferred, 'validated', key.convalidated,
+			'column', (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = key.confrelid AND a.attnum = key.confkey[1]),
+			'comment', obj_description(key.oid, 'pg_constraint')));
+		EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', key.conrelid::regclass, key.conname);
+	END LOOP;
+	RETURN dropped;
+END
+$$;
+
+/*
+ * Make a foreign key again that a reference has replaced.  Rows may refer to
+ * what is not in the table: then it holds for new rows, and a WARNING says so.
+ */
+CREATE FUNCTION runops._restore_foreign_key(child regclass, child_column name, parent regclass, dropped jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	actions CONSTANT jsonb := '{"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}';
+	why text;
+BEGIN
+	EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (%I)%s ON UPDATE %s ON DELETE %s%s%s NOT VALID',
+		child, dropped ->> 'name', child_column, parent, dropped ->> 'column',
+		CASE dropped ->> 'match' WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
+		actions ->> (dropped ->> 'update'), actions ->> (dropped ->> 'delete'),
+		CASE WHEN (dropped -> 'deferrable')::boolean THEN ' DEFERRABLE' ELSE '' END,
+		CASE WHEN (dropped -> 'deferred')::boolean THEN ' INITIALLY DEFERRED' ELSE '' END);
+	IF dropped ->> 'comment' IS NOT NULL THEN
+		EXECUTE format('COMMENT ON CONSTRAINT %I ON %s IS %L', dropped ->> 'name', child, dropped ->> 'comment');
+	END IF;
+	IF (dropped -> 'validated')::boolean THEN
+		EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', child, dropped ->> 'name');
+	END IF;
+EXCEPTION WHEN foreign_key_violation THEN
+	GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+	PERFORM runops._restore_foreign_key(child, child_column, parent, dropped || '{"validated": false}');
+	RAISE WARNING USING
+		MESSAGE = format('foreign key "%s" of %s is not validated', dropped ->> 'name', child),
+		DETAIL = why,
+		HINT = format('It holds for new rows. Mend the others and use ALTER TABLE %s VALIDATE CONSTRAINT %I.', child, dropped ->> 'name');
+END
+$$;
+
+/* The triggers of a reference, by relation. */
+CREATE FUNCTION runops._reference_triggers(r runops.reference_config)
+	RETURNS TABLE (relation regclass, name name, of_parent boolean, event text, function text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH ends AS (
+		SELECT runops._local_table(r.child) AS child, runops._local_table(r.parent) AS parent,
+			format('EXECUTE FUNCTION runops._reference_child(%L)', r.name) AS check_child,
+			format('EXECUTE FUNCTION runops._reference_parent(%L)', r.parent_column) AS check_parent)
+	SELECT r.child, ('runops_reference_' || r.child_column)::name, false, 'AFTER INSERT', e.check_child FROM ends e
+	UNION ALL
+	-- an update of a foreign leaf is checked by the wrapper, so that others stay one statement in the store
+	SELECT e.child, ('runops_reference_update_' || r.child_column)::name, false,
+		format('AFTER UPDATE OF %I', r.child_column), e.check_child
+	FROM ends e JOIN pg_class c ON c.oid = e.child AND c.relkind = 'r'
+	UNION ALL
+	SELECT r.parent, ('runops_referenced_' || r.parent_column)::name, true, 'AFTER DELETE', e.check_parent FROM ends e
+	UNION ALL
+	SELECT e.parent, ('runops_referenced_update_' || r.parent_column)::name, true,
+		format('AFTER UPDATE OF %I', r.parent_column), e.check_parent
+	FROM ends e JOIN pg_class c ON c.oid = e.parent AND c.relkind = 'r'
+	UNION ALL
+	SELECT r.parent, 'runops_referenced_truncate', true, 'BEFORE TRUNCATE', 'EXECUTE FUNCTION runops._reference_truncate()'
+$$;
+
+/* Put the triggers of a reference on both tables; they hold off writers until the end of the transaction. */
+CREATE FUNCTION runops._create_reference_triggers(r runops.reference_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN
+		SELECT * FROM runops._reference_triggers(r) x
+		WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.relation AND g.tgname = x.name)
+	LOOP
+		EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s %s', t.name, t.event, t.relation,
+					   CASE t.event WHEN 'BEFORE TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END, t.function);
+	END LOOP;
+END
+$$;
+
+/* Raise for a row that refers to nothing.  What a foreign key holds is left out. */
+CREATE FUNCTION runops._check_referring_rows(r runops.reference_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf regclass;
+	value text;
+BEGIN
+	FOR leaf IN
+		SELECT coalesce(i.inhrelid, r.child)
+		FROM (SELECT r.child) AS x LEFT JOIN pg_inherits i ON i.inhparent = x.child
+		WHERE NOT EXISTS (SELECT FROM pg_constraint c
+						  JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+						  WHERE c.conrelid = coalesce(i.inhrelid, r.child) AND c.contype = 'f' AND c.convalidated
+							AND a.attname = r.child_column AND c.confrelid IN (r.parent, runops._local_table(r.parent)))
+	LOOP
+		EXECUTE format('SELECT c.%1$I::text FROM %2$s c WHERE c.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM %3$s p WHERE p.%4$I %5$s c.%1$I) LIMIT 1',
+			r.child_column, leaf, r.parent, r.parent_column,
+			runops._equality(runops._compared_type(r.parent, r.parent_column)))
+		INTO value;
+		IF value IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'foreign_key_violation',
+				MESSAGE = format('rows of %s refer to rows of %s that do not exist', r.child, r.parent),
+				DETAIL = format('Key (%s)=(%s) is not present in table %s.', r.child_column, value, r.parent),
+				HINT = 'Delete or mend such rows; nothing was changed.';
+		END IF;
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION runops.add_reference(child regclass, child_column name, parent regclass, parent_column name DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r runops.reference_config;
+	other runops.reference_config;
+	old_timeout text;
+BEGIN
+	PERFORM runops._check_reference_end(child, child_column);
+	PERFORM runops._check_reference_end(parent, coalesce(parent_column, runops._key_column(parent)));
+	r.child := child;
+	r.child_column := child_column;
+	r.parent := parent;
+	r.parent_column := coalesce(parent_column, runops._key_column(parent));
+
+	IF NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation IN (child, parent)) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('neither %s nor %s is routed', child, parent),
+			DETAIL = 'Their rows are in one database.',
+			HINT = format('Use ALTER TABLE %s ADD FOREIGN KEY.', child);
+	END IF;
+	IF runops._compared_type(child, child_column) <> runops._compared_type(parent, r.parent_column)
+	   OR runops._equality(runops._compared_type(parent, r.parent_column)) IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('column %I of %s cannot refer to column %I of %s', child_column, child, r.parent_column, parent),
+			DETAIL = format('Their types are %s and %s; a reference needs one type, and one that can be hashed.',
+				format_type(runops._compared_type(child, child_column), NULL),
+				format_type(runops._compared_type(parent, r.parent_column), NULL)),
+			HINT = 'Change the type of one of them.';
+	END IF;
+
+	old_timeout := runops._limit_lock_wait();
+	PERFORM runops._topology_lock();
+	DELETE FROM runops.reference_config c
+	WHERE NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = c.child) OR NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = c.parent);
+	SELECT * INTO other FROM runops.reference_config c WHERE c.child = r.child AND c.child_column = r.child_column;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('column %I of %s already refers to %s', child_column, child, other.parent),
+			DETAIL = 'A column can have one reference.',
+			HINT = 'Use runops.drop_reference() first.';
+	END IF;
+	PERFORM runops._lock_table(child, 'SHARE ROW EXCLUSIVE');
+	PERFORM runops._lock_table(parent, 'SHARE ROW EXCLUSIVE');
+
+	IF NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
+				   WHERE x.indrelid = runops._local_table(child) AND x.indisvalid AND x.indpred IS NULL AND a.attname = child_column) THEN
+		RAISE NOTICE USING
+			MESSAGE = format('no index of %s leads with column %I', child, child_column),
+			DETAIL = format('Deleting a row of %s reads the whole table.', parent),
+			HINT = format('CREATE INDEX ON %s (%I)%s', runops._local_table(child), child_column,
+				CASE WHEN child = runops._local_table(child) THEN '.' ELSE ', and run runops.provision().' END);
+	END IF;
+
+	r.dropped := runops._drop_seam_keys(child, child_column, parent);
+	r.name := coalesce(r.dropped ->> 'name',
+		(SELECT format('%s_%s_fkey', c.relname, child_column) FROM pg_class c WHERE c.oid = child))::name;
+	r.on_delete := CASE r.dropped ->> 'delete' WHEN 'c' THEN 'c' WHEN 'n' THEN 'n' ELSE 'a' END;
+	PERFORM runops._create_reference_triggers(r);
+	PERFORM runops._check_referring_rows(r);
+	INSERT INTO runops.reference_config SELECT r.*;
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.add_reference(regclass, name, regclass, name) IS
+	'makes rows of a table, in any store, refer to existing rows of another; replaces a foreign key, which detach and drop_reference make again';
+
+/* Take the triggers of a reference away, and forget it. */
+CREATE FUNCTION runops._drop_reference(r runops.reference_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t record;
+BEGIN
+	DELETE FROM runops.reference_config c WHERE c.child = r.child AND c.child_column = r.child_column;
+	FOR t IN
+		SELECT x.* FROM runops._reference_triggers(r) x
+		JOIN pg_trigger g ON g.tgrelid = x.relation AND g.tgname = x.name
+		WHERE NOT x.of_parent
+			OR NOT EXISTS (SELECT FROM runops.reference_config c WHERE c.parent = r.parent
+						   AND (c.parent_column = r.parent_column OR x.event = 'BEFORE TRUNCATE'))
+	LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', t.name, t.relation);
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION runops.drop_reference(child regclass, child_column name, parent regclass, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r runops.reference_config;
+	old_timeout text;
+BEGIN
+	old_timeout := runops._limit_lock_wait();
+	PERFORM runops._topology_lock();
+	SELECT * INTO r FROM runops.reference_config c
+	WHERE c.child = drop_reference.child AND c.child_column = drop_reference.child_column AND c.parent = drop_reference.parent;
+	IF NOT FOUND THEN
+		IF if_exists THEN
+			RAISE NOTICE 'reference of column % of % does not exist, skipping', quote_ident(child_column), child;
+			RETURN;
+		END IF;
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('column %s of %s does not refer to %s by a reference',
+				coalesce(quote_ident(child_column), 'NULL'), coalesce(child::text, 'NULL'), coalesce(parent::text, 'NULL')),
+			HINT = 'The view "runops.reference_keys" lists the references.';
+	END IF;
+
+	PERFORM runops._check_reference_end(child, child_column);
+	PERFORM runops._drop_reference(r);
+	IF r.dropped IS NOT NULL THEN
+		PERFORM runops._restore_foreign_key(runops._local_table(child), child_column, runops._local_table(parent), r.dropped);
+	END IF;
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.drop_reference(regclass, name, regclass, boolean) IS
+	'drops a reference, and makes the foreign key again that it replaced';
+
+/* Drop the references from and to a table that is about to be detached; they are given to _restore_references. */
+CREATE FUNCTION runops._release_references(relation regclass) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r runops.reference_config;
+	released jsonb := '[]';
+BEGIN
+	FOR r IN SELECT * FROM runops.reference_config c WHERE relation IN (c.child, c.parent) LOOP
+		released := released || jsonb_build_array(jsonb_build_object(
+			'child', r.child::oid, 'column', r.child_column, 'parent', r.parent::oid, 'dropped', r.dropped));
+		PERFORM runops._drop_reference(r);
+	END LOOP;
+	RETURN released;
+END
+$$;
+
+/* Make the foreign keys again that the references replaced, now that the leaf is the table. */
+CREATE FUNCTION runops._restore_references(released jsonb, config runops.table_config) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN
+		SELECT CASE x.child WHEN config.relation::oid THEN config.leaf ELSE runops._local_table(x.child::regclass) END AS child,
+			CASE x.parent WHEN config.relation::oid THEN config.leaf ELSE runops._local_table(x.parent::regclass) END AS parent,
+			x.column, x.dropped
+		FROM jsonb_to_recordset(released) AS x (child oid, parent oid, "column" name, dropped jsonb)
+		WHERE x.dropped <> 'null'
+	LOOP
+		PERFORM runops._restore_foreign_key(r.child, r.column, r.parent, r.dropped);
+	END LOOP;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION
+	runops._reference_child(),
+	runops._reference_parent(),
+	runops._reference_truncate(),
+	runops._check_reference_end(regclass, name),
+	runops._seam_keys(regclass, name, regclass),
+	runops._drop_seam_keys(regclass, name, regclass),
+	runops._restore_foreign_key(regclass, name, regclass, jsonb),
+	runops._reference_triggers(runops.reference_config),
+	runops._create_reference_triggers(runops.reference_config),
+	runops._check_referring_rows(runops.reference_config),
+	runops._drop_reference(runops.reference_config),
+	runops._release_references(regclass),
+	runops._restore_references(jsonb, runops.table_config),
+	runops.add_reference(regclass, name, regclass, name),
+	runops.drop_reference(regclass, name, regclass, boolean)
+FROM PUBLIC;

@@ -1,0 +1,238 @@
+/*-------------------------------------------------------------------------
+ *
+ * reference_config.c
+ *	  Remembers which references there are.
+ *
+ * A backend reads runops.reference_config once, and again after a change; see
+ * config.c.  There are few, so they are kept in a list, and whoever asks gets
+ * copies: an invalidation may arrive while he uses them.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "reference.h"
+#include "runops.h"
+
+/* the columns of runops.reference_config */
+#define Anum_reference_child			1
+#define Anum_reference_child_column		2
+#define Anum_reference_parent			3
+#define Anum_reference_parent_column	4
+#define Anum_reference_name				5
+#define Anum_reference_on_delete		6
+
+static List *references = NIL;	/* of RunopsReference */
+static MemoryContext reference_context = NULL;
+static bool references_known = false;
+
+/*
+ * The table was written: read it again.
+ */
+static void
+forget_references(void)
+{
+	references_known = false;
+}
+
+static RunopsConfigCache reference_cache = {
+	.table = "reference_config",
+	.forget = forget_references
+};
+
+/*
+ * Read all references into the current memory context.
+ */
+static List *
+read_references(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	List	   *result = NIL;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		RunopsReference *reference = palloc0(sizeof(RunopsReference));
+		bool		isnull;
+
+		/* none of these columns can be NULL */
+		reference->child = DatumGetObjectId(heap_getattr(tuple, Anum_reference_child, desc, &isnull));
+		reference->child_column = *DatumGetName(heap_getattr(tuple, Anum_reference_child_column, desc, &isnull));
+		reference->parent = DatumGetObjectId(heap_getattr(tuple, Anum_reference_parent, desc, &isnull));
+		reference->parent_column = *DatumGetName(heap_getattr(tuple, Anum_reference_parent_column, desc, &isnull));
+		reference->name = *DatumGetName(heap_getattr(tuple, Anum_reference_name, desc, &isnull));
+		reference->on_delete = DatumGetChar(heap_getattr(tuple, Anum_reference_on_delete, desc, &isnull));
+		result = lappend(result, reference);
+	}
+	systable_endscan(scan);
+
+	return result;
+}
+
+/*
+ * Make sure that the list is that of the table.
+ */
+static void
+know_references(void)
+{
+	Relation	rel;
+
+	while (!references_known)
+	{
+		MemoryContext old;
+
+		if (reference_context == NULL)
+			reference_context = AllocSetContextCreate(CacheMemoryContext,
+													  "runops references",
+													  ALLOCSET_SMALL_SIZES);
+		rel = runops_config_open(&reference_cache);
+
+		/* an invalidation while reading makes it false again */
+		references = NIL;
+		MemoryContextReset(reference_context);
+		references_known = true;
+		old = MemoryContextSwitchTo(reference_context);
+		PG_TRY();
+		{
+			references = read_references(rel);
+		}
+		PG_CATCH();
+		{
+			references_known = false;
+			references = NIL;
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(old);
+		table_close(rel, AccessShareLock);
+	}
+}
+
+/*
+ * The table that references name for a relation: that of which it is a leaf or
+ * a partition, or itself.
+ */
+Oid
+runops_reference_table(Oid relid)
+{
+	while (get_rel_relispartition(relid))
+		relid = get_partition_parent(relid, true);
+
+	return relid;
+}
+
+/*
+ * A copy of the reference.
+ */
+static RunopsReference *
+copy_reference(const RunopsReference *reference)
+{
+	RunopsReference *copy = palloc(sizeof(RunopsReference));
+
+	*copy = *reference;
+
+	return copy;
+}
+
+/*
+ * The reference of a table with this name, or NULL.
+ */
+RunopsReference *
+runops_reference_find(Oid child, const char *name)
+{
+	ListCell   *lc;
+
+	know_references();
+	foreach(lc, references)
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (reference->child == child && strcmp(NameStr(reference->name), name) == 0)
+			return copy_reference(reference);
+	}
+
+	return NULL;
+}
+
+/*
+ * The references of a table to others.
+ */
+List *
+runops_references_from(Oid child)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	know_references();
+	foreach(lc, references)
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (reference->child == child)
+			result = lappend(result, copy_reference(reference));
+	}
+
+	return result;
+}
+
+/*
+ * The references of others to a table.
+ *
+ * One whose table has been dropped since counts no more.
+ */
+List *
+runops_references_to(Oid parent)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	know_references();
+	foreach(lc, references)
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (reference->parent == parent)
+			result = lappend(result, copy_reference(reference));
+	}
+	foreach(lc, result)
+	{
+		if (get_rel_name(((RunopsReference *) lfirst(lc))->child) == NULL)
+			result = foreach_delete_current(result, lc);
+	}
+
+	return result;
+}
+
+/*
+ * The name of a reference that names this column of a table, or NULL.
+ */
+const char *
+runops_reference_of_column(Oid relid, const char *column)
+{
+	Oid			table = runops_reference_table(relid);
+	ListCell   *lc;
+
+	know_references();
+	foreach(lc, references)
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if ((reference->child == table && strcmp(NameStr(reference->child_column), column) == 0) ||
+			(reference->parent == table && strcmp(NameStr(reference->parent_column), column) == 0))
+			return pstrdup(NameStr(reference->name));
+	}
+
+	return NULL;
+}
