@@ -23,6 +23,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/lsyscache.h"
 
 #include "compat.h"
 #include "reads.h"
@@ -47,6 +48,15 @@ static const char *
 source_of(const RunopsLeaf *leaf)
 {
 	return strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ? "legacy" : "new";
+}
+
+/*
+ * The same for a row that the store's reader has served.
+ */
+static const char *
+source_by_reader(const RunopsLeaf *leaf)
+{
+	return strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ? "legacy-replica" : "new";
 }
 
 /*
@@ -109,6 +119,54 @@ find_in_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
 }
 
 /*
+ * Look an id up in legacy by its reader.  False if it is not there.
+ */
+static bool
+find_by_replica(const RunopsTarget *target, const RunopsLeaf *leaf,
+				const char *condition, const RunopsArgs *args, Datum *row)
+{
+	List	   *rows;
+
+	rows = runops_replica_rows(target, leaf,
+							   psprintf("%s ORDER BY %s OPERATOR(pg_catalog.=) $1 DESC LIMIT 1",
+										condition, target->pk), args);
+	if (rows == NIL)
+		return false;
+	*row = PointerGetDatum(linitial(rows));
+
+	return true;
+}
+
+/*
+ * Look an id up in one store.  The source, NULL if it is not there.
+ *
+ * A reader may be behind: what it does not have is asked of the writer.
+ */
+static const char *
+look_in_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
+			 const char *condition, const RunopsArgs *args, Datum *row)
+{
+	bool		found;
+
+	if (runops_replica_serves(target, leaf))
+	{
+		if (find_by_replica(target, leaf, condition, args, row))
+			return source_by_reader(leaf);
+	}
+	else if (leaf->foreign && runops_reader_serves(leaf->store))
+	{
+		if (find_in_leaf(target, leaf, condition, args, row))
+			return source_by_reader(leaf);
+	}
+
+	runops_reader_suspend();
+	found = find_in_leaf(target, leaf, condition, args, row);
+	runops_reader_resume();
+
+	return found ? source_of(leaf) : NULL;
+}
+
+/*
  * Look an id up in the stores where it can be.  The source, NULL if it is in
  * none of them.
  */
@@ -118,6 +176,7 @@ read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
 	RunopsStoreSet stores = runops_target_stores(target, id);
 	RunopsArgs	args = {0};
 	StringInfoData condition;
+	const char *source = NULL;
 
 	runops_args_add(&args, TEXTOID, PointerGetDatum(id), false);
 	initStringInfo(&condition);
@@ -130,11 +189,11 @@ read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
 		const RunopsLeaf *leaf = target->leaves[i];
 
 		if ((stores & runops_store_bit(leaf->store)) != 0 &&
-			find_in_leaf(target, leaf, condition.data, &args, row))
-			return source_of(leaf);
+			(source = look_in_leaf(target, leaf, condition.data, &args, row)) != NULL)
+			break;
 	}
 
-	return NULL;
+	return source;
 }
 
 /*
@@ -242,50 +301,39 @@ ids_for_leaf(const RunopsLeaf *leaf, const WantedId *wanted, int nwanted)
 }
 
 /*
- * Note the row of the query's result that SPI has at hand for the ids it is the
- * row of.
+ * Note a row for the ids that it is the row of: values holds its primary key and
+ * then its aliases, NULL for none.
  */
 static void
-note_row(const RunopsLeaf *leaf, HeapTuple tuple, TupleDesc tupdesc,
-		 WantedId *wanted, int nwanted, MemoryContext context)
+note_row(const char *source, Datum row, char **values, int nvalues,
+		 WantedId *wanted, int nwanted)
 {
-	MemoryContext oldcontext = MemoryContextSwitchTo(context);
-	Datum		row = (Datum) 0;
-
-	/* the row itself comes first, then the key, then the aliases */
-	for (int column = 2; column <= tupdesc->natts; column++)
+	for (int i = 0; i < nvalues; i++)
 	{
-		char	   *value = SPI_getvalue(tuple, tupdesc, column);
-		WantedId   *id = value ? find_wanted(wanted, nwanted, value) : NULL;
-		bool		isnull;
+		WantedId   *id = values[i] ? find_wanted(wanted, nwanted, values[i]) : NULL;
 
-		if (id == NULL || (id->source != NULL && (column > 2 || id->by_key)))
+		if (id == NULL || (id->source != NULL && (i > 0 || id->by_key)))
 			continue;
-		if (row == (Datum) 0)
-			row = datumCopy(SPI_getbinval(tuple, tupdesc, 1, &isnull), false, -1);
-		id->source = source_of(leaf);
-		id->by_key = column == 2;
+		id->source = source;
+		id->by_key = i == 0;
 		id->row = row;
 	}
-	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
  * Ask one store for what of the wanted ids it can have, by one statement.
  */
 static void
-read_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
-		  WantedId *wanted, int nwanted)
+ask_leaf(const RunopsTarget *target, const RunopsLeaf *leaf, const char *source,
+		 ArrayType *ids, WantedId *wanted, int nwanted)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	ArrayType  *ids = ids_for_leaf(leaf, wanted, nwanted);
+	int			nvalues = 1 + list_length(target->aliases);
+	char	  **values = palloc(sizeof(char *) * nvalues);
 	RunopsArgs	args = {0};
 	StringInfoData sql;
 	ListCell   *lc;
 	uint64		n;
-
-	if (ids == NULL)
-		return;
 
 	runops_args_add(&args, TEXTARRAYOID, PointerGetDatum(ids), false);
 	initStringInfo(&sql);
@@ -299,15 +347,98 @@ read_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
 	SPI_connect();
 	n = runops_run_query(sql.data, &args, 0, true);
 	for (uint64 i = 0; i < n; i++)
-		note_row(leaf, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wanted, nwanted, caller);
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		MemoryContext oldcontext = MemoryContextSwitchTo(caller);
+		bool		isnull;
+
+		for (int v = 0; v < nvalues; v++)
+			values[v] = SPI_getvalue(tuple, tupdesc, v + 2);
+		note_row(source,
+				 datumCopy(SPI_getbinval(tuple, tupdesc, 1, &isnull), false, -1),
+				 values, nvalues, wanted, nwanted);
+		MemoryContextSwitchTo(oldcontext);
+	}
 	SPI_finish();
+}
+
+/*
+ * A column of a row that is jsonb; NULL for null.
+ */
+static char *
+field_of(Jsonb *row, const char *column)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&row->root, column, strlen(column), NULL);
+
+	return value == NULL || value->type != jbvString ? NULL :
+		pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+/*
+ * Ask the reader of legacy likewise.
+ */
+static void
+ask_replica(const RunopsTarget *target, const RunopsLeaf *leaf, const char *source,
+			ArrayType *ids, WantedId *wanted, int nwanted)
+{
+	int			nvalues = 1 + list_length(target->aliases);
+	char	  **values = palloc(sizeof(char *) * nvalues);
+	RunopsArgs	args = {0};
+	ListCell   *row;
+
+	runops_args_add(&args, TEXTARRAYOID, PointerGetDatum(ids), false);
+	foreach(row, runops_replica_rows(target, leaf,
+									 runops_target_match(target, "OPERATOR(pg_catalog.=) ANY ($1)"),
+									 &args))
+	{
+		int			v = 0;
+		ListCell   *lc;
+
+		values[v++] = field_of(lfirst(row), get_attname(target->relid, target->pk_attno, false));
+		foreach(lc, target->alias_attnos)
+			values[v++] = field_of(lfirst(row), get_attname(target->relid, lfirst_int(lc), false));
+		note_row(source, PointerGetDatum(lfirst(row)), values, nvalues, wanted, nwanted);
+	}
+}
+
+/*
+ * Look up in one store what of the wanted ids it can have: what its reader does
+ * not know is asked of the writer.
+ */
+static void
+read_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
+		  WantedId *wanted, int nwanted)
+{
+	ArrayType  *ids = ids_for_leaf(leaf, wanted, nwanted);
+
+	if (ids == NULL)
+		return;
+
+	if (runops_replica_serves(target, leaf))
+	{
+		ask_replica(target, leaf, source_by_reader(leaf), ids, wanted, nwanted);
+		ids = ids_for_leaf(leaf, wanted, nwanted);
+	}
+	else if (leaf->foreign && runops_reader_serves(leaf->store))
+	{
+		ask_leaf(target, leaf, source_by_reader(leaf), ids, wanted, nwanted);
+		ids = ids_for_leaf(leaf, wanted, nwanted);
+	}
+	if (ids == NULL)
+		return;
+
+	runops_reader_suspend();
+	ask_leaf(target, leaf, source_of(leaf), ids, wanted, nwanted);
+	runops_reader_resume();
 }
 
 /*
  * read_many(relation, ids, OUT ord, OUT id, OUT source, OUT row)
  *
- * A row for each element, in order.  At most one statement for each store,
- * however many ids there are; none for a store that can have none of them.
+ * A row for each element, in order.  One statement for each store, however many
+ * ids there are, and one more for what its reader does not know; none for a store
+ * that can have none of them.
  */
 Datum
 runops_read_many(PG_FUNCTION_ARGS)

@@ -30,7 +30,8 @@ typedef struct RunopsTarget
 	AttrNumber	pk_attno;		/* of the single-column primary key */
 	char	   *pk;
 	Oid			pk_collation;
-	List	   *aliases;		/* of char *: aliases that are unique alone */
+	List	   *aliases;		/* of String: aliases that are unique alone */
+	List	   *alias_attnos;	/* of int: the same */
 	bool		decides;		/* does the primary key's shape name the store? */
 	int			nleaves;
 	const RunopsLeaf **leaves;	/* in the order of looking: the stores that hold
@@ -57,6 +58,11 @@ extern AttrNumber runops_target_column(const RunopsTarget *target, const char *n
 extern int	runops_args_add(RunopsArgs *args, Oid type, Datum value, bool isnull);
 extern uint64 runops_run_query(const char *sql, const RunopsArgs *args, int options,
 							   bool read_only);
+
+/* in readreplica.c */
+extern bool runops_replica_serves(const RunopsTarget *target, const RunopsLeaf *leaf);
+extern List *runops_replica_rows(const RunopsTarget *target, const RunopsLeaf *leaf,
+								 const char *condition, const RunopsArgs *args);
 
 /* in scope.c */
 extern void runops_scope(const RunopsTarget *target, Jsonb *scope,

@@ -64,15 +64,15 @@ static void
 find_identity(RunopsTarget *target)
 {
 	const RunopsRoute *route = target->route;
-	Oid			old_relid = runops_old_table(route);
+	Oid			old = runops_old_table(route);
 	Relation	leaf;
 	Oid			primary = InvalidOid;
 	Oid			type;
 	ListCell   *lc;
 
-	if (OidIsValid(old_relid))
+	if (OidIsValid(old))
 	{
-		leaf = table_open(old_relid, AccessShareLock);
+		leaf = table_open(old, AccessShareLock);
 		foreach(lc, RelationGetIndexList(leaf))
 		{
 			Oid			indexid = lfirst_oid(lc);
@@ -81,17 +81,21 @@ find_identity(RunopsTarget *target)
 
 			if (attno <= 0)
 				continue;
-			/* attribute numbers differ where it has dropped columns */
-			parent_attno = get_attnum(route->relid, get_attname(old_relid, attno, false));
+			/* attribute numbers differ where the leaf has dropped columns */
+			parent_attno = get_attnum(route->relid, get_attname(old, attno, false));
 			if (indexid == leaf->rd_pkindex)
 			{
 				primary = indexid;
 				target->pk_attno = parent_attno;
 			}
 			else if (bms_is_member(parent_attno - FirstLowInvalidHeapAttributeNumber,
-								   route->alias_attnos))
-				target->aliases = list_append_unique(target->aliases,
-													 makeString(column_sql(target, parent_attno)));
+								   route->alias_attnos) &&
+					 !list_member_int(target->alias_attnos, parent_attno))
+			{
+				target->alias_attnos = lappend_int(target->alias_attnos, parent_attno);
+				target->aliases = lappend(target->aliases,
+										  makeString(column_sql(target, parent_attno)));
+			}
 		}
 		table_close(leaf, NoLock);
 	}
@@ -101,7 +105,7 @@ find_identity(RunopsTarget *target)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" has no primary key to look an id up by", route->name),
-				 errdetail("It needs a primary key of one column, of type text or character varying, in the legacy leaf."),
+				 errdetail("It needs a primary key of one column, of type text or character varying."),
 				 errhint("Query the table by its columns instead.")));
 
 	target->pk = column_sql(target, target->pk_attno);
@@ -160,7 +164,8 @@ order_leaves(RunopsTarget *target)
 		{
 			const RunopsLeaf *leaf = &route->leaves[i];
 
-			if (store_rank(leaf->store) == rank && (rank == 2 || !single))
+			if (store_rank(leaf->store) == rank && (rank == 2 || !single) &&
+				strcmp(leaf->store, RUNOPS_NO_STORE) != 0)
 				target->leaves[target->nleaves++] = leaf;
 		}
 	}
