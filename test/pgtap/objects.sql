@@ -23,6 +23,7 @@ SELECT set_eq(
 	ARRAY[
 		'runops.claim_entry',
 		'runops.held_rows',
+		'runops.idempotency_config',
 		'runops.mint_config',
 		'runops.reference_config',
 		'runops.retention_config',
@@ -45,6 +46,8 @@ SELECT columns_are('runops', 'reference_config', '{child,child_column,parent,par
 SELECT col_is_pk('runops', 'reference_config', '{child,child_column}'::name[], 'a column refers to one table');
 SELECT has_view('runops', 'reference_keys', 'runops.reference_keys is a view');
 SELECT has_view('runops', 'claims', 'runops.claims is a view');
+SELECT columns_are('runops', 'idempotency_config', '{relation,columns,expires,dead_when}'::name[]);
+SELECT has_view('runops', 'idempotency_keys', 'runops.idempotency_keys is a view');
 SELECT columns_are('runops', 'retention_config', '{relation,keep}'::name[]);
 SELECT has_view('runops', 'retentions', 'runops.retentions is a view');
 SELECT has_enum('runops', 'residency_type', 'residency_type is an enum');

@@ -1,0 +1,137 @@
+/*
+ * Idempotency: one row for a key, in whichever store it is.
+ */
+
+CREATE TABLE runops.idempotency_config (
+	relation regclass NOT NULL PRIMARY KEY REFERENCES runops.table_config ON DELETE CASCADE,
+	columns name[] NOT NULL,
+	expires name,
+	dead_when text
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.idempotency_config', '');
+COMMENT ON TABLE runops.idempotency_config IS 'idempotency keys, as add_idempotency was told of them';
+
+CREATE VIEW runops.idempotency_keys AS
+SELECT relation, columns, expires, dead_when FROM runops.idempotency_config;
+COMMENT ON VIEW runops.idempotency_keys IS 'idempotency keys of routed tables, what expires them, and which rows have lost theirs';
+GRANT SELECT ON runops.idempotency_keys TO PUBLIC;
+
+-- The text of a condition as core writes it; see src/deadwhen.c.
+CREATE FUNCTION runops._dead_condition(relation regclass, condition text) RETURNS text
+	LANGUAGE c STABLE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_dead_condition';
+
+/* Raise unless the columns can be the key of the table, and the other its expiry. */
+CREATE FUNCTION runops._check_idempotency(relation regclass, columns name[], expires name) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	last CONSTANT name := columns[cardinality(columns)];
+	r record;
+BEGIN
+	IF columns IS NULL OR cardinality(columns) = 0 OR array_ndims(columns) <> 1
+	   OR array_position(columns, NULL) IS NOT NULL
+	   OR cardinality(columns) <> (SELECT count(DISTINCT c) FROM unnest(columns) c)
+	   OR expires = ANY (columns) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'an idempotency key needs columns, each of them once',
+			DETAIL = 'The last one is set to NULL when the key is cleared, and so is the column that it expires by.',
+			HINT = 'An example is ARRAY[''environmentId'', ''taskIdentifier'', ''idempotencyKey''].';
+	END IF;
+
+	FOR r IN
+		SELECT c.name, a.attnum, a.attnotnull, a.attgenerated, a.atttypid
+		FROM (SELECT unnest(columns) UNION ALL SELECT expires WHERE expires IS NOT NULL) AS c (name)
+		LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = c.name
+			AND a.attnum > 0 AND NOT a.attisdropped
+	LOOP
+		IF r.attnum IS NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'undefined_column',
+				MESSAGE = format('column "%s" of relation %s does not exist', r.name, relation),
+				HINT = 'Write the column''s exact name, without quotes.';
+		END IF;
+		IF r.name IN (last, expires) AND (r.attnotnull OR r.attgenerated <> '') THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('column "%s" of relation %s cannot be set to NULL', r.name, relation),
+				DETAIL = 'The last column of the key, and what it expires by, are set to NULL when the key is cleared.',
+				HINT = 'Name as the last column the one that holds the key, and drop its NOT NULL.';
+		END IF;
+		IF r.name = expires AND (SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END FROM pg_type t WHERE t.oid = r.atttypid)
+			NOT IN ('timestamp'::regtype, 'timestamptz'::regtype) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'datatype_mismatch',
+				MESSAGE = format('column "%s" of relation %s is no time', r.name, relation),
+				DETAIL = 'A key expires by a column of type timestamp or timestamp with time zone.',
+				HINT = 'Use dead_when for another rule.';
+		END IF;
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION runops.add_idempotency(relation regclass, columns name[], expires name DEFAULT NULL, dead_when text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM runops._require_routed(relation);
+	PERFORM runops._check_idempotency(relation, columns, expires);
+
+	INSERT INTO runops.idempotency_config
+	VALUES (relation, columns, expires, runops._dead_condition(relation, dead_when))
+	ON CONFLICT DO NOTHING;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('table %s already has an idempotency key', relation),
+			DETAIL = 'The view "runops.idempotency_keys" shows it.',
+			HINT = format('Use runops.drop_idempotency(%L) first.', relation);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION runops.add_idempotency(regclass, name[], name, text) IS
+	'says which columns are the idempotency key of a table, what expires it, and which rows have lost theirs';
+
+CREATE FUNCTION runops.drop_idempotency(relation regclass, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	DELETE FROM runops.idempotency_config c WHERE c.relation = drop_idempotency.relation;
+	IF NOT FOUND AND if_exists IS NOT TRUE THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('table %s has no idempotency key', coalesce(relation::text, 'NULL')),
+			DETAIL = 'The view "runops.idempotency_keys" lists the tables that have one.',
+			HINT = 'Pass if_exists => true where that is no matter.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION runops.drop_idempotency(regclass, boolean) IS 'forgets the idempotency key of a table; its rows stay as they are';
+
+CREATE FUNCTION runops.idempotency_store(org text DEFAULT NULL, parent text DEFAULT NULL) RETURNS text
+	LANGUAGE c STABLE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'runops_idempotency_store';
+COMMENT ON FUNCTION runops.idempotency_store(text, text) IS
+	'the store of the family that a new row belongs to: its parent''s, or that of an organization''s next root';
+
+CREATE FUNCTION runops.find_idempotent(relation regclass, key jsonb, org text DEFAULT NULL, parent text DEFAULT NULL)
+	RETURNS TABLE (outcome text, store text, id text, "row" jsonb)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
+	AS 'MODULE_PATHNAME', 'runops_find_idempotent';
+COMMENT ON FUNCTION runops.find_idempotent(regclass, jsonb, text, text) IS
+	'the row that an idempotency key stands for, in any store; a key that has expired or whose row is dead is cleared';
+
+CREATE FUNCTION runops.reset_idempotency(relation regclass, key jsonb DEFAULT NULL, ids text[] DEFAULT NULL)
+	RETURNS TABLE (store text, rows bigint)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 3
+	AS 'MODULE_PATHNAME', 'runops_reset_idempotency';
+COMMENT ON FUNCTION runops.reset_idempotency(regclass, jsonb, text[]) IS
+	'takes an idempotency key from its row, or from the rows of these ids, and frees the claim on it';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._dead_condition(regclass, text),
+	runops._check_idempotency(regclass, name[], name),
+	runops.add_idempotency(regclass, name[], name, text),
+	runops.drop_idempotency(regclass, boolean)
+FROM PUBLIC;
