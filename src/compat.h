@@ -115,9 +115,13 @@
 #if PG16_GE
 #define build_attrmap_by_name_if_req_compat(in, out) \
 	build_attrmap_by_name_if_req(in, out, false)
+#define build_attrmap_by_name_compat(in, out) \
+	build_attrmap_by_name(in, out, false)
 #else
 #define build_attrmap_by_name_if_req_compat(in, out) \
 	build_attrmap_by_name_if_req(in, out)
+#define build_attrmap_by_name_compat(in, out) \
+	build_attrmap_by_name(in, out)
 #endif
 
 /* PG16 finds out itself whether a placeholder may still be made. */

@@ -23,6 +23,7 @@
 #include "planner.h"
 #include "runops.h"
 #include "together.h"
+#include "unique.h"
 
 /* the most parameters that a statement can have in the wire protocol */
 #define MAX_QUERY_PARAMS 65535
@@ -40,6 +41,7 @@ typedef struct ModifyState
 	void	   *pgfdw_state;	/* postgres_fdw's, once it has begun */
 	bool		begun;			/* has postgres_fdw begun? */
 	bool		noted;			/* is the store noted as written to? */
+	RunopsFdwUnique *unique;	/* keys over all stores; NULL if there are none */
 	ModifyTableState *mtstate;
 
 	/* the arguments of BeginForeignModify, until the first row comes */
@@ -301,6 +303,7 @@ runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 	state->fdw_private = fdw_private;
 	state->subplan_index = subplan_index;
 	state->eflags = eflags;
+	state->unique = runops_fdw_unique_begin(mtstate, rri);
 	rri->ri_FdwState = state;
 
 	runops_reveal_user(mtstate->ps.state, rri);
@@ -342,6 +345,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	state = palloc0(sizeof(ModifyState));
 	state->begun = true;
 	state->mtstate = mtstate;
+	state->unique = runops_fdw_unique_begin(mtstate, rri);
 	runops_fdw_enter_table(&call, relid, true);
 	runops_fdw_use_for_modify(mtstate->ps.state, rri);
 	runops_conn_prepare(serverid, userid, relid);
@@ -441,18 +445,23 @@ static TupleTableSlot *
 runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
-	ModifyState *state;
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	TupleTableSlot *result;
 	RunopsFdwCall call;
 
 	runops_fdw_check_row(estate, rri, slot, CMD_INSERT);
+	if (state->unique && !runops_fdw_unique_insert(state->unique, slot))
+		return NULL;
 
-	state = enter_pgfdw(estate, rri, &call);
-	slot = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
+	enter_pgfdw(estate, rri, &call);
+	result = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
-	if (slot != NULL)
+	if (result != NULL)
 		count_written(rri, 1);
+	else if (state->unique)
+		runops_fdw_unique_skipped(state->unique, slot);
 
-	return slot;
+	return result;
 }
 
 /*
@@ -463,13 +472,17 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 							 TupleTableSlot **slots, TupleTableSlot **planSlots,
 							 int *numSlots)
 {
-	ModifyState *state;
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
 	RunopsFdwCall call;
 
 	for (int i = 0; i < *numSlots; i++)
+	{
 		runops_fdw_check_row(estate, rri, slots[i], CMD_INSERT);
+		if (state->unique)
+			runops_fdw_unique_insert(state->unique, slots[i]);
+	}
 
-	state = enter_pgfdw(estate, rri, &call);
+	enter_pgfdw(estate, rri, &call);
 	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
 	leave_pgfdw(rri, state, &call);
 	count_written(rri, *numSlots);
@@ -493,6 +506,8 @@ runopsGetForeignModifyBatchSize(ResultRelInfo *rri)
 	rri->ri_FdwState = state ? state->pgfdw_state : NULL;
 	batch_size = pgfdw.GetForeignModifyBatchSize(rri);
 	rri->ri_FdwState = state;
+	if (state && state->unique && runops_fdw_unique_one_by_one(state->unique))
+		return 1;
 
 	return Max(1, Min(batch_size, MAX_QUERY_PARAMS / Max(natts, 1)));
 }
@@ -504,20 +519,25 @@ static TupleTableSlot *
 runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
-	ModifyState *state;
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	TupleTableSlot *result;
 	RunopsFdwCall call;
 
 	runops_fdw_check_row(estate, rri, slot, CMD_UPDATE);
 	runops_reference_check_update(rri->ri_RelationDesc, slot,
 								  ExecGetUpdatedCols(rri, estate));
+	if (state->unique)
+		runops_fdw_unique_update(state->unique, rri, slot, planSlot);
 
-	state = enter_pgfdw(estate, rri, &call);
-	slot = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
+	enter_pgfdw(estate, rri, &call);
+	result = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
-	if (slot != NULL)
+	if (result != NULL)
 		count_written(rri, 1);
+	else if (state->unique)
+		runops_fdw_unique_not_updated(state->unique, slot);
 
-	return slot;
+	return result;
 }
 
 /*
@@ -527,13 +547,21 @@ static TupleTableSlot *
 runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
 	RunopsFdwCall call;
-	ModifyState *state = enter_pgfdw(estate, rri, &call);
 
+	if (state->unique)
+		runops_fdw_unique_read_old(state->unique, rri, planSlot);
+
+	enter_pgfdw(estate, rri, &call);
 	slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
 	leave_pgfdw(rri, state, &call);
 	if (slot != NULL)
+	{
 		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
+		if (state->unique)
+			runops_fdw_unique_deleted(state->unique);
+	}
 
 	return slot;
 }

@@ -17,10 +17,12 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "common/string.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "optimizer/appendinfo.h"
 #include "optimizer/joininfo.h"
 #include "optimizer/optimizer.h"
@@ -33,6 +35,7 @@
 #include "conncheck.h"
 #include "fdw.h"
 #include "runops.h"
+#include "unique.h"
 
 /*
  * Is postgres_fdw going to ask the store while it plans this table?
@@ -172,16 +175,18 @@ runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids)
 
 /*
  * Does the UPDATE assign a column that the partition constraint of its result
- * relation reads, or one that refers to another table?
+ * relation reads, one that refers to another table, or one of a key that is
+ * unique over all stores?
  *
  * It then has to be executed row by row, because the new value must be checked
- * here and a direct UPDATE shows it to nobody.
+ * or entered here, and a direct UPDATE shows it to nobody.
  */
 static bool
 assigns_key(PlannerInfo *root, Index resultRelation)
 {
 	RangeTblEntry *rte = planner_rt_fetch(resultRelation, root);
 	Relation	rel = table_open(rte->relid, NoLock);
+	const RunopsUniqueKeys *keys = runops_unique_keys(rte->relid);
 	Bitmapset  *key_attrs = NULL;
 	Bitmapset  *assigned = NULL;
 	List	   *tlist;
@@ -190,6 +195,13 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 
 	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
 	table_close(rel, NoLock);
+	if (keys != NULL)
+	{
+		/* what is generated is assigned with any of the columns it is made of */
+		if (keys->generated)
+			return true;
+		key_attrs = bms_add_members(key_attrs, keys->watched);
+	}
 
 	get_translated_update_targetlist(root, resultRelation, &tlist, &attnos);
 	foreach(lc, attnos)
@@ -201,7 +213,7 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 
 /*
  * Let a whole UPDATE or DELETE be sent to the store, unless it may change the
- * store that a row belongs to.
+ * store that a row belongs to, or what is unique over all stores.
  */
 static bool
 runopsPlanDirectModify(PlannerInfo *root, ModifyTable *plan,
@@ -209,8 +221,32 @@ runopsPlanDirectModify(PlannerInfo *root, ModifyTable *plan,
 {
 	if (plan->operation == CMD_UPDATE && assigns_key(root, resultRelation))
 		return false;
+	if (plan->operation == CMD_DELETE &&
+		runops_unique_keys(planner_rt_fetch(resultRelation, root)->relid) != NULL)
+		return false;
 
 	return pgfdw.PlanDirectModify(root, plan, resultRelation, subplan_index);
+}
+
+/*
+ * Say what identifies a row to be changed.
+ *
+ * A DELETE needs the whole row to know its unique keys; core adds it to an
+ * UPDATE by itself.
+ */
+static void
+runopsAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
+							  RangeTblEntry *target_rte,
+							  Relation target_relation)
+{
+	pgfdw.AddForeignUpdateTargets(root, rtindex, target_rte, target_relation);
+
+	if (root->parse->commandType == CMD_DELETE &&
+		runops_unique_keys(RelationGetRelid(target_relation)) != NULL)
+		add_row_identity_var(root,
+							 makeVar(rtindex, InvalidAttrNumber, RECORDOID, -1,
+									 InvalidOid, 0),
+							 rtindex, "wholerow");
 }
 
 /*
@@ -225,4 +261,5 @@ runops_fdw_plan_callbacks(FdwRoutine *routine)
 	routine->GetForeignJoinPaths = runopsGetForeignJoinPaths;
 	routine->GetForeignUpperPaths = runopsGetForeignUpperPaths;
 	routine->PlanDirectModify = runopsPlanDirectModify;
+	routine->AddForeignUpdateTargets = runopsAddForeignUpdateTargets;
 }

@@ -52,6 +52,7 @@
 #include "errcodes.h"
 #include "reference.h"
 #include "runops.h"
+#include "unique.h"
 
 PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
@@ -253,6 +254,7 @@ protect_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 
 		ObjectAddressSubSet(object, classId, objectId, subId);
 		protect_object(&object);
+		runops_unique_protect(&object);
 	}
 	else if (access == OAT_TRUNCATE)
 		refuse_truncate(objectId);
@@ -455,9 +457,15 @@ runops_protect_start(PG_FUNCTION_ARGS)
 	if (IsA(trigdata->parsetree, DropStmt))
 		check_drop((DropStmt *) trigdata->parsetree);
 	else if (IsA(trigdata->parsetree, AlterTableStmt))
+	{
 		check_detach((AlterTableStmt *) trigdata->parsetree);
+		runops_unique_check_alter((AlterTableStmt *) trigdata->parsetree);
+	}
 	else if (IsA(trigdata->parsetree, RenameStmt))
+	{
 		check_rename((RenameStmt *) trigdata->parsetree);
+		runops_unique_check_rename((RenameStmt *) trigdata->parsetree);
+	}
 
 	PG_RETURN_NULL();
 }

@@ -501,6 +501,8 @@ BEGIN
 		PERFORM runops._require_no_rows(leaves, what);
 	END IF;
 
+	PERFORM runops._unique_forget(store);
+
 	-- The leaves are protected for as long as the store is known.
 	DELETE FROM runops.store_config c WHERE c.store = drop_store.store;
 	FOREACH leaf IN ARRAY leaves LOOP

@@ -179,6 +179,7 @@ DECLARE
 	ddl text;
 BEGIN
 	released := runops._release_references(config.relation);
+	PERFORM runops.drop_unique(u.relation, u.name) FROM runops.unique_keys u WHERE u.relation = config.relation;
 	SELECT array_agg(d) INTO definitions FROM runops._definitions(config.relation, true) d;
 	publications := runops._leave_publications(config.relation);
 

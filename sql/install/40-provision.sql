@@ -89,6 +89,9 @@ BEGIN
 			PERFORM runops.remote_transaction(store, patience || commands);
 		END IF;
 
+		-- A key that is older than the store has yet to learn of its rows.
+		PERFORM runops._unique_cover(store, relations);
+
 		-- What was made belongs to the caller's remote user: look whom that leaves out.
 		IF EXISTS (SELECT FROM unnest(rows) r WHERE r.action = 'create' AND r.kind IN ('schema', 'table')) THEN
 			rows := ARRAY(SELECT r FROM unnest(rows) r WHERE r.kind <> 'privilege')

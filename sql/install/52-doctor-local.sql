@@ -211,6 +211,21 @@ AS $$
 		AND NOT coalesce(remote -> s.store -> 'triggers' -> (t.relation::oid::text), '[]') ? g.tgname::text
 	GROUP BY g.tgname, t.relation
 	UNION ALL
+	SELECT 'error', format('unique key %I of %s', u.name, u.relation),
+		format('does not know the rows of store %s', string_agg(runops._store_of_leaf(i.inhrelid), ', ' ORDER BY runops._store_of_leaf(i.inhrelid))),
+		'Run runops.provision for the store.'
+	FROM runops.unique_keys u JOIN pg_inherits i ON i.inhparent = u.relation
+	WHERE NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)]
+	GROUP BY u.name, u.relation
+	UNION ALL
+	SELECT 'error', format('unique key %I of %s', u.name, u.relation),
+		'does not see what is written to the legacy leaf: a trigger of it is missing or not enabled always',
+		format('SELECT runops.rebuild_unique(%L, %L)', u.relation, u.name)
+	FROM runops.unique_keys u JOIN runops.routed_tables t USING (relation) JOIN pg_class l ON l.oid = t.leaf AND l.relkind = 'r'
+	WHERE 3 <> (SELECT count(*) FROM pg_trigger g
+				WHERE g.tgrelid = t.leaf AND g.tgenabled = 'A'
+					AND g.tgfoid IN ('runops._unique_row()'::regprocedure, 'runops._unique_truncate()'::regprocedure))
+	UNION ALL
 	SELECT 'warning', format('publication %I', p.pubname),
 		format('sends no rows of other stores of %s', string_agg(DISTINCT t.relation::text, ', ')),
 		'Publish the tables in the other databases, and subscribe to those too.'

@@ -28,12 +28,16 @@ SELECT set_eq(
 		'runops.reference_config',
 		'runops.retention_config',
 		'runops.store_config',
-		'runops.table_config'
+		'runops.table_config',
+		'runops.unique_config'
 	], 'a dump carries the configuration');
 
 -- relations
 SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
 SELECT columns_are('runops', 'table_config', '{relation,leaf,key,aliases,saved}'::name[]);
+SELECT columns_are('runops', 'unique_config', '{relation,name,entries,stores}'::name[]);
+SELECT col_is_pk('runops', 'unique_config', '{relation,name}'::name[], 'a key stands in its table once');
+SELECT has_view('runops', 'unique_keys', 'runops.unique_keys is a view');
 SELECT columns_are('runops', 'claim_entry', '{scope,key,id,claimed_at,expires_at}'::name[]);
 SELECT col_is_pk('runops', 'claim_entry', '{scope,key}'::name[], 'a key belongs to one id');
 SELECT ok(NOT has_table_privilege('public', 'runops.claims', 'SELECT'), 'not everybody may see the keys');

@@ -1,0 +1,584 @@
+/*
+ * Unique keys over all stores of a routed table.
+ *
+ * A key is defined by an index on ONLY the routed table: core checks its columns
+ * and its predicate, follows a renamed column, and dumps it; it holds nothing.
+ * What decides is the primary key of a table of entries, one for each row that
+ * has the key; see src/unique.c.
+ */
+
+CREATE TABLE runops.unique_config (
+	relation regclass NOT NULL,
+	name name NOT NULL,
+	entries regclass NOT NULL UNIQUE,
+	stores text[] NOT NULL,
+	PRIMARY KEY (relation, name)
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.unique_config', '');
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.unique_config
+	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
+ALTER TABLE runops.unique_config ENABLE ALWAYS TRIGGER config_changed;
+COMMENT ON TABLE runops.unique_config IS 'unique keys over all stores, with their entries and the stores whose rows are entered';
+
+CREATE VIEW runops.unique_keys AS
+SELECT u.relation, u.name,
+	(SELECT pg_catalog.array_agg(a.attname ORDER BY k.ord)
+	 FROM pg_catalog.unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, ord)
+	 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid
+		AND a.attnum OPERATOR(pg_catalog.=) k.attnum) AS columns,
+	pg_catalog.pg_get_expr(x.indpred, x.indrelid) AS predicate,
+	u.stores, u.entries
+FROM runops.unique_config u
+LEFT JOIN (pg_catalog.pg_index x
+		   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) x.indexrelid)
+	ON x.indrelid OPERATOR(pg_catalog.=) u.relation AND c.relname OPERATOR(pg_catalog.=) u.name;
+COMMENT ON VIEW runops.unique_keys IS 'keys that are unique over all stores of a routed table';
+GRANT SELECT ON runops.unique_keys TO PUBLIC;
+
+-- The predicate as core shows it, safe to build statements from; raises unless it is one condition.
+CREATE FUNCTION runops._unique_predicate(relation regclass, predicate text) RETURNS text
+	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_unique_predicate';
+
+-- Have the plans for a routed table and its leaves made anew.
+CREATE FUNCTION runops._replan(relation regclass) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_replan';
+
+-- Has this transaction written to a store?
+CREATE FUNCTION runops._has_written(store text) RETURNS boolean
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_has_written';
+
+-- Triggers of the legacy leaf.
+CREATE FUNCTION runops._unique_row() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_unique_row';
+CREATE FUNCTION runops._unique_truncate() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_unique_truncate';
+
+/*
+ * Queries of the entries that the rows of some stores should have, one for each
+ * store that has the table.
+ *
+ * A store is asked over a connection of its own, which sees what is committed
+ * now and not what this transaction has seen before, nor what it has written.
+ */
+CREATE FUNCTION runops._unique_queries(relation regclass, name name, stores text[]) RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	columns text;
+	remote_columns text;
+	casts text;
+	condition text;
+	leaf record;
+BEGIN
+	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.ord),
+		string_agg(format('%I::text AS k%s', a.attname, k.ord), ', ' ORDER BY k.ord),
+		string_agg(format('(r ->> ''k%s'')::%s', k.ord, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.ord),
+		string_agg(format('%I IS NOT NULL', a.attname), ' AND ' ORDER BY k.ord)
+			|| coalesce(' AND (' || pg_get_expr(x.indpred, x.indrelid) || ')', '')
+	INTO columns, remote_columns, casts, condition
+	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+	CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, ord)
+	JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+	WHERE x.indrelid = relation AND c.relname = name
+	GROUP BY x.indpred, x.indrelid;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('unique key "%s" of table %s has lost its definition', name, relation),
+			DETAIL = 'The index that defines it was dropped or renamed.',
+			HINT = 'Use runops.drop_unique, and runops.add_unique again.';
+	END IF;
+
+	FOR leaf IN
+		SELECT i.inhrelid::regclass AS relid, runops._store_of_leaf(i.inhrelid) AS store, f.ftrelid IS NOT NULL AS remote,
+			(SELECT option_value FROM pg_options_to_table(f.ftoptions) WHERE option_name = 'schema_name') AS remote_schema,
+			(SELECT option_value FROM pg_options_to_table(f.ftoptions) WHERE option_name = 'table_name') AS remote_table
+		FROM pg_inherits i LEFT JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
+		WHERE i.inhparent = relation AND runops._store_of_leaf(i.inhrelid) = ANY (stores)
+		ORDER BY 2
+	LOOP
+		IF leaf.remote AND runops._has_written(leaf.store) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('cannot compare the rows of store "%s" in this transaction', leaf.store),
+				DETAIL = 'It has written to the store, and rows that are not committed cannot be read over another connection.',
+				HINT = 'Commit first.';
+		END IF;
+		IF NOT leaf.remote THEN
+			RETURN NEXT format('SELECT %s, %L::text FROM ONLY %s WHERE %s', columns, leaf.store, leaf.relid, condition);
+		ELSIF EXISTS (SELECT FROM runops.remote_query(leaf.store, format('SELECT 1 WHERE to_regclass(%L) IS NOT NULL',
+													   format('%I.%I', leaf.remote_schema, leaf.remote_table)))) THEN
+			RETURN NEXT format('SELECT %s, %L::text FROM runops.remote_query(%2$L, %3$L) AS r', casts, leaf.store,
+							   format('SELECT %s FROM %I.%I WHERE %s', remote_columns, leaf.remote_schema, leaf.remote_table, condition));
+		END IF;
+	END LOOP;
+END
+$$;
+
+/* The columns of a table of entries, as a list. */
+CREATE FUNCTION runops._unique_columns(entries regclass) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+	WHERE a.attrelid = entries AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'store'
+$$;
+
+/*
+ * Enter the rows of some stores.  Nobody may write to the routed table
+ * meanwhile.  Returns the number of entries.
+ */
+CREATE FUNCTION runops._unique_fill(relation regclass, name name, entries regclass, stores text[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	columns CONSTANT text := runops._unique_columns(entries);
+	old_key name;
+	labels text;
+	n bigint;
+	filled bigint := 0;
+	query text;
+	duplicate text;
+	places text;
+BEGIN
+	SELECT c.conname INTO old_key FROM pg_constraint c WHERE c.conrelid = entries AND c.contype = 'p';
+	IF FOUND THEN
+		EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', entries, old_key);
+	END IF;
+	FOR query IN SELECT * FROM runops._unique_queries(relation, name, stores) LOOP
+		EXECUTE format('INSERT INTO %s (%s, store) %s', entries, columns, query);
+		GET DIAGNOSTICS n = ROW_COUNT;
+		filled := filled + n;
+	END LOOP;
+
+	EXECUTE format('SELECT concat_ws('', '', %1$s), string_agg(DISTINCT store, '', '' ORDER BY store) FROM %2$s '
+				   'GROUP BY %1$s HAVING count(*) > 1 LIMIT 1', columns, entries)
+	INTO duplicate, places;
+	IF duplicate IS NOT NULL THEN
+		SELECT string_agg(quote_ident(c), ', ') INTO labels
+		FROM runops.unique_keys u, unnest(u.columns) c WHERE u.entries = _unique_fill.entries;
+		RAISE EXCEPTION USING
+			ERRCODE = 'unique_violation',
+			MESSAGE = format('could not create unique key "%s" of table %s', name, relation),
+			DETAIL = format('Key (%s)=(%s) is duplicated, in store %s.', labels, duplicate, places),
+			HINT = 'Change or delete all but one of these rows.',
+			CONSTRAINT = name,
+			TABLE = (SELECT c.relname FROM pg_class c WHERE c.oid = relation),
+			SCHEMA = (SELECT c.relnamespace::regnamespace::name FROM pg_class c WHERE c.oid = relation);
+	END IF;
+	EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (%s)', entries, columns);
+	RETURN filled;
+END
+$$;
+
+/* Make the triggers of the legacy leaf fit the keys that the table has now. */
+CREATE FUNCTION runops._unique_triggers(relation regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf regclass;
+	changed text;
+	ddl text;
+BEGIN
+	SELECT t.leaf INTO leaf FROM runops.routed_tables t JOIN pg_class c ON c.oid = t.leaf
+	WHERE t.relation = _unique_triggers.relation AND c.relkind = 'r';
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+
+	-- the columns that the keys and their predicates read
+	SELECT string_agg(format('old.%1$I::text IS DISTINCT FROM new.%1$I::text', a.attname), ' OR ' ORDER BY a.attnum) INTO changed
+	FROM pg_attribute a
+	WHERE a.attrelid = relation AND EXISTS (
+		SELECT FROM runops.unique_keys u
+		JOIN pg_index x ON x.indrelid = u.relation
+		JOIN pg_class c ON c.oid = x.indexrelid AND c.relname = u.name
+		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+			AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid
+		WHERE u.relation = _unique_triggers.relation AND d.refobjsubid = a.attnum);
+	IF changed IS NULL THEN
+		FOR ddl IN
+			SELECT format('DROP TRIGGER %I ON %s', t.tgname, leaf)
+			FROM pg_trigger t
+			WHERE t.tgrelid = leaf AND t.tgfoid IN ('runops._unique_row()'::regprocedure, 'runops._unique_truncate()'::regprocedure)
+		LOOP
+			EXECUTE ddl;
+		END LOOP;
+		RETURN;
+	END IF;
+
+	EXECUTE format('CREATE OR REPLACE TRIGGER runops_unique AFTER INSERT OR DELETE ON %s '
+				   'FOR EACH ROW EXECUTE FUNCTION runops._unique_row()', leaf);
+	EXECUTE format('CREATE OR REPLACE TRIGGER runops_unique_update AFTER UPDATE ON %s '
+				   'FOR EACH ROW WHEN (%s) EXECUTE FUNCTION runops._unique_row()', leaf, changed);
+	EXECUTE format('CREATE OR REPLACE TRIGGER runops_unique_truncate AFTER TRUNCATE ON %s '
+				   'FOR EACH STATEMENT EXECUTE FUNCTION runops._unique_truncate()', leaf);
+	-- like an index, also for rows that come from a replica
+	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER runops_unique, ENABLE ALWAYS TRIGGER runops_unique_update, '
+				   'ENABLE ALWAYS TRIGGER runops_unique_truncate', leaf);
+END
+$$;
+
+/* Raise unless the key can be added; returns its name. */
+CREATE FUNCTION runops._check_unique_key(relation regclass, columns name[], name name) RETURNS name
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c pg_class;
+	bad name;
+	base text;
+	chosen name := name;
+	n int := 0;
+BEGIN
+	PERFORM runops._check_routed_owner(relation);
+	SELECT * INTO STRICT c FROM pg_class WHERE oid = relation;
+	IF coalesce(cardinality(columns), 0) = 0 OR array_position(columns, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'a unique key needs columns',
+			DETAIL = 'It says that no two rows are equal in all of them.',
+			HINT = 'Pass for example columns => ''{environmentId,idempotencyKey}''.';
+	END IF;
+	SELECT k INTO bad FROM unnest(columns) k
+	WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = k AND a.attnum > 0 AND NOT a.attisdropped);
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('column "%s" of table %s does not exist', bad, relation),
+			DETAIL = 'A unique key is over columns.',
+			HINT = 'Check the spelling; a column''s name is passed in its own case.';
+	END IF;
+	SELECT k INTO bad FROM unnest(columns) k GROUP BY k HAVING count(*) > 1 LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_column',
+			MESSAGE = format('column "%s" appears twice in the unique key', bad),
+			DETAIL = 'Each column counts once.',
+			HINT = 'Leave it out where it is named again.';
+	END IF;
+	IF EXISTS (SELECT FROM runops.routed_tables t JOIN pg_class l ON l.oid = t.leaf
+			   WHERE t.relation = _check_unique_key.relation AND l.relkind = 'p') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = format('cannot add a unique key to table %s', relation),
+			DETAIL = 'Its legacy leaf has partitions, and nothing tells of the rows of one that is detached, attached or truncated.',
+			HINT = 'Use runops.claim for the key.';
+	END IF;
+
+	IF chosen IS NULL THEN
+		base := c.relname || '_' || array_to_string(columns, '_');
+		WHILE octet_length(base) > 59 LOOP
+			base := left(base, -1);
+		END LOOP;
+		chosen := base || '_key';
+		WHILE EXISTS (SELECT FROM pg_class x WHERE x.relnamespace = c.relnamespace AND x.relname = chosen) LOOP
+			n := n + 1;
+			WHILE octet_length(base) > 59 - length(n::text) LOOP
+				base := left(base, -1);
+			END LOOP;
+			chosen := base || '_key' || n;
+		END LOOP;
+	ELSIF EXISTS (SELECT FROM runops.unique_keys u WHERE u.relation = _check_unique_key.relation AND u.name = chosen) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('unique key "%s" of table %s already exists', chosen, relation),
+			DETAIL = 'The view "runops.unique_keys" lists the keys.',
+			HINT = 'Use another name, or runops.drop_unique first.';
+	ELSIF EXISTS (SELECT FROM pg_class x WHERE x.relnamespace = c.relnamespace AND x.relname = chosen) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = format('relation "%s" already exists', chosen),
+			DETAIL = 'An index of the name of the key is made in the schema of the table.',
+			HINT = 'Use another name.';
+	END IF;
+	RETURN chosen;
+END
+$$;
+
+/* Raise unless the relation is a routed table, and the caller's. */
+CREATE FUNCTION runops._check_routed_owner(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF relation IS NULL OR NOT EXISTS (SELECT FROM runops.routed_tables t WHERE t.relation = _check_routed_owner.relation) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('table %s is not routed', coalesce(relation::text, 'NULL')),
+			DETAIL = 'A unique index is all that a table of this database alone needs.',
+			HINT = 'The view "runops.routed_tables" lists the routed tables; runops.attach() routes one.';
+	END IF;
+	IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = relation), 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s', relation),
+			DETAIL = 'Only its owner may say what is unique in it.',
+			HINT = 'Run this as the owner of the table or as a superuser.';
+	END IF;
+END
+$$;
+
+/* Make the table of entries for a key whose index stands. */
+CREATE FUNCTION runops._create_entries(relation regclass, name name) RETURNS regclass
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	entries name := name;
+	columns text;
+	owner name;
+	n int := 0;
+BEGIN
+	IF to_regnamespace('runops_unique') IS NULL THEN
+		CREATE SCHEMA runops_unique;
+		COMMENT ON SCHEMA runops_unique IS 'entries of unique keys over all stores; see runops.unique_keys';
+	END IF;
+	WHILE EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'runops_unique'::regnamespace AND c.relname = entries)
+		OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = 'runops_unique'::regnamespace AND t.typname = entries) LOOP
+		n := n + 1;
+		entries := 'entries_' || relation::oid || '_' || n;
+	END LOOP;
+
+	SELECT pg_get_userbyid(c.relowner),
+		(SELECT string_agg(format('k%s %s', k.ord, format_type(a.atttypid, a.atttypmod))
+						   || CASE WHEN a.attcollation <> 0
+							  THEN (SELECT format(' COLLATE %I.%I', l.collnamespace::regnamespace, l.collname) FROM pg_collation l WHERE l.oid = a.attcollation)
+							  ELSE '' END, ', ' ORDER BY k.ord)
+		 FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
+		 CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, ord)
+		 JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+		 WHERE x.indrelid = c.oid AND ic.relname = name)
+	INTO STRICT owner, columns FROM pg_class c WHERE c.oid = relation;
+
+	EXECUTE format('CREATE TABLE runops_unique.%I (%s, store text COLLATE "C" NOT NULL)', entries, columns);
+	EXECUTE format('COMMENT ON TABLE runops_unique.%I IS %L', entries, format('entries of unique key "%s" of %s', name, relation));
+	IF owner <> current_user THEN
+		EXECUTE format('ALTER TABLE runops_unique.%I OWNER TO %I', entries, owner);
+	END IF;
+	RETURN format('runops_unique.%I', entries)::regclass;
+END
+$$;
+
+CREATE FUNCTION runops.add_unique(relation regclass, columns name[], predicate text DEFAULT NULL, name name DEFAULT NULL) RETURNS name
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	chosen name;
+	old_timeout text;
+	stores text[];
+	entries regclass;
+BEGIN
+	chosen := runops._check_unique_key(relation, columns, name);
+	predicate := runops._unique_predicate(relation, predicate);
+
+	old_timeout := runops._limit_lock_wait();
+	PERFORM runops._topology_lock();
+	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
+	chosen := runops._check_unique_key(relation, columns, name);
+	stores := ARRAY(SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = relation ORDER BY 1);
+
+	EXECUTE format('CREATE INDEX %I ON ONLY %s (%s)', chosen, relation,
+				   (SELECT string_agg(quote_ident(k), ', ' ORDER BY ord) FROM unnest(columns) WITH ORDINALITY AS u (k, ord)))
+		|| coalesce(' WHERE ' || predicate, '');
+	EXECUTE format('COMMENT ON INDEX %s.%I IS ''defines a key that is unique over all stores; see runops.unique_keys''',
+				   (SELECT c.relnamespace::regnamespace FROM pg_class c WHERE c.oid = relation), chosen);
+	entries := runops._create_entries(relation, chosen);
+	INSERT INTO runops.unique_config VALUES (relation, chosen, entries, stores);
+	PERFORM runops._unique_fill(relation, chosen, entries, stores);
+	PERFORM runops._unique_triggers(relation);
+	PERFORM runops._replan(relation);
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
+	RETURN chosen;
+END
+$$;
+COMMENT ON FUNCTION runops.add_unique(regclass, name[], text, name) IS
+	'makes columns unique over all stores of a routed table; checks the rows of every store; returns the name of the key';
+
+CREATE FUNCTION runops.drop_unique(relation regclass, name name, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	entries regclass;
+	defining regclass;
+	old_timeout text;
+BEGIN
+	PERFORM runops._check_routed_owner(relation);
+	old_timeout := runops._limit_lock_wait();
+	PERFORM runops._topology_lock();
+	PERFORM runops._lock_table(relation, 'ACCESS EXCLUSIVE');
+
+	DELETE FROM runops.unique_config u WHERE u.relation = drop_unique.relation AND u.name = drop_unique.name
+	RETURNING u.entries INTO entries;
+	IF NOT FOUND THEN
+		IF coalesce(if_exists, false) THEN
+			RAISE NOTICE 'unique key "%" of table % does not exist, skipping', name, relation;
+			PERFORM set_config('lock_timeout', old_timeout, true);
+			RETURN;
+		END IF;
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('unique key "%s" of table %s does not exist', name, relation),
+			DETAIL = 'No key of this name was added.',
+			HINT = 'The view "runops.unique_keys" lists the keys.';
+	END IF;
+
+	-- what defines and holds a key is protected for as long as the key is known
+	PERFORM runops._unique_triggers(relation);
+	SELECT x.indexrelid INTO defining FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+	WHERE x.indrelid = relation AND c.relname = name;
+	IF FOUND THEN
+		EXECUTE format('DROP INDEX %s', defining);
+	END IF;
+	EXECUTE format('DROP TABLE %s', entries);
+	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'runops_unique'::regnamespace)
+	   AND pg_has_role((SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'runops_unique'), 'USAGE') THEN
+		DROP SCHEMA runops_unique;
+	END IF;
+	PERFORM runops._replan(relation);
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.drop_unique(regclass, name, boolean) IS 'drops a key that is unique over all stores';
+
+/*
+ * Enter the rows of stores that are not yet covered, of the tables given: those
+ * of a store that was added after the key.
+ */
+CREATE FUNCTION runops._unique_cover(store text, relations regclass[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	u runops.unique_keys;
+	old_timeout text;
+BEGIN
+	FOR u IN
+		SELECT c.* FROM runops.unique_keys c
+		WHERE c.relation = ANY (relations) AND NOT c.stores @> ARRAY[store] ORDER BY c.relation::oid, c.name
+	LOOP
+		old_timeout := runops._limit_lock_wait();
+		PERFORM runops._lock_table(u.relation, 'SHARE ROW EXCLUSIVE');
+		PERFORM runops._unique_fill(u.relation, u.name, u.entries, ARRAY[store]);
+		UPDATE runops.unique_config c SET stores = ARRAY(SELECT s FROM unnest(c.stores || store) s ORDER BY s)
+		WHERE c.relation = u.relation AND c.name = u.name;
+		PERFORM set_config('lock_timeout', old_timeout, true);
+	END LOOP;
+END
+$$;
+
+/* Forget the rows of a store that is dropped. */
+CREATE FUNCTION runops._unique_forget(store text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	u runops.unique_keys;
+BEGIN
+	FOR u IN SELECT c.* FROM runops.unique_keys c ORDER BY c.relation::oid, c.name LOOP
+		EXECUTE format('DELETE FROM %s WHERE store = %L', u.entries, store);
+		UPDATE runops.unique_config c SET stores = array_remove(c.stores, _unique_forget.store)
+		WHERE c.relation = u.relation AND c.name = u.name;
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION runops.rebuild_unique(relation regclass, name name) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	holder regclass;
+	known text[];
+	old_timeout text;
+	filled bigint;
+BEGIN
+	PERFORM runops._check_routed_owner(relation);
+	old_timeout := runops._limit_lock_wait();
+	PERFORM runops._topology_lock();
+	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
+	SELECT u.entries INTO holder FROM runops.unique_keys u
+	WHERE u.relation = rebuild_unique.relation AND u.name = rebuild_unique.name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('unique key "%s" of table %s does not exist', name, relation),
+			DETAIL = 'No key of this name was added.',
+			HINT = 'The view "runops.unique_keys" lists the keys.';
+	END IF;
+
+	known := ARRAY(SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = relation ORDER BY 1);
+	EXECUTE format('DELETE FROM %s', holder);
+	filled := runops._unique_fill(relation, name, holder, known);
+	UPDATE runops.unique_config u SET stores = known WHERE u.entries = holder;
+	PERFORM runops._unique_triggers(relation);
+	PERFORM set_config('lock_timeout', old_timeout, true);
+	RETURN filled;
+END
+$$;
+COMMENT ON FUNCTION runops.rebuild_unique(regclass, name) IS
+	'enters the rows of every store for a unique key anew, and checks them; returns the number of entries';
+
+/* What there is to find in the unique keys of a table, or of all. */
+CREATE FUNCTION runops._check_unique(only_relation regclass, max_rows int)
+RETURNS TABLE (relation regclass, name name, store text, finding text, key text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	u runops.unique_keys;
+	columns text;
+	rows text;
+	old_timeout text;
+BEGIN
+	PERFORM runops._routed_relations(only_relation);
+	old_timeout := runops._limit_lock_wait();
+	FOR u IN
+		SELECT c.* FROM runops.unique_keys c
+		WHERE c.relation = only_relation OR only_relation IS NULL ORDER BY c.relation::oid, c.name
+	LOOP
+		-- a row and its entry come and go in one transaction
+		PERFORM runops._lock_table(u.relation, 'SHARE');
+		columns := runops._unique_columns(u.entries);
+		SELECT string_agg(q, ' UNION ALL ') INTO rows
+		FROM runops._unique_queries(u.relation, u.name,
+									ARRAY(SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = u.relation)) q;
+		CONTINUE WHEN rows IS NULL;
+		RETURN QUERY EXECUTE format(
+			'WITH r (%1$s, store) AS MATERIALIZED (%3$s), found AS ('
+			'SELECT ''missing'' AS finding, x.* FROM (TABLE r EXCEPT SELECT %1$s, store FROM %2$s) x '
+			'UNION ALL SELECT ''stranded'', x.* FROM (SELECT %1$s, store FROM %2$s EXCEPT TABLE r) x '
+			'UNION ALL SELECT ''duplicate'', %1$s, string_agg(DISTINCT store, '', '' ORDER BY store) FROM r GROUP BY %1$s HAVING count(*) > 1) '
+			'SELECT %4$L::regclass, %5$L::name, f.store, f.finding, concat_ws('', '', %1$s) FROM found f ORDER BY f.finding, 5 LIMIT %6$L',
+			columns, u.entries, rows, u.relation, u.name, max_rows);
+	END LOOP;
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+
+-- PL/pgSQL does not let an argument and a result column share a name.
+CREATE FUNCTION runops.check_unique(relation regclass DEFAULT NULL, max_rows int DEFAULT 1000)
+RETURNS TABLE (relation regclass, name name, store text, finding text, key text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM runops._check_unique($1, $2) $$;
+COMMENT ON FUNCTION runops.check_unique(regclass, int) IS
+	'compares unique keys with the rows of every store; no row means that they agree';
+
+REVOKE EXECUTE ON FUNCTION
+	runops._unique_predicate(regclass, text),
+	runops._replan(regclass),
+	runops._unique_queries(regclass, name, text[]),
+	runops._has_written(text),
+	runops._unique_columns(regclass),
+	runops._unique_fill(regclass, name, regclass, text[]),
+	runops._unique_triggers(regclass),
+	runops._check_unique_key(regclass, name[], name),
+	runops._check_routed_owner(regclass),
+	runops._create_entries(regclass, name),
+	runops.add_unique(regclass, name[], text, name),
+	runops.drop_unique(regclass, name, boolean),
+	runops._unique_cover(text, regclass[]),
+	runops._unique_forget(text),
+	runops.rebuild_unique(regclass, name),
+	runops._check_unique(regclass, int),
+	runops.check_unique(regclass, int)
+FROM PUBLIC;
