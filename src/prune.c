@@ -126,10 +126,9 @@ exclude_leaf(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 		stores &= runops_clause_stores(route,
 									   (Node *) lfirst_node(RestrictInfo, lc)->clause,
 									   appinfo->parent_relid);
-	if (stores == RUNOPS_STORES_ALL)
-		return;
 	runops_require_stores(route, stores);
 
+	/* a partition of no store, as the old table can be, is always empty */
 	for (int i = 0; i < route->nleaves; i++)
 	{
 		if (route->leaves[i].relid == relid &&

@@ -119,6 +119,7 @@ foreach my $case (
 	[ 'a DELETE', "DELETE FROM run WHERE id = '$odd' RETURNING n", '104' ],
 	[ 'FOR UPDATE', "SELECT n FROM run WHERE id = '$legacy' FOR UPDATE", '111' ],
 	[ 'an aggregate', 'SELECT count(*), sum(n) FROM run', '3|316' ],
+	[ 'EXPLAIN shows the stores, and not the old table', "EXPLAIN (COSTS OFF) SELECT n FROM run", 'Append   ->  Foreign Scan on run run_1   ->  Foreign Scan on run run_2' ],
 	[ 'EXPLAIN shows one store', "EXPLAIN (COSTS OFF) SELECT n FROM run WHERE id = '$legacy'", 'Foreign Scan on run' ])
 {
 	my ($what, $sql, $want) = @$case;
