@@ -204,4 +204,18 @@
 #define FOREIGN_KEY_ENFORCED(info) true
 #endif
 
+/* PG17 has the hash tables in dynamic memory told how to copy a key. */
+#if PG17_GE
+#define DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy,
+#define LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define DSHASH_COPY_FUNCTION
+#define LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* PG15 has it in dsm_impl.h alone. */
+#ifndef DSA_HANDLE_INVALID
+#define DSA_HANDLE_INVALID ((dsa_handle) DSM_HANDLE_INVALID)
+#endif
+
 #endif							/* RUNOPS_COMPAT_H */

@@ -24,6 +24,13 @@
 #include "writes.h"
 
 /*
+ * Milliseconds that the value of a resolver may be used, and how many values
+ * the cache keeps of each resolver in each database.
+ */
+int			runops_control_plane_cache_ttl = 30000;
+int			runops_cache_max_entries = 10000;
+
+/*
  * The planner hooks.  Rows are the same without them; a superuser turns them
  * off to compare plans or to find out whether a hook is at fault.
  */
@@ -107,6 +114,15 @@ check_boot_bool(const char *name)
 void
 runops_guc_init(void)
 {
+	DefineCustomIntVariable("runops.control_plane_cache_ttl",
+							"Sets how long what a resolver has read is used.",
+							"A resolver may have a time of its own.  Zero caches nothing.",
+							&runops_control_plane_cache_ttl,
+							30000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
 	DefineCustomBoolVariable("runops.enable_routing",
 							 "Enables the planner hooks of routed tables.",
 							 "Queries return the same rows when it is off.",
@@ -158,6 +174,15 @@ runops_guc_init(void)
 		check_boot_bool("runops.expect_control_plane_split");
 		check_boot_bool("runops.native_realtime_enabled");
 		check_boot_bool("runops.split_enabled");
+
+		DefineCustomIntVariable("runops.control_plane_cache_max_entries",
+								"Sets how many values are cached for each resolver in each database.",
+								"The oldest gives way to a new one.",
+								&runops_cache_max_entries,
+								10000, 1, INT_MAX,
+								PGC_POSTMASTER,
+								0,
+								NULL, NULL, NULL);
 
 		DefineCustomStringVariable("runops.database",
 								   "Sets the control-plane database in which stores are proved when the server starts.",

@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "cache.h"
 #include "compat.h"
 #include "runops.h"
 #include "writes.h"
@@ -50,4 +51,6 @@ _PG_init(void)
 	runops_reader_init();
 	runops_localwrites_init();
 	runops_stats_init();
+	runops_cache_init();
+	runops_watch_ddl_init();
 }

@@ -163,6 +163,8 @@ extern void runops_gate_require_server(Oid serverid, Oid userid,
 									   const char *store, const char *relname);
 
 /* in guc.c */
+extern int	runops_cache_max_entries;
+extern int	runops_control_plane_cache_ttl;
 extern char *runops_database;
 extern bool runops_expect_control_plane_split;
 extern bool runops_mint_enabled;

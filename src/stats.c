@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "cache.h"
 #include "compat.h"
 #include "runops.h"
 
@@ -401,6 +402,7 @@ runops_reset_stats(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
+	runops_cache_reset_counters();
 	if (area == NULL)
 		PG_RETURN_VOID();
 

@@ -60,6 +60,14 @@ INSERT INTO documented VALUES
 	('f', 'drop_idempotency', 'relation regclass, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	('f', 'find_idempotent', 'relation regclass, key jsonb, org text DEFAULT NULL::text, parent text DEFAULT NULL::text', 'TABLE(outcome text, store text, id text, "row" jsonb)', 'v', false, 'u', true),
 	('f', 'reset_idempotency', 'relation regclass, key jsonb DEFAULT NULL::jsonb, ids text[] DEFAULT NULL::text[]', 'TABLE(store text, rows bigint)', 'v', false, 'u', true),
+	-- control plane
+	('f', 'add_resolver', 'slot text, query text, environment_column name DEFAULT NULL::name, organization_column name DEFAULT NULL::name, ttl interval DEFAULT NULL::interval', 'void', 'v', false, 'u', false),
+	('f', 'drop_resolver', 'slot text, if_exists boolean DEFAULT false', 'void', 'v', true, 'u', false),
+	('f', 'resolve', 'slot text, VARIADIC key text[]', 'jsonb', 'v', false, 'u', false),
+	('f', 'invalidate_environment', 'id text', 'void', 'v', true, 'u', false),
+	('f', 'invalidate_organization', 'id text', 'void', 'v', true, 'u', false),
+	('f', 'watch', 'relation regclass, environment_column name DEFAULT NULL::name, organization_column name DEFAULT NULL::name, slots text[] DEFAULT NULL::text[]', 'void', 'v', false, 'u', false),
+	('f', 'unwatch', 'relation regclass, if_exists boolean DEFAULT false', 'void', 'v', true, 'u', false),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),

@@ -26,6 +26,7 @@ SELECT set_eq(
 		'runops.idempotency_config',
 		'runops.mint_config',
 		'runops.reference_config',
+		'runops.resolver_config',
 		'runops.retention_config',
 		'runops.store_config',
 		'runops.table_config',
@@ -54,6 +55,10 @@ SELECT columns_are('runops', 'idempotency_config', '{relation,columns,expires,de
 SELECT has_view('runops', 'idempotency_keys', 'runops.idempotency_keys is a view');
 SELECT columns_are('runops', 'retention_config', '{relation,keep}'::name[]);
 SELECT has_view('runops', 'retentions', 'runops.retentions is a view');
+SELECT columns_are('runops', 'resolver_config', '{slot,query,environment_column,organization_column,ttl,registrant,search_path,keys}'::name[]);
+SELECT ok(NOT has_table_privilege('public', 'runops.resolver_config', 'SELECT'), 'not everybody may read the table of resolvers');
+SELECT has_view('runops', 'resolvers', 'runops.resolvers is a view');
+SELECT has_view('runops', 'watches', 'runops.watches is a view');
 SELECT has_enum('runops', 'residency_type', 'residency_type is an enum');
 SELECT enum_has_labels('runops', 'residency_type', '{LEGACY,NEW}', 'the labels of residency_type');
 

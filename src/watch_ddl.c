@@ -1,0 +1,252 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_ddl.c
+ *	  DDL that may change what a resolver reads invalidates its values.
+ *
+ * Which objects a query depends on is not looked into: its tables, the views
+ * and functions over them, their policies, the privileges of the registrant,
+ * servers and user mappings all count, and DDL is rare.  So a command that
+ * could concern any of these invalidates all slots of its database, and one
+ * about roles those of all databases.  What only makes new objects, or objects
+ * that do not change rows, is left out.
+ *
+ * The tags are collected before the command runs: if it fails they go with it.
+ * They are collected again after it, since some commands commit on the way.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "cache.h"
+#include "compat.h"
+#include "runops.h"
+
+/* How far a command reaches. */
+typedef enum DdlScope
+{
+	DDL_NOTHING,
+	DDL_DATABASE,
+	DDL_CLUSTER
+} DdlScope;
+
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+/*
+ * Is there a table among those of TRUNCATE whose own trigger cannot tell?
+ *
+ * A partition may be watched through its parent, whose trigger does not fire,
+ * and a foreign table cannot have one before PostgreSQL 16.
+ */
+static bool
+truncates_untold(TruncateStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->relations)
+	{
+		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+
+		if (OidIsValid(relid) &&
+			(get_rel_relispartition(relid) || get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Are all of the tables of a DROP temporary ones?
+ */
+static bool
+drops_temporary(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_TABLE)
+		return false;
+
+	foreach(lc, stmt->objects)
+	{
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)),
+											 NoLock, true);
+
+		if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Does ALTER ROLE change nothing but how the role logs in?
+ */
+static bool
+alters_login_only(AlterRoleStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->options)
+	{
+		const char *name = ((DefElem *) lfirst(lc))->defname;
+
+		if (strcmp(name, "password") != 0 && strcmp(name, "validUntil") != 0 &&
+			strcmp(name, "connectionlimit") != 0 && strcmp(name, "canlogin") != 0)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * How far a command reaches.
+ */
+static DdlScope
+ddl_scope(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_TruncateStmt:
+			return truncates_untold((TruncateStmt *) stmt) ? DDL_DATABASE : DDL_NOTHING;
+
+		case T_DropStmt:
+			if (((DropStmt *) stmt)->removeType == OBJECT_INDEX ||
+				drops_temporary((DropStmt *) stmt))
+				return DDL_NOTHING;
+			return DDL_DATABASE;
+
+		case T_AlterRoleStmt:
+			return alters_login_only((AlterRoleStmt *) stmt) ? DDL_NOTHING : DDL_CLUSTER;
+
+		case T_CreateRoleStmt:
+			/* what it makes a member of whom is one of its options */
+			return ((CreateRoleStmt *) stmt)->options == NIL ? DDL_NOTHING : DDL_CLUSTER;
+
+		case T_DropRoleStmt:
+		case T_GrantRoleStmt:
+			return DDL_CLUSTER;
+
+		case T_RenameStmt:
+			return ((RenameStmt *) stmt)->renameType == OBJECT_ROLE ? DDL_CLUSTER : DDL_DATABASE;
+
+			/* new objects, and those that change no rows */
+		case T_AlterDatabaseSetStmt:
+		case T_AlterDatabaseStmt:
+		case T_AlterEventTrigStmt:
+		case T_AlterOpFamilyStmt:
+		case T_AlterPublicationStmt:
+		case T_AlterRoleSetStmt:
+		case T_AlterStatsStmt:
+		case T_AlterSubscriptionStmt:
+		case T_AlterSystemStmt:
+		case T_AlterTableSpaceOptionsStmt:
+		case T_CommentStmt:
+		case T_CreateAmStmt:
+		case T_CreateConversionStmt:
+		case T_CreateEventTrigStmt:
+		case T_CreateExtensionStmt:
+		case T_CreateFdwStmt:
+		case T_CreateForeignServerStmt:
+		case T_CreatePLangStmt:
+		case T_CreatePublicationStmt:
+		case T_CreateSchemaStmt:
+		case T_CreateSeqStmt:
+		case T_CreateStatsStmt:
+		case T_CreateStmt:
+		case T_CreateSubscriptionStmt:
+		case T_CreateTableAsStmt:
+		case T_CreateTableSpaceStmt:
+		case T_CreatedbStmt:
+		case T_DropSubscriptionStmt:
+		case T_DropTableSpaceStmt:
+		case T_IndexStmt:
+		case T_ReindexStmt:
+		case T_SecLabelStmt:
+			return DDL_NOTHING;
+
+		default:
+			return GetCommandLogLevel(stmt) == LOGSTMT_DDL ? DDL_DATABASE : DDL_NOTHING;
+	}
+}
+
+/*
+ * The tag of everything in this database, or in all.
+ */
+static RunopsTag
+scope_tag(DdlScope scope)
+{
+	Oid			dbid = scope == DDL_CLUSTER ? InvalidOid : MyDatabaseId;
+
+	return runops_tags_make(runops_tags_prefix(dbid, RUNOPS_TAG_SLOT, NULL), NULL, 0);
+}
+
+/*
+ * ProcessUtility_hook: invalidate what the command may change.
+ */
+static void
+watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					 bool readOnlyTree, ProcessUtilityContext context,
+					 ParamListInfo params, QueryEnvironment *queryEnv,
+					 DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	DdlScope	scope = DDL_NOTHING;
+	bool		commits_prepared = false;
+
+	if (runops_cache_enabled() && IsTransactionState())
+	{
+		scope = ddl_scope(stmt);
+		if (scope != DDL_NOTHING)
+			runops_invalidate(scope_tag(scope));
+		if (IsA(stmt, DropdbStmt))
+		{
+			Oid			dbid = get_database_oid(((DropdbStmt *) stmt)->dbname, true);
+
+			if (OidIsValid(dbid) && dbid != MyDatabaseId)
+				runops_cache_purge(dbid, NULL);
+		}
+
+		/* the tree may be gone when it has run */
+		commits_prepared = IsA(stmt, TransactionStmt) &&
+			((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+	}
+
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+
+	if (scope != DDL_NOTHING)
+		runops_invalidate(scope_tag(scope));
+
+	/* what the prepared transaction wanted is not known, and it is committed */
+	if (commits_prepared)
+	{
+		RunopsTag	tags[2] = {scope_tag(DDL_DATABASE), scope_tag(DDL_CLUSTER)};
+
+		runops_tags_bump(tags, lengthof(tags));
+	}
+}
+
+/*
+ * Install the hook.
+ */
+void
+runops_watch_ddl_init(void)
+{
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = watch_ProcessUtility;
+}
