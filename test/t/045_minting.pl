@@ -100,6 +100,10 @@ foreach my $flag_on ('on', 'off')
 		unlike(slurp_file($store->logfile, $offset), qr/connection received/, 'no store is contacted');
 		is($split->sql(q{SELECT length(runops.mint_id('run', 'org', '37dGalnvVFpJFsmiFDGIwmudA4O')) || ' ' || length(runops.mint_batch_id('org', 'cmcjssmao6dfcc016e6d94f48'))}),
 			'27 25', 'children follow their parents');
+		is($split->sql(<<'EOT'), 'runops_legacy.run', 'a legacy batch is written where it is');
+INSERT INTO run VALUES (runops.mint_batch_id('org', 'cmcjssmao6dfcc016e6d94f48'), 'batch');
+UPDATE run SET org = 'done' WHERE id = (SELECT id FROM run WHERE org = 'batch') RETURNING tableoid::regclass;
+EOT
 	}
 }
 my (undef, $stderr) = $split->try(q{INSERT INTO run VALUES (runops.mint_id('run', parent => '37dGalnvVFpJFsmiFDGIwmudA4O'));});
@@ -170,7 +174,7 @@ is(unread($offset), 1, 'which is logged');
 (undef, $stderr) = $split->try(q{SET statement_timeout = '50ms'; SELECT runops.mint_kind('org');});
 like($stderr, qr/ERROR:  57014:/, 'a cancel is a cancel');
 is($split->sql(q{BEGIN; SET LOCAL lock_timeout = '50ms'; SELECT runops.mint_kind('org'), runops.mint_kind(); SELECT count(*) FROM run; COMMIT}),
-	"cuid|cuid\n0", 'the transaction goes on');
+	"cuid|cuid\n4", 'the transaction goes on');
 $locker->do('ROLLBACK');
 is($split->sql(q{SELECT runops.mint_kind('org')}), 'ksuid', 'and when it can be read again it counts');
 
