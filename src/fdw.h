@@ -31,8 +31,11 @@ extern void runops_fdw_gate_require(Oid relid, Oid userid);
 extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
 
 /* in fdw_check.c */
+extern Bitmapset *runops_fdw_alias_attrs(Relation rel);
+extern List *runops_fdw_alias_checks(EState *estate, Relation rel);
 extern void runops_fdw_check_row(EState *estate, ResultRelInfo *rri,
-								 TupleTableSlot *slot, CmdType operation);
+								 TupleTableSlot *slot, CmdType operation,
+								 List *alias_checks);
 
 /* in fdw_error.c */
 extern int	runops_fdw_scan_rtindex(ForeignScanState *node);

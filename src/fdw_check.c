@@ -6,7 +6,8 @@
  * Core relies on the other side for the constraints of a foreign table, and so
  * checks neither its partition bound nor a WITH CHECK OPTION before a row is
  * sent: a row would stand in a store where no pruned read looks for it, or
- * escape its policy.
+ * escape its policy.  The CHECKs that declare aliases are looked at as well: the
+ * planner relies on them, also before provision has put them into the store.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -25,6 +26,104 @@
 
 #include "errcodes.h"
 #include "fdw.h"
+#include "runops.h"
+
+/* A CHECK that declares an alias. */
+typedef struct AliasCheck
+{
+	char	   *name;
+	ExprState  *expr;
+} AliasCheck;
+
+/*
+ * The expressions of the CHECKs of a foreign table that declare aliases, as
+ * String nodes and expressions in turns.
+ */
+static List *
+alias_constraints(Relation rel)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	Oid			same_store = InvalidOid;
+	List	   *result = NIL;
+
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		FuncExpr   *check = stringToNode(constr->check[i].ccbin);
+
+		if (!OidIsValid(same_store))
+			same_store = runops_same_store_oid();
+		if (IsA(check, FuncExpr) && check->funcid == same_store)
+			result = lappend(lappend(result, makeString(constr->check[i].ccname)),
+							 check);
+	}
+
+	return result;
+}
+
+/*
+ * The columns that the CHECKs for aliases read, offset by
+ * FirstLowInvalidHeapAttributeNumber.
+ */
+Bitmapset *
+runops_fdw_alias_attrs(Relation rel)
+{
+	List	   *constraints = alias_constraints(rel);
+	Bitmapset  *attrs = NULL;
+
+	for (int i = 1; i < list_length(constraints); i += 2)
+		pull_varattnos(list_nth(constraints, i), 1, &attrs);
+
+	return attrs;
+}
+
+/*
+ * Prepare the CHECKs for aliases for the rows that a statement writes.
+ */
+List *
+runops_fdw_alias_checks(EState *estate, Relation rel)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+	List	   *constraints = alias_constraints(rel);
+	List	   *checks = NIL;
+
+	for (int i = 0; i < list_length(constraints); i += 2)
+	{
+		AliasCheck *check = palloc(sizeof(AliasCheck));
+
+		check->name = pstrdup(strVal(list_nth(constraints, i)));
+		check->expr = ExecPrepareExpr(list_nth(constraints, i + 1), estate);
+		checks = lappend(checks, check);
+	}
+	MemoryContextSwitchTo(oldcontext);
+
+	return checks;
+}
+
+/*
+ * Refuse a row with an alias that names another store than the key, in the
+ * words of core.
+ */
+static void
+check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
+{
+	ExprContext *econtext = GetPerTupleExprContext(estate);
+	ListCell   *lc;
+
+	econtext->ecxt_scantuple = slot;
+	foreach(lc, checks)
+	{
+		AliasCheck *check = lfirst(lc);
+
+		if (!ExecCheck(check->expr, econtext))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHECK_VIOLATION),
+					 errmsg("new row for relation \"%s\" violates check constraint \"%s\"",
+							RelationGetRelationName(rel), check->name),
+					 errdetail("The column names another store than the key of the row."),
+					 errhint("A row belongs where its parent is: mint its key by the parent's."),
+					 errtableconstraint(rel, check->name)));
+	}
+}
 
 /*
  * Text of the columns that decide the store of a row, like
@@ -94,29 +193,18 @@ describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
 }
 
 /*
- * Refuse a row that violates a policy or a view's check option, or whose key
- * belongs to another store than the one it is about to be sent to.
+ * Refuse a row whose key belongs to another store.
  *
  * A row that core has routed is known to fit, unless a trigger of the foreign
  * table has changed it since.
  */
-void
-runops_fdw_check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
-					 CmdType operation)
+static void
+check_bound(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+			bool update)
 {
 	Relation	rel = rri->ri_RelationDesc;
-	bool		update = (operation == CMD_UPDATE);
 	const char *store;
 	char	   *key;
-
-	slot->tts_tableOid = RelationGetRelid(rel);
-
-	if (rri->ri_WithCheckOptions != NIL)
-	{
-		ExecWithCheckOptions(update ? WCO_RLS_UPDATE_CHECK : WCO_RLS_INSERT_CHECK,
-							 rri, slot, estate);
-		ExecWithCheckOptions(WCO_VIEW_CHECK, rri, slot, estate);
-	}
 
 	if (!rel->rd_rel->relispartition)
 		return;
@@ -139,4 +227,27 @@ runops_fdw_check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 			 update ?
 			 errhint("Insert a row with the new key and delete the old one.") :
 			 errhint("Insert into the routed table, which chooses the store by the key.")));
+}
+
+/*
+ * Refuse a row that violates a policy or a view's check option, or whose key
+ * belongs to another store than the one it is about to be sent to, or than an
+ * alias.
+ */
+void
+runops_fdw_check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+					 CmdType operation, List *alias_checks)
+{
+	bool		update = (operation == CMD_UPDATE);
+
+	slot->tts_tableOid = RelationGetRelid(rri->ri_RelationDesc);
+
+	if (rri->ri_WithCheckOptions != NIL)
+	{
+		ExecWithCheckOptions(update ? WCO_RLS_UPDATE_CHECK : WCO_RLS_INSERT_CHECK,
+							 rri, slot, estate);
+		ExecWithCheckOptions(WCO_VIEW_CHECK, rri, slot, estate);
+	}
+	check_bound(estate, rri, slot, update);
+	check_aliases(estate, rri->ri_RelationDesc, slot, alias_checks);
 }

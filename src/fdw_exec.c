@@ -42,6 +42,8 @@ typedef struct ModifyState
 	bool		begun;			/* has postgres_fdw begun? */
 	bool		noted;			/* is the store noted as written to? */
 	RunopsFdwUnique *unique;	/* keys over all stores; NULL if there are none */
+	bool		checks_known;	/* is the next field filled? */
+	List	   *alias_checks;
 	ModifyTableState *mtstate;
 
 	/* the arguments of BeginForeignModify, until the first row comes */
@@ -425,6 +427,22 @@ leave_pgfdw(ResultRelInfo *rri, ModifyState *state, RunopsFdwCall *call)
 }
 
 /*
+ * Refuse a row that must not be sent.
+ */
+static void
+check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+		  CmdType operation)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	if (!state->checks_known)
+		state->alias_checks = runops_fdw_alias_checks(estate, rri->ri_RelationDesc);
+	state->checks_known = true;
+
+	runops_fdw_check_row(estate, rri, slot, operation, state->alias_checks);
+}
+
+/*
  * Count rows that a store has taken; they are there now.
  */
 static void
@@ -449,7 +467,7 @@ runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 	TupleTableSlot *result;
 	RunopsFdwCall call;
 
-	runops_fdw_check_row(estate, rri, slot, CMD_INSERT);
+	check_row(estate, rri, slot, CMD_INSERT);
 	if (state->unique && !runops_fdw_unique_insert(state->unique, slot))
 		return NULL;
 
@@ -477,7 +495,7 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 
 	for (int i = 0; i < *numSlots; i++)
 	{
-		runops_fdw_check_row(estate, rri, slots[i], CMD_INSERT);
+		check_row(estate, rri, slots[i], CMD_INSERT);
 		if (state->unique)
 			runops_fdw_unique_insert(state->unique, slots[i]);
 	}
@@ -523,7 +541,7 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	TupleTableSlot *result;
 	RunopsFdwCall call;
 
-	runops_fdw_check_row(estate, rri, slot, CMD_UPDATE);
+	check_row(estate, rri, slot, CMD_UPDATE);
 	runops_reference_check_update(rri->ri_RelationDesc, slot,
 								  ExecGetUpdatedCols(rri, estate));
 	if (state->unique)

@@ -175,7 +175,7 @@ runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids)
 
 /*
  * Does the UPDATE assign a column that the partition constraint of its result
- * relation reads, one that refers to another table, or one of a key that is
+ * relation reads, an alias, one that refers to another table, or one of a key that is
  * unique over all stores?
  *
  * It then has to be executed row by row, because the new value must be checked
@@ -194,6 +194,7 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 	ListCell   *lc;
 
 	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
+	key_attrs = bms_add_members(key_attrs, runops_fdw_alias_attrs(rel));
 	table_close(rel, NoLock);
 	if (keys != NULL)
 	{

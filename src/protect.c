@@ -54,6 +54,9 @@
 #include "runops.h"
 #include "unique.h"
 
+/* how the names of the constraints begin that declare aliases */
+#define ALIAS_CONSTRAINT "runops_alias_"
+
 PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
 
@@ -471,6 +474,21 @@ runops_protect_start(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Is the constraint that a command adds or drops one that declares an alias?
+ * Whoever does that sees to the stores himself.
+ */
+static bool
+declares_alias(AlterTableCmd *cmd)
+{
+	const char *name = cmd->name;
+
+	if (cmd->subtype == AT_AddConstraint)
+		name = ((Constraint *) cmd->def)->conname;
+
+	return name != NULL && strncmp(name, ALIAS_CONSTRAINT, strlen(ALIAS_CONSTRAINT)) == 0;
+}
+
+/*
  * Does the ALTER TABLE change what the tables of other stores should be like?
  */
 static bool
@@ -487,10 +505,13 @@ changes_stores(AlterTableStmt *stmt)
 			case AT_AlterColumnType:
 			case AT_SetNotNull:
 			case AT_DropNotNull:
-			case AT_AddConstraint:
-			case AT_DropConstraint:
 			case AT_DropExpression:
 				return true;
+			case AT_AddConstraint:
+			case AT_DropConstraint:
+				if (!declares_alias(lfirst_node(AlterTableCmd, lc)))
+					return true;
+				break;
 			default:
 				break;
 		}

@@ -209,6 +209,15 @@ runops_store_of_oid(void)
 }
 
 /*
+ * The OID of runops.same_store(text, text), or InvalidOid likewise.
+ */
+Oid
+runops_same_store_oid(void)
+{
+	return lookup_text_function("same_store", 2);
+}
+
+/*
  * The attribute number of a column of relation 1, seen through casts that do
  * not change the value; 0 if the expression is anything else.
  */
@@ -275,7 +284,7 @@ find_aliases(Relation rel, Node *key)
 	if (constr == NULL || constr->num_check == 0)
 		return NULL;
 
-	same_store = lookup_text_function("same_store", 2);
+	same_store = runops_same_store_oid();
 	if (!OidIsValid(same_store))
 		return NULL;
 

@@ -212,6 +212,7 @@ extern const RunopsRoute *runops_route(Oid relid);
 extern Oid	runops_old_table(const RunopsRoute *route);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);
 extern Oid	runops_store_of_oid(void);
+extern Oid	runops_same_store_oid(void);
 
 /* What runops.stats counts; the order of the columns of runops._stats(). */
 typedef enum RunopsCounter

@@ -116,6 +116,7 @@ sub new
 shared_preload_libraries = 'runops'
 runops.split_enabled = $flag
 runops.native_realtime_enabled = on
+runops.cross_store_writes = allow
 EOT
 	}
 	$control->append_conf('postgresql.conf', $options{conf}) if $options{conf};

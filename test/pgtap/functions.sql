@@ -42,6 +42,10 @@ INSERT INTO documented VALUES
 	('f', 'detach', 'relation regclass, force boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	('f', 'provision', 'store text, dry_run boolean DEFAULT false, relation regclass DEFAULT NULL::regclass', 'TABLE(object text, action text, ddl text, detail text)', 'v', false, 'u', false),
 	('f', 'verify', 'relation regclass DEFAULT NULL::regclass, max_rows integer DEFAULT 1000', 'TABLE(relation regclass, store text, finding text, id text, belongs_to text, detail text)', 'v', false, 'u', false),
+	-- seams
+	('p', 'prepare_anchor', 'IN child regclass, IN child_key name, IN parent_key name', NULL, 'v', false, 'u', false),
+	('f', 'add_anchor', 'child regclass, child_key name, parent_key name, lock_timeout interval DEFAULT ''00:00:05''::interval', 'void', 'v', false, 'u', false),
+	('f', 'drop_anchor', 'child regclass, child_key name, parent_key name, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	-- uniqueness
 	('f', 'claim', 'scope text, key text, id text, ttl interval DEFAULT ''30 days''::interval, wait interval DEFAULT ''00:00:05''::interval, OUT claimed boolean, OUT id text, OUT claimed_at timestamp with time zone', 'record', 'v', false, 'u', true),
 	('f', 'release_claim', 'scope text, key text, id text', 'boolean', 'v', false, 'u', true),

@@ -21,6 +21,7 @@ SELECT is(
 SELECT set_eq(
 	$$ SELECT x.oid::regclass::text FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops' $$,
 	ARRAY[
+		'runops.anchor_config',
 		'runops.claim_entry',
 		'runops.held_rows',
 		'runops.idempotency_config',
@@ -36,6 +37,8 @@ SELECT set_eq(
 -- relations
 SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema}'::name[]);
 SELECT columns_are('runops', 'table_config', '{relation,leaf,key,aliases,saved}'::name[]);
+SELECT columns_are('runops', 'anchor_config', '{child,parent_key}'::name[]);
+SELECT has_view('runops', 'anchors', 'runops.anchors is a view');
 SELECT columns_are('runops', 'unique_config', '{relation,name,entries,stores}'::name[]);
 SELECT col_is_pk('runops', 'unique_config', '{relation,name}'::name[], 'a key stands in its table once');
 SELECT has_view('runops', 'unique_keys', 'runops.unique_keys is a view');

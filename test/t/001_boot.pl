@@ -95,9 +95,12 @@ $node->start;
 is( $node->safe_psql('postgres', <<'EOT'),
 SELECT name, setting, context FROM pg_settings WHERE name LIKE 'runops.%' ORDER BY name COLLATE "C"
 EOT
-	"runops.database|postgres|postmaster\n"
+	"runops.cross_store_writes|warn|user\n"
+	  . "runops.database|postgres|postmaster\n"
 	  . "runops.enable_routing|on|superuser\n"
 	  . "runops.expect_control_plane_split|off|postmaster\n"
+	  . "runops.mint_enabled|off|sighup\n"
+	  . "runops.mint_flip_grace|90000|sighup\n"
 	  . "runops.native_realtime_enabled|off|postmaster\n"
 	  . "runops.remote_timeout|0|user\n"
 	  . "runops.split_enabled|off|postmaster",

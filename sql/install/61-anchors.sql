@@ -1,0 +1,406 @@
+/*
+ * Anchors: a column of a routed table that names the store of the row as well
+ * as the key does, so that children stay with their parents.
+ *
+ * An anchor is an alias like those that attach is given; it is declared while
+ * there are rows in several stores, and so each store has to be asked first.
+ */
+
+CREATE TABLE runops.anchor_config (
+	child regclass NOT NULL REFERENCES runops.table_config ON DELETE CASCADE,
+	parent_key name NOT NULL,
+	PRIMARY KEY (child, parent_key)
+);
+SELECT pg_catalog.pg_extension_config_dump('runops.anchor_config', '');
+
+CREATE VIEW runops.anchors AS
+SELECT a.child, t.key AS child_key, a.parent_key
+FROM runops.anchor_config a JOIN runops.table_config t ON t.relation = a.child;
+
+COMMENT ON TABLE runops.anchor_config IS 'anchors, as add_anchor was told of them';
+COMMENT ON VIEW runops.anchors IS 'columns of routed tables that were declared to name the store of the row';
+GRANT SELECT ON runops.anchors TO PUBLIC;
+
+/* The name of the CHECK that declares an alias. */
+CREATE FUNCTION runops._alias_constraint(alias name) RETURNS name
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ('runops_alias_' || alias)::name $$;
+
+/* The CHECK that declares an alias, on this side. */
+CREATE FUNCTION runops._alias_check(config runops.table_config, alias name) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT l.def FROM runops._leaf_checks(config.relation, config.key, ARRAY[alias]) l WHERE l.alias IS NOT NULL $$;
+
+/*
+ * Raise unless the table is routed by the key and the caller's, and the column
+ * can be an anchor of it.  Whether it is one already is asked by those who need
+ * to know.
+ */
+CREATE FUNCTION runops._check_anchor(child regclass, child_key name, parent_key name) RETURNS runops.table_config
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config runops.table_config;
+BEGIN
+	IF child IS NULL OR child_key IS NULL OR parent_key IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'child, child_key and parent_key must not be NULL',
+			DETAIL = 'An anchor is a column of a routed table that names the store of the row, as its key does.',
+			HINT = 'Pass the table as text, quoted as in a statement, and the columns in their own case.';
+	END IF;
+	SELECT * INTO config FROM runops.table_config t WHERE t.relation = child;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('table %s is not routed', child),
+			DETAIL = 'Its rows stand in this database alone, wherever their parents are.',
+			HINT = 'The view "runops.routed_tables" lists the routed tables; runops.attach() routes one.';
+	END IF;
+	IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = child), 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s', child),
+			DETAIL = 'Only its owner may say what rows a table takes.',
+			HINT = 'Run this as the owner of the table or as a superuser.';
+	END IF;
+	IF child_key::text <> config.key AND child_key IS DISTINCT FROM (runops._key_expression(child, config.key, false)).lead THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('table %s is not routed by "%s"', child, child_key),
+			DETAIL = format('It is routed by %s.', config.key),
+			HINT = 'Pass the column that decides the store of a row.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_attribute a
+				   WHERE a.attrelid = child AND a.attname = parent_key AND a.attnum > 0 AND NOT a.attisdropped) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('column "%s" of table %s does not exist', parent_key, child),
+			DETAIL = 'An anchor is a column whose value, where it is an id, always names the store of the row.',
+			HINT = 'Check the spelling; a column''s name is passed in its own case.';
+	END IF;
+	PERFORM runops._key_expression(child, parent_key, true);
+	RETURN config;
+END
+$$;
+
+/* Raise unless the column may become an anchor: it is none, nor an alias, nor the key. */
+CREATE FUNCTION runops._check_new_anchor(config runops.table_config, parent_key name) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	name CONSTANT name := runops._alias_constraint(parent_key);
+	def CONSTANT text := runops._alias_check(config, parent_key);
+	other regclass;
+BEGIN
+	IF parent_key = ANY (config.aliases) OR ARRAY[parent_key] = (runops._key_expression(config.relation, config.key, false)).columns THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('column "%s" of table %s already names the store of the row', parent_key, config.relation),
+			DETAIL = CASE WHEN parent_key = ANY (config.aliases) THEN 'It is an alias or an anchor.' ELSE 'It is the key.' END,
+			HINT = 'The view "runops.routed_tables" lists keys and aliases, "runops.anchors" the anchors.';
+	END IF;
+
+	SELECT c.conrelid::regclass INTO other FROM pg_constraint c
+	WHERE c.conname = name AND (c.conrelid = config.relation OR c.conrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = config.relation))
+		AND (c.conrelid <> config.leaf OR NOT runops._has_check(c.conrelid, name, def) AND NOT runops._has_check(c.conrelid, name, def || ' NOT VALID'))
+	ORDER BY c.conrelid LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('table %s has another constraint named "%s"', other, name),
+			DETAIL = 'The name is needed for a check of the column.',
+			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I.', other, name);
+	END IF;
+END
+$$;
+
+/* Is the store this database itself? */
+CREATE FUNCTION runops._is_here(store text) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT NOT EXISTS (SELECT FROM runops.store_config c WHERE c.store = _is_here.store AND c.server IS NOT NULL) $$;
+
+/*
+ * Raise if a store holds rows whose column names another store than their key,
+ * and show the first ten.  In the legacy leaf, nothing is looked for if a CHECK
+ * proves that there are none.
+ */
+CREATE FUNCTION runops._check_anchored_rows(store text, config runops.table_config, parent_key name) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	def CONSTANT text := runops._alias_check(config, parent_key);
+	place record;
+	bad text[];
+BEGIN
+	SELECT * INTO STRICT place FROM runops._placements(store) p WHERE p.relation = config.relation;
+	IF NOT runops._is_here(store) THEN
+		SELECT array_agg(format('%L of %L', q ->> 'parent', q ->> 'key')) INTO bad
+		FROM runops.remote_query(store, format(
+			'SELECT (%I)::text AS parent, (%s)::text AS key FROM %I.%I WHERE NOT %s LIMIT 11',
+			parent_key, place.key, place.remote_schema, place.remote_table,
+			substr(runops._remote_alias_check(format('(%I)::text', parent_key), store), length('CHECK ') + 1))) AS q;
+	ELSIF NOT runops._has_check(config.leaf, runops._alias_constraint(parent_key), def) THEN
+		EXECUTE format('SELECT array_agg(x.what) FROM (SELECT format(''%%L of %%L'', %I, %s) AS what FROM %s WHERE NOT %s LIMIT 11) x',
+					   parent_key, place.key, config.leaf, substr(def, length('CHECK ') + 1))
+		INTO bad;
+	END IF;
+	IF bad IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'RO003',
+			MESSAGE = format('column "%s" of table %s does not always name the store of the row', parent_key, config.relation),
+			DETAIL = format('In store "%s", with the key of the row: %s%s', store, array_to_string(bad[1:10], ', '),
+							CASE WHEN cardinality(bad) > 10 THEN ', ...' ELSE '' END),
+			HINT = 'Correct or delete these rows first.';
+	END IF;
+END
+$$;
+
+/*
+ * The same for a store that may not be to be had: why it cannot be asked, NULL
+ * if all is well.  A table that is not there holds no rows.
+ */
+CREATE FUNCTION runops._try_anchored_rows(store text, config runops.table_config, parent_key name) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM runops._check_anchored_rows(store, config, parent_key);
+	RETURN NULL;
+EXCEPTION
+	WHEN undefined_table OR invalid_schema_name THEN
+		RETURN NULL;
+	WHEN SQLSTATE 'RO002' OR connection_exception OR sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
+		RETURN format('Its rows could not be looked at: %s.', SQLERRM);
+END
+$$;
+
+/*
+ * Put the CHECK of an anchor into the database of a store, without keeping
+ * anybody there waiting for the time it takes to read the table; the anchor is
+ * recorded here already.
+ *
+ * Returns what is left to do, NULL if nothing is.  A table that is not there yet
+ * will be made with the CHECK; one of somebody else's is not touched.
+ */
+CREATE FUNCTION runops._anchor_store(store text, config runops.table_config, parent_key name) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	patience CONSTANT text := format('SET LOCAL lock_timeout = %L', current_setting('lock_timeout'));
+	check_name CONSTANT name := runops._alias_constraint(parent_key);
+	place record;
+	rows runops._parity[];
+	found runops._parity;
+BEGIN
+	SELECT * INTO STRICT place FROM runops._placements(store) p WHERE p.relation = config.relation;
+	rows := ARRAY(SELECT r FROM runops._parity_rows(store, ARRAY[config.relation]) r);
+	SELECT r.* INTO STRICT found FROM unnest(rows) r
+	WHERE r.kind = 'constraint' AND r.object = format('constraint %I on %I.%I', check_name, place.remote_schema, place.remote_table);
+
+	IF found.action = 'exists' OR EXISTS (SELECT FROM unnest(rows) r WHERE r.kind = 'table' AND r.action = 'create') THEN
+		RETURN NULL;
+	ELSIF found.action = 'drift' THEN
+		RETURN format('Its table was not made by runops.provision, or has another constraint of that name: %s.', found.detail);
+	END IF;
+
+	PERFORM runops.remote_transaction(store, ARRAY[patience, found.ddl || ' NOT VALID']);
+	BEGIN
+		PERFORM runops.remote_exec(store, format('ALTER TABLE %I.%I VALIDATE CONSTRAINT %I', place.remote_schema, place.remote_table, check_name));
+	EXCEPTION WHEN check_violation THEN
+		-- A row has come since they were looked at.
+		PERFORM runops.remote_transaction(store, ARRAY[patience,
+			format('ALTER TABLE %I.%I DROP CONSTRAINT %I', place.remote_schema, place.remote_table, check_name)]);
+		PERFORM runops._check_anchored_rows(store, config, parent_key);
+		RAISE;
+	END;
+	RETURN NULL;
+END
+$$;
+
+/*
+ * Check the rows of every other store, and then put the CHECK into each that
+ * could be asked; warn of what is left to do.
+ */
+CREATE FUNCTION runops._anchor_stores(config runops.table_config, parent_key name) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stores CONSTANT text[] := ARRAY(SELECT c.store FROM runops.store_config c WHERE c.server IS NOT NULL ORDER BY c.store);
+	reasons CONSTANT text[] := ARRAY(SELECT runops._try_anchored_rows(s, config, parent_key) FROM unnest(stores) WITH ORDINALITY AS x (s, o) ORDER BY o);
+	reason text;
+BEGIN
+	-- All rows are looked at before anything is changed anywhere.
+	FOR i IN 1 .. cardinality(stores) LOOP
+		reason := reasons[i];
+		IF reason IS NULL THEN
+			reason := runops._anchor_store(stores[i], config, parent_key);
+		END IF;
+		CONTINUE WHEN reason IS NULL;
+		RAISE WARNING USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('column "%s" of table %s is not checked in store "%s"', parent_key, config.relation, stores[i]),
+			DETAIL = reason,
+			HINT = format('A row there that it does not fit is not found by this column until it does: run SELECT * FROM runops.provision(%L, relation => %L), which makes the check or tells how.',
+						  stores[i], config.relation);
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION runops.add_anchor(child regclass, child_key name, parent_key name, lock_timeout interval DEFAULT '5 s') RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config runops.table_config := runops._check_anchor(child, child_key, parent_key);
+	check_name CONSTANT name := runops._alias_constraint(parent_key);
+	def CONSTANT text := runops._alias_check(config, parent_key);
+	old_timeout text;
+BEGIN
+	-- Find out and say what there is to say before anyone has to wait.
+	PERFORM runops._check_new_anchor(config, parent_key);
+	IF runops._is_here('legacy') THEN
+		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
+	END IF;
+
+	old_timeout := runops._limit_lock_wait(lock_timeout);
+	PERFORM runops._topology_lock();
+	config := runops._check_anchor(child, child_key, parent_key);
+	PERFORM runops._check_new_anchor(config, parent_key);
+	INSERT INTO runops.anchor_config VALUES (child, parent_key);
+	UPDATE runops.table_config t SET aliases = t.aliases || parent_key WHERE t.relation = child;
+
+	-- The stores first: what they take is not for a lock on the table here.
+	PERFORM runops._anchor_stores(config, parent_key);
+
+	PERFORM runops._lock_table(child);
+	IF runops._has_check(config.leaf, check_name, def || ' NOT VALID') THEN
+		EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', config.leaf, check_name);
+	END IF;
+	BEGIN
+		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', child, check_name, def);
+	EXCEPTION WHEN check_violation THEN
+		-- A row has come since they were looked at.
+		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
+		RAISE;
+	END;
+
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.add_anchor(regclass, name, name, interval) IS
+	'keeps the rows of a routed table in the stores that a column, the id of their parent, names';
+
+CREATE FUNCTION runops.drop_anchor(child regclass, child_key name, parent_key name, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config CONSTANT runops.table_config := runops._check_anchor(child, child_key, parent_key);
+	check_name CONSTANT name := runops._alias_constraint(parent_key);
+	old_timeout CONSTANT text := runops._limit_lock_wait();
+	place record;
+BEGIN
+	PERFORM runops._topology_lock();
+	DELETE FROM runops.anchor_config a WHERE a.child = drop_anchor.child AND a.parent_key = drop_anchor.parent_key;
+	IF NOT FOUND THEN
+		IF coalesce(if_exists, false) THEN
+			PERFORM set_config('lock_timeout', old_timeout, true);
+			RETURN;
+		END IF;
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('column "%s" of table %s is not an anchor', parent_key, child),
+			DETAIL = 'Aliases that were given to runops.attach stay until runops.detach.',
+			HINT = 'The view "runops.anchors" lists the anchors.';
+	END IF;
+	UPDATE runops.table_config t SET aliases = array_remove(t.aliases, drop_anchor.parent_key) WHERE t.relation = child;
+
+	PERFORM runops._lock_table(child);
+	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', child, check_name);
+	-- one that prepare_anchor has made is the leaf's own
+	IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = config.leaf AND c.conname = check_name) THEN
+		EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', config.leaf, check_name);
+	END IF;
+
+	FOR place IN
+		SELECT c.store, p.remote_schema, p.remote_table FROM runops.store_config c, runops._placements(c.store) p
+		WHERE c.server IS NOT NULL AND p.relation = child ORDER BY c.store
+	LOOP
+		BEGIN
+			PERFORM runops.remote_transaction(place.store, ARRAY[format('SET LOCAL lock_timeout = %L', current_setting('lock_timeout')),
+				format('ALTER TABLE IF EXISTS %I.%I DROP CONSTRAINT IF EXISTS %I', place.remote_schema, place.remote_table, check_name)]);
+		EXCEPTION WHEN OTHERS THEN
+			RAISE WARNING USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('column "%s" of table %s is still checked in store "%s"', parent_key, child, place.store),
+				DETAIL = SQLERRM,
+				HINT = format('Run there: ALTER TABLE %I.%I DROP CONSTRAINT %I;', place.remote_schema, place.remote_table, check_name);
+		END;
+	END LOOP;
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+COMMENT ON FUNCTION runops.drop_anchor(regclass, name, name, boolean) IS
+	'undoes add_anchor; rows stay where they are';
+
+/*
+ * Take the next step towards an add_anchor that need not scan the legacy leaf:
+ * add the CHECK, which holds for new rows at once, or prove it for the old ones,
+ * which lets readers and writers go on.  False when nothing is left to do.
+ */
+CREATE FUNCTION runops._prepare_anchor_step(child regclass, child_key name, parent_key name) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config CONSTANT runops.table_config := runops._check_anchor(child, child_key, parent_key);
+	check_name CONSTANT name := runops._alias_constraint(parent_key);
+	def CONSTANT text := runops._alias_check(config, parent_key);
+	old_timeout text;
+BEGIN
+	PERFORM runops._check_new_anchor(config, parent_key);
+	IF runops._has_check(config.leaf, check_name, def) THEN
+		RETURN false;
+	END IF;
+
+	IF runops._has_check(config.leaf, check_name, def || ' NOT VALID') THEN
+		BEGIN
+			EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', config.leaf, check_name);
+		EXCEPTION WHEN check_violation THEN
+			PERFORM runops._check_anchored_rows('legacy', config, parent_key);
+			RAISE;
+		END;
+	ELSE
+		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
+		old_timeout := runops._limit_lock_wait();
+		PERFORM runops._lock_table(config.leaf);
+		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', config.leaf, check_name, def);
+		PERFORM set_config('lock_timeout', old_timeout, true);
+	END IF;
+	RETURN true;
+END
+$$;
+
+-- A procedure with a SET clause could not commit; what it calls sets its own path.
+CREATE PROCEDURE runops.prepare_anchor(child regclass, child_key name, parent_key name)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	WHILE runops._prepare_anchor_step(child, child_key, parent_key) LOOP
+		COMMIT;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE runops.prepare_anchor(regclass, name, name) IS
+	'proves for add_anchor, in short transactions, that the rows of a big table fit; can be called again';
+
+REVOKE EXECUTE ON ROUTINE
+	runops._alias_check(runops.table_config, name),
+	runops._check_anchor(regclass, name, name),
+	runops._check_new_anchor(runops.table_config, name),
+	runops._check_anchored_rows(text, runops.table_config, name),
+	runops._try_anchored_rows(text, runops.table_config, name),
+	runops._anchor_store(text, runops.table_config, name),
+	runops._anchor_stores(runops.table_config, name),
+	runops.add_anchor(regclass, name, name, interval),
+	runops.drop_anchor(regclass, name, name, boolean),
+	runops._prepare_anchor_step(regclass, name, name),
+	runops.prepare_anchor(regclass, name, name)
+FROM PUBLIC;
