@@ -35,18 +35,24 @@ CREATE POLICY pending ON "Ops"."TaskRun" FOR SELECT TO reader USING (status = 'P
 INSERT INTO "Ops"."TaskRun" VALUES ('$l1', 'run_$l1', 'e1');
 CREATE TABLE waitpoint (id text PRIMARY KEY, run_id text, note text);
 INSERT INTO waitpoint VALUES ('w1', '$l1', 'legacy');
+CREATE TABLE alert (id int PRIMARY KEY, run_id text CONSTRAINT alert_run REFERENCES "Ops"."TaskRun" ON DELETE CASCADE);
+CREATE INDEX ON alert (run_id);
 SELECT runops.attach('"Ops"."TaskRun"', 'id', '{friendlyId}');
 SELECT runops.attach('waitpoint', 'coalesce(run_id, id)');
 EOT
 $split->sql(q{SELECT runops.provision('new')});
+$split->sql(q{SELECT runops.add_reference('"Ops"."TaskRun"', 'env', 'env'); SELECT runops.add_reference('alert', 'run_id', '"Ops"."TaskRun"')});
 $split->sql(<<"EOT");
 INSERT INTO "Ops"."TaskRun" (id, "friendlyId", env) OVERRIDING SYSTEM VALUE VALUES ('$n1', 'run_$n1', 'e1');
 INSERT INTO waitpoint VALUES ('w2', '$n1', 'new');
+INSERT INTO alert VALUES (1, '$l1'), (2, '$n1');
 EOT
 
 my @queries = (
 	'SELECT store, residency, server FROM runops.stores ORDER BY 1',
 	'SELECT relation, key, aliases, leaf, leaves FROM runops.routed_tables ORDER BY 1',
+	'SELECT * FROM runops.reference_keys ORDER BY name',
+	'SELECT tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname LIKE $$runops_ref%$$ ORDER BY 2',
 	'SELECT id, "friendlyId", env, status FROM "Ops"."TaskRun" ORDER BY 1',
 	qq{SELECT id, status FROM "Ops"."TaskRun" WHERE id = '$n1'},
 	qq{SELECT id, status FROM "Ops"."TaskRun" WHERE "friendlyId" = 'run_$l1'},
@@ -60,7 +66,7 @@ is($before{'SELECT id, note FROM waitpoint ORDER BY 1'}, "w1|legacy\nw2|new", 't
 # one dump for pg_restore, one for psql
 command_ok([ 'pg_dump', '-Fc', '-f', "$dir/split.dump", $control->connstr('postgres') ], 'pg_dump, custom format');
 command_ok([ 'pg_dump', '-Fp', '-f', "$dir/split.sql", $control->connstr('postgres') ], 'pg_dump, plain format');
-unlike(slurp_file("$dir/split.sql"), qr/\Q$n1\E/, 'a dump has no rows of the store');
+unlike(slurp_file("$dir/split.sql"), qr/run_\Q$n1\E/, 'a dump has no rows of the store');
 
 $control->safe_psql('postgres', "CREATE DATABASE $_ TEMPLATE template0") foreach qw(restored restored_sql);
 command_ok([ 'pg_restore', '--exit-on-error', '-d', $control->connstr('restored'), "$dir/split.dump" ], 'pg_restore');
@@ -77,6 +83,13 @@ foreach my $database (qw(restored restored_sql))
 		1, "$database: routed to the store");
 	my ($ret, $stdout, $stderr) = $control->psql($database, qq{DROP TABLE "Ops"."TaskRun"});
 	like($stderr, qr/ERROR/, "$database: the routed table is protected");
+	foreach my $bad (q{INSERT INTO alert VALUES (3, '0123456789abcdefghijklmn99')},
+		q{UPDATE alert SET run_id = 'c00000000000000000000run9' WHERE id = 2},
+		qq{UPDATE "Ops"."TaskRun" SET env = 'gone' WHERE id = '$n1'})
+	{
+		($ret, $stdout, $stderr) = $control->psql($database, $bad);
+		like($stderr, qr/violates foreign key constraint/, "$database: $bad");
+	}
 }
 
 # a dump of what was restored is the same dump
@@ -89,6 +102,8 @@ is($control->safe_psql('restored', 'SELECT id, note FROM waitpoint'), 'w1|legacy
 is($control->safe_psql('restored', 'SELECT count(*) FROM runops.routed_tables'), '0', 'nothing is routed then');
 is($control->safe_psql('restored', q{SELECT relkind, obj_description(oid, 'pg_class') FROM pg_class WHERE oid = '"Ops"."TaskRun"'::regclass}),
 	'r|runs', 'and the table is a plain one with its comment');
+is($control->safe_psql('restored', q{SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'alert_run'}),
+	'FOREIGN KEY (run_id) REFERENCES "Ops"."TaskRun"(id) ON DELETE CASCADE NOT VALID', 'with the foreign key that the reference replaced');
 
 # The text of a dump without what differs from run to run.
 sub comparable
