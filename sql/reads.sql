@@ -4,6 +4,7 @@
 \set helpers :srcdir '/sql/include/planner.sql'
 \set schema reads
 \i :helpers
+\set SHOW_CONTEXT never
 ALTER TABLE run ADD COLUMN "parentTaskRunId" text;
 SELECT count(*) > 0 AS altered FROM runops.provision('new') \gset
 SELECT count(*) > 0 AS altered FROM runops.provision('a') \gset
@@ -137,6 +138,8 @@ SELECT source FROM runops.read_through('run', cuid_of(now() - interval '31 days'
 SELECT source FROM runops.read_through('run', 'run_' || cuid_of(now() - interval '31 days'));
 SELECT source FROM runops.read_through('run', cuid_of(now() - interval '29 days'));
 SELECT source FROM runops.read_through('run', runops.gen_cuid());
+-- a row outside of the scope is there
+SELECT source FROM runops.read_through('run', :'L', '{"env": "another"}');
 SELECT source FROM runops.read_through('run', :'L') WHERE (runops.parse_id(:'L')).minted_at < now() - interval '30 days';
 -- minted in 2020, and not of legacy
 SELECT source FROM runops.read_through('run', '1WOnv6hQJnuUczHQYxcVuXYs1ST');

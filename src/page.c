@@ -194,7 +194,7 @@ page_query(const RunopsTarget *target, const RunopsPage *page, Jsonb *scope,
 	int			limit = runops_args_add(args, INT8OID, Int64GetDatum(page->size), false);
 
 	initStringInfo(&condition);
-	runops_scope(target, scope, &condition, args);
+	appendStringInfoString(&condition, runops_scope(target, scope, args));
 	if (page->after)
 		appendStringInfo(&condition, " AND %s", behind_cursor(page, args));
 
@@ -203,7 +203,7 @@ page_query(const RunopsTarget *target, const RunopsPage *page, Jsonb *scope,
 	for (int i = 0; i < target->nleaves; i++)
 		appendStringInfo(&sql,
 						 "%s(SELECT pg_catalog.to_jsonb(t.*) AS r, %s AS v, %s AS p, %s AS s, %s AS k"
-						 " FROM %s AS t WHERE %s OPERATOR(pg_catalog.=) %s%s"
+						 " FROM %s AS t WHERE %s OPERATOR(pg_catalog.=) %s AND %s"
 						 " ORDER BY s %s, k %s LIMIT $%d)",
 						 i > 0 ? " UNION ALL " : "",
 						 page->sort.column, target->pk,

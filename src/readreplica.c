@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -101,13 +100,13 @@ inline_parameters(const char *sql, const RunopsArgs *args)
  * Make the row of a reader's answer what it would be here: times are shown in
  * the time zone of the session.
  */
-static Datum
+static Jsonb *
 as_shown_here(const RunopsTarget *target, Jsonb *row)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext oldcontext;
 	RunopsArgs	args = {0};
-	Datum		result;
+	Jsonb	   *result;
 	bool		isnull;
 
 	runops_args_add(&args, JSONBOID, JsonbPGetDatum(row), false);
@@ -116,8 +115,8 @@ as_shown_here(const RunopsTarget *target, Jsonb *row)
 								  target->table), &args, 0, true) != 1)
 		elog(ERROR, "a row was expected");
 	oldcontext = MemoryContextSwitchTo(caller);
-	result = datumCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
-					   false, -1);
+	result = DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+											  1, &isnull));
 	MemoryContextSwitchTo(oldcontext);
 	SPI_finish();
 
@@ -144,7 +143,7 @@ runops_replica_rows(const RunopsTarget *target, const RunopsLeaf *leaf,
 
 	rows = runops_reader_query(leaf->store, sql);
 	foreach(lc, rows)
-		lfirst(lc) = DatumGetPointer(as_shown_here(target, lfirst(lc)));
+		lfirst(lc) = as_shown_here(target, lfirst(lc));
 
 	return rows;
 }

@@ -38,6 +38,22 @@ typedef struct WantedId
 	Datum		row;			/* jsonb */
 } WantedId;
 
+/* A look-up of one id, as SQL over the alias "t". */
+typedef struct IdQuery
+{
+	const RunopsTarget *target;
+	char	   *match;			/* is it this row? */
+	char	   *scope;			/* is the row in the scope? */
+	RunopsArgs	args;			/* of both; the first is the id */
+} IdQuery;
+
+/* What was found. */
+typedef struct FoundById
+{
+	Datum		row;			/* jsonb */
+	bool		in_scope;
+} FoundById;
+
 PG_FUNCTION_INFO_V1(runops_read_through);
 PG_FUNCTION_INFO_V1(runops_read_many);
 
@@ -77,62 +93,64 @@ source_of_miss(const RunopsTarget *target, text *id)
  * A primary key goes before an alias of the same value.
  */
 static bool
-find_in_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
-			 const char *condition, const RunopsArgs *args, Datum *row)
+find_in_leaf(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
 {
+	const RunopsTarget *target = query->target;
 	MemoryContext caller = CurrentMemoryContext;
 	StringInfoData sql;
 	uint64		n;
 	uint64		best = 0;
-	bool		found;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "SELECT pg_catalog.to_jsonb(t.*), %s OPERATOR(pg_catalog.=) $1"
+					 "SELECT pg_catalog.to_jsonb(t.*), (%s) IS TRUE, %s OPERATOR(pg_catalog.=) $1"
 					 " FROM %s AS t WHERE %s OPERATOR(pg_catalog.=) %s AND %s",
-					 target->pk, target->table, target->store_of,
-					 quote_literal_cstr(leaf->store), condition);
+					 query->scope, target->pk, target->table, target->store_of,
+					 quote_literal_cstr(leaf->store), query->match);
 
 	SPI_connect();
-	n = runops_run_query(sql.data, args, 0, true);
+	n = runops_run_query(sql.data, &query->args, 0, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool		isnull;
 
 		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-									   2, &isnull)))
+									   3, &isnull)))
 			best = i;
 	}
-	found = n > 0;
-	if (found)
+	if (n > 0)
 	{
 		MemoryContext oldcontext = MemoryContextSwitchTo(caller);
+		HeapTuple	tuple = SPI_tuptable->vals[best];
 		bool		isnull;
 
-		*row = datumCopy(SPI_getbinval(SPI_tuptable->vals[best],
-									   SPI_tuptable->tupdesc, 1, &isnull), false, -1);
+		found->row = datumCopy(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull),
+							   false, -1);
+		found->in_scope = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
 		MemoryContextSwitchTo(oldcontext);
 	}
 	SPI_finish();
 
-	return found;
+	return n > 0;
 }
 
 /*
- * Look an id up in legacy by its reader.  False if it is not there.
+ * Look an id up in legacy by its reader.  False if it is not there, or not in the
+ * scope: that is not asked for apart, since it is rare.
  */
 static bool
-find_by_replica(const RunopsTarget *target, const RunopsLeaf *leaf,
-				const char *condition, const RunopsArgs *args, Datum *row)
+find_by_replica(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
 {
 	List	   *rows;
 
-	rows = runops_replica_rows(target, leaf,
-							   psprintf("%s ORDER BY %s OPERATOR(pg_catalog.=) $1 DESC LIMIT 1",
-										condition, target->pk), args);
+	rows = runops_replica_rows(query->target, leaf,
+							   psprintf("%s AND %s ORDER BY %s OPERATOR(pg_catalog.=) $1 DESC LIMIT 1",
+										query->match, query->scope, query->target->pk),
+							   &query->args);
 	if (rows == NIL)
 		return false;
-	*row = PointerGetDatum(linitial(rows));
+	found->row = PointerGetDatum(linitial(rows));
+	found->in_scope = true;
 
 	return true;
 }
@@ -143,57 +161,62 @@ find_by_replica(const RunopsTarget *target, const RunopsLeaf *leaf,
  * A reader may be behind: what it does not have is asked of the writer.
  */
 static const char *
-look_in_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
-			 const char *condition, const RunopsArgs *args, Datum *row)
+look_in_leaf(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
 {
-	bool		found;
+	bool		is_found;
 
-	if (runops_replica_serves(target, leaf))
+	if (runops_replica_serves(query->target, leaf))
 	{
-		if (find_by_replica(target, leaf, condition, args, row))
+		if (find_by_replica(query, leaf, found))
 			return source_by_reader(leaf);
 	}
 	else if (leaf->foreign && runops_reader_serves(leaf->store))
 	{
-		if (find_in_leaf(target, leaf, condition, args, row))
+		if (find_in_leaf(query, leaf, found))
 			return source_by_reader(leaf);
 	}
 
 	runops_reader_suspend();
-	found = find_in_leaf(target, leaf, condition, args, row);
+	is_found = find_in_leaf(query, leaf, found);
 	runops_reader_resume();
 
-	return found ? source_of(leaf) : NULL;
+	return is_found ? source_of(leaf) : NULL;
 }
 
 /*
- * Look an id up in the stores where it can be.  The source, NULL if it is in
- * none of them.
+ * Look an id up in the stores where it can be.  The source, as read_through tells
+ * it; sets row if it is found.
+ *
+ * A row outside of the scope is not found, whatever its age: it is there.
  */
-static const char *
-read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
+const char *
+runops_read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
 {
 	RunopsStoreSet stores = runops_target_stores(target, id);
-	RunopsArgs	args = {0};
-	StringInfoData condition;
-	const char *source = NULL;
+	IdQuery		query = {.target = target};
+	FoundById	found = {0};
 
-	runops_args_add(&args, TEXTOID, PointerGetDatum(id), false);
-	initStringInfo(&condition);
-	appendStringInfoString(&condition,
-						   runops_target_match(target, "OPERATOR(pg_catalog.=) $1"));
-	runops_scope(target, scope, &condition, &args);
+	runops_args_add(&query.args, TEXTOID, PointerGetDatum(id), false);
+	query.match = runops_target_match(target, "OPERATOR(pg_catalog.=) $1");
+	query.scope = runops_scope(target, scope, &query.args);
 
 	for (int i = 0; i < target->nleaves; i++)
 	{
 		const RunopsLeaf *leaf = target->leaves[i];
+		const char *source;
 
-		if ((stores & runops_store_bit(leaf->store)) != 0 &&
-			(source = look_in_leaf(target, leaf, condition.data, &args, row)) != NULL)
-			break;
+		if ((stores & runops_store_bit(leaf->store)) == 0)
+			continue;
+		source = look_in_leaf(&query, leaf, &found);
+		if (source == NULL)
+			continue;
+		if (!found.in_scope)
+			return "not-found";
+		*row = found.row;
+		return source;
 	}
 
-	return source;
+	return source_of_miss(target, id);
 }
 
 /*
@@ -206,9 +229,9 @@ Datum
 runops_read_through(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[2];
+	Datum		values[2] = {0};
 	bool		nulls[2] = {false, true};
-	const char *source = NULL;
+	const char *source = "not-found";
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -218,17 +241,12 @@ runops_read_through(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(1))
 	{
-		RunopsTarget *target = runops_target(PG_GETARG_OID(0));
-		text	   *id = PG_GETARG_TEXT_PP(1);
-
-		source = read_by_id(target, id, PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2),
-							&values[1]);
-		if (source != NULL)
-			nulls[1] = false;
-		else
-			source = source_of_miss(target, id);
+		source = runops_read_by_id(runops_target(PG_GETARG_OID(0)), PG_GETARG_TEXT_PP(1),
+								   PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2),
+								   &values[1]);
+		nulls[1] = values[1] == (Datum) 0;
 	}
-	values[0] = CStringGetTextDatum(source ? source : "not-found");
+	values[0] = CStringGetTextDatum(source);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 
 	return (Datum) 0;

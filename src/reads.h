@@ -48,6 +48,10 @@ typedef struct RunopsArgs
 	char	   *nulls;			/* 'n' or ' ' each, as SPI wants it */
 } RunopsArgs;
 
+/* in reads.c */
+extern const char *runops_read_by_id(const RunopsTarget *target, text *id,
+									 Jsonb *scope, Datum *row);
+
 /* in readtarget.c */
 extern RunopsTarget *runops_target(Oid relid);
 extern RunopsStoreSet runops_target_stores(const RunopsTarget *target, text *id);
@@ -65,8 +69,7 @@ extern List *runops_replica_rows(const RunopsTarget *target, const RunopsLeaf *l
 								 const char *condition, const RunopsArgs *args);
 
 /* in scope.c */
-extern void runops_scope(const RunopsTarget *target, Jsonb *scope,
-						 StringInfo sql, RunopsArgs *args);
+extern char *runops_scope(const RunopsTarget *target, Jsonb *scope, RunopsArgs *args);
 extern char *runops_equality(const RunopsTarget *target, AttrNumber attno,
 							 const JsonbValue *value, RunopsArgs *args);
 

@@ -116,18 +116,19 @@ runops_equality(const RunopsTarget *target, AttrNumber attno,
 }
 
 /*
- * Append " AND column = value" for each member of a scope; NULL is no scope.
+ * The condition that a row is in the scope, as SQL that can follow AND.
  */
-void
-runops_scope(const RunopsTarget *target, Jsonb *scope, StringInfo sql, RunopsArgs *args)
+char *
+runops_scope(const RunopsTarget *target, Jsonb *scope, RunopsArgs *args)
 {
+	StringInfoData sql;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	v;
 	AttrNumber	attno = 0;
 
 	if (scope == NULL)
-		return;
+		return "true";
 	if (!JB_ROOT_IS_OBJECT(scope))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -135,12 +136,16 @@ runops_scope(const RunopsTarget *target, Jsonb *scope, StringInfo sql, RunopsArg
 				 errdetail("Its keys are columns of the table, its values what they must be equal to."),
 				 errhint("An example is {\"projectId\": \"project_1\"}.")));
 
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "true");
 	it = JsonbIteratorInit(&scope->root);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 			attno = runops_target_column(target, pnstrdup(v.val.string.val, v.val.string.len));
 		else if (token == WJB_VALUE)
-			appendStringInfo(sql, " AND %s", runops_equality(target, attno, &v, args));
+			appendStringInfo(&sql, " AND %s", runops_equality(target, attno, &v, args));
 	}
+
+	return sql.data;
 }

@@ -59,6 +59,7 @@ INSERT INTO documented VALUES
 	('f', 'read_through', 'relation regclass, id text, scope jsonb DEFAULT NULL::jsonb', 'TABLE(source text, "row" jsonb)', 's', false, 'u', true),
 	('f', 'read_many', 'relation regclass, ids text[]', 'TABLE(ord bigint, id text, source text, "row" jsonb)', 's', true, 'u', true),
 	('f', 'read_page', 'relation regclass, scope jsonb, sort name, page_size integer, after jsonb DEFAULT NULL::jsonb, descending boolean DEFAULT true', 'TABLE(cursor jsonb, "row" jsonb)', 's', false, 'u', true),
+	('f', 'read_run_for_event', 'relation regclass, id text, environment_column name DEFAULT ''runtimeEnvironmentId''::name, slot text DEFAULT ''environment''::text', 'TABLE(outcome text, run jsonb, environment jsonb)', 's', false, 'u', true),
 	('f', 'idempotency_store', 'org text DEFAULT NULL::text, parent text DEFAULT NULL::text', 'text', 's', false, 'r', true),
 	('f', 'add_idempotency', 'relation regclass, columns name[], expires name DEFAULT NULL::name, dead_when text DEFAULT NULL::text', 'void', 'v', false, 'u', false),
 	('f', 'drop_idempotency', 'relation regclass, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
