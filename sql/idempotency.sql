@@ -228,6 +228,7 @@ DROP USER MAPPING FOR idempotency_other SERVER idempotency_a;
 DROP OWNED BY idempotency_other;
 DROP ROLE idempotency_other;
 
+SELECT runops.release_claim('idempotency:idempotency.task', key_of('once')::text, '0123456789abcdefghijklmo11');
 -- detach forgets it
 SELECT runops.detach('batch', force => true);
 SELECT relation FROM runops.idempotency_keys;

@@ -41,7 +41,8 @@ environment_of(Jsonb *run, const char *column)
 }
 
 /*
- * Resolve an environment, with the rights of the caller.  False if there is none.
+ * Resolve an environment as it is now, with the rights of the caller.  False if
+ * there is none.
  */
 static bool
 resolve_environment(text *slot, const char *environment, Datum *result)
@@ -56,7 +57,7 @@ resolve_environment(text *slot, const char *environment, Datum *result)
 					PointerGetDatum(construct_array(&id, 1, TEXTOID, -1, false, TYPALIGN_INT)), false);
 
 	SPI_connect();
-	if (runops_run_query("SELECT " RUNOPS_SCHEMA ".resolve($1, VARIADIC $2)", &args, 0, true) != 1)
+	if (runops_run_query("SELECT " RUNOPS_SCHEMA ".resolve($1, VARIADIC $2)", &args, 0, false) != 1)
 		elog(ERROR, "a row was expected");
 	*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)

@@ -79,7 +79,7 @@ COMMENT ON FUNCTION runops.read_page(regclass, jsonb, name, int, jsonb, boolean)
 CREATE FUNCTION runops.read_run_for_event(relation regclass, id text,
 										  environment_column name DEFAULT 'runtimeEnvironmentId', slot text DEFAULT 'environment')
 	RETURNS TABLE (outcome text, run jsonb, environment jsonb)
-	LANGUAGE c STABLE PARALLEL UNSAFE ROWS 1
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
 	AS 'MODULE_PATHNAME', 'runops_read_run_for_event';
 COMMENT ON FUNCTION runops.read_run_for_event(regclass, text, name, text) IS
 	'reads a run and resolves its environment, and tells apart what can be missing; always one row';

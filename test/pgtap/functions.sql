@@ -59,7 +59,7 @@ INSERT INTO documented VALUES
 	('f', 'read_through', 'relation regclass, id text, scope jsonb DEFAULT NULL::jsonb', 'TABLE(source text, "row" jsonb)', 's', false, 'u', true),
 	('f', 'read_many', 'relation regclass, ids text[]', 'TABLE(ord bigint, id text, source text, "row" jsonb)', 's', true, 'u', true),
 	('f', 'read_page', 'relation regclass, scope jsonb, sort name, page_size integer, after jsonb DEFAULT NULL::jsonb, descending boolean DEFAULT true', 'TABLE(cursor jsonb, "row" jsonb)', 's', false, 'u', true),
-	('f', 'read_run_for_event', 'relation regclass, id text, environment_column name DEFAULT ''runtimeEnvironmentId''::name, slot text DEFAULT ''environment''::text', 'TABLE(outcome text, run jsonb, environment jsonb)', 's', false, 'u', true),
+	('f', 'read_run_for_event', 'relation regclass, id text, environment_column name DEFAULT ''runtimeEnvironmentId''::name, slot text DEFAULT ''environment''::text', 'TABLE(outcome text, run jsonb, environment jsonb)', 'v', false, 'u', true),
 	('f', 'idempotency_store', 'org text DEFAULT NULL::text, parent text DEFAULT NULL::text', 'text', 's', false, 'r', true),
 	('f', 'add_idempotency', 'relation regclass, columns name[], expires name DEFAULT NULL::name, dead_when text DEFAULT NULL::text', 'void', 'v', false, 'u', false),
 	('f', 'drop_idempotency', 'relation regclass, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
@@ -134,7 +134,7 @@ SELECT is_empty(
 	$$ SELECT p.oid::regprocedure FROM members p
 		WHERE p.provolatile = 'v' AND p.proname !~ '^(gen_|mint_)'
 		AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
-		AND p.proname NOT IN ('runops_fdw_validator', 'claim', 'release_claim', 'find_idempotent', 'reset_idempotency')
+		AND p.proname NOT IN ('runops_fdw_validator', 'claim', 'release_claim', 'find_idempotent', 'reset_idempotency', 'read_run_for_event')
 		AND has_function_privilege('public', p.oid, 'EXECUTE') $$,
 	'what changes something may not be called by everybody');
 
