@@ -48,10 +48,14 @@ typedef struct Connection
 	bool		standby;		/* was it in recovery then? */
 	bool		stale;			/* was server or mapping altered? */
 	int			nest_level;		/* of the transaction that used it last */
+	int			timeout_ms;		/* what connecting may take; 0 is for ever */
 } Connection;
 
 static dlist_head connections = DLIST_STATIC_INIT(connections);
 static bool callbacks_registered = false;
+
+/* The connection that postgres_fdw is going to use, if there is one. */
+static Connection *next_connection = NULL;
 
 /*
  * libpq tells that something happens to a connection.
@@ -65,6 +69,8 @@ connection_event(PGEventId event, void *info, void *passthrough)
 
 		if (c != NULL)
 		{
+			if (next_connection == c)
+				next_connection = NULL;
 			dlist_delete(&c->node);
 			pfree(c);
 		}
@@ -97,6 +103,8 @@ xact_callback(XactEvent event, void *arg)
 	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_PARALLEL_ABORT)
 		return;
 
+	runops_conn_wait_reset();
+
 	dlist_foreach(iter, &connections)
 	{
 		Connection *c = dlist_container(Connection, node, iter.cur);
@@ -118,6 +126,9 @@ subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 
 	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
 		return;
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		runops_conn_wait_reset();
 
 	dlist_foreach(iter, &connections)
 	{
@@ -151,10 +162,10 @@ mapping_oid(Oid userid, Oid serverid)
 }
 
 /*
- * Is there a connection for a mapping that postgres_fdw is going to use?
+ * The connection for a mapping that postgres_fdw is going to use, or NULL.
  */
-static bool
-any_live_connection(Oid umid)
+static Connection *
+find_live_connection(Oid umid)
 {
 	dlist_iter	iter;
 
@@ -167,12 +178,12 @@ any_live_connection(Oid umid)
 		/* in a remote transaction it is used, however it fares */
 		if (PQtransactionStatus(c->conn) != PQTRANS_IDLE &&
 			PQstatus(c->conn) == CONNECTION_OK)
-			return true;
+			return c;
 		if (!c->stale && !runops_conn_is_dead(c->conn))
-			return true;
+			return c;
 	}
 
-	return false;
+	return NULL;
 }
 
 /*
@@ -282,7 +293,8 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 	RemoteFailure failure;
 
 	/* without a mapping postgres_fdw says so */
-	if (!OidIsValid(umid) || any_live_connection(umid))
+	next_connection = OidIsValid(umid) ? find_live_connection(umid) : NULL;
+	if (!OidIsValid(umid) || next_connection != NULL)
 		return;
 
 	session.server = GetForeignServer(serverid);
@@ -300,6 +312,37 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 		runops_remote_close(&session);
 	}
 	PG_END_TRY();
+}
+
+/*
+ * postgres_fdw is about to begin a transaction on the connection that
+ * runops_conn_prepare() has found, unless it has done so: give the store no
+ * longer for that than connecting may take.
+ *
+ * runops_conn_answered() or runops_conn_check() follows, or an error, in whose
+ * context fdw_error.c has to be.
+ */
+void
+runops_conn_await(void)
+{
+	Connection *c = next_connection;
+
+	if (c == NULL || c->timeout_ms <= 0 ||
+		PQtransactionStatus(c->conn) != PQTRANS_IDLE)
+		return;
+
+	/* the subtransaction that fails, if it does, is this one */
+	c->nest_level = GetCurrentTransactionNestLevel();
+	runops_conn_wait_begin(c->timeout_ms);
+}
+
+/*
+ * The transaction has begun.
+ */
+void
+runops_conn_answered(void)
+{
+	runops_conn_wait_end();
 }
 
 /*
@@ -341,16 +384,16 @@ remember(PGconn *conn, Oid umid)
  * it a standby?
  */
 static bool
-ask_pgfdw_connection(PGconn *conn, Oid serverid, Oid userid, Oid relid)
+ask_pgfdw_connection(Connection *c, Oid serverid, Oid userid, Oid relid)
 {
 	RemoteSession session = {0};
 	volatile bool standby = false;
 
-	session.conn = conn;
+	session.conn = c->conn;
 	session.server = GetForeignServer(serverid);
 	session.store = session.server->servername;
 	session.user = GetUserMapping(userid, serverid);
-	runops_remote_set_deadline(&session);
+	c->timeout_ms = runops_remote_set_deadline(&session);
 
 	PG_TRY();
 	{
@@ -393,6 +436,7 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 {
 	Connection *c;
 
+	runops_conn_answered();
 	if (conn == NULL)
 		return;
 
@@ -407,7 +451,7 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	c->nest_level = GetCurrentTransactionNestLevel();
 	if (!c->asked)
 	{
-		c->standby = ask_pgfdw_connection(conn, serverid, userid, relid);
+		c->standby = ask_pgfdw_connection(c, serverid, userid, relid);
 		c->asked = true;
 	}
 	else if (c->standby && was_promoted(conn))

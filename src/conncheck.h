@@ -21,6 +21,15 @@ extern bool runops_conn_is_dead(PGconn *conn);
 extern void runops_conn_prepare(Oid serverid, Oid userid, Oid relid);
 extern void runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid);
 
+extern void runops_conn_await(void);
+extern void runops_conn_answered(void);
+
+/* in connwait.c */
+extern void runops_conn_wait_begin(int timeout_ms);
+extern void runops_conn_wait_end(void);
+extern void runops_conn_wait_reset(void);
+extern bool runops_conn_was_late(void);
+
 /* in pgfdw_state.c */
 extern PGconn *runops_pgfdw_scan_conn(ForeignScanState *node);
 extern PGconn *runops_pgfdw_direct_conn(ForeignScanState *node);

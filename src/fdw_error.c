@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "conncheck.h"
 #include "fdw.h"
 #include "runops.h"
 
@@ -154,6 +155,13 @@ store_error_callback(void *arg)
 	}
 	else
 		errcontext("table \"%s\" in store \"%s\"", table, store);
+
+	if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_late())
+	{
+		errcode(ERRCODE_CONNECTION_FAILURE);
+		errmsg("server \"%s\" did not answer in time", server);
+		errdetail("The connection stands, but the time of connect_timeout is over.");
+	}
 
 	switch (geterrcode())
 	{

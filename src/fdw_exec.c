@@ -127,6 +127,7 @@ begin_scan(ForeignScanState *node)
 		runops_fdw_use_for_scan(node);
 	runops_fdw_note_scan_locks(node);
 	runops_conn_prepare(serverid, userid, relid);
+	runops_conn_await();
 	if (OidIsValid(reader))
 		runops_reader_begin_scan(node, reader, estate->es_top_eflags);
 	else
@@ -253,6 +254,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	runops_fdw_use_for_direct_modify(node);
 	runops_fdw_note_direct_modify(node);
 	runops_conn_prepare(serverid, userid, relid);
+	runops_conn_await();
 	pgfdw.BeginDirectModify(node, eflags);
 	runops_together_connected();
 	runops_conn_check(runops_pgfdw_direct_conn(node), serverid, userid, relid);
@@ -351,6 +353,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	runops_fdw_enter_table(&call, relid, true);
 	runops_fdw_use_for_modify(mtstate->ps.state, rri);
 	runops_conn_prepare(serverid, userid, relid);
+	runops_conn_await();
 	pgfdw.BeginForeignInsert(mtstate, rri);
 	runops_together_connected();
 	runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
@@ -399,6 +402,7 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 		runops_fdw_enter_table(call, relid, true);
 		runops_fdw_use_for_modify(estate, rri);
 		runops_conn_prepare(serverid, userid, relid);
+		runops_conn_await();
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
 		runops_together_connected();

@@ -43,7 +43,7 @@ extern RemoteSession *runops_remote_server_session(const char *store,
 extern UserMapping *runops_remote_mapping(Oid userid, Oid serverid);
 extern bool runops_remote_try_open(RemoteSession *session,
 								   RemoteFailure *failure);
-extern void runops_remote_set_deadline(RemoteSession *session);
+extern int	runops_remote_set_deadline(RemoteSession *session);
 extern void runops_remote_open(RemoteSession *session);
 extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
 									RemoteFailure *failure);

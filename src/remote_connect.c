@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "catalog/pg_foreign_server.h"
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
@@ -251,7 +253,7 @@ connect_timeout_ms(const char **keywords, const char **values,
  * Let runops_remote_try_query() wait from now on as long as connecting may take,
  * on a connection that somebody else has made.
  */
-void
+int
 runops_remote_set_deadline(RemoteSession *session)
 {
 	const char *keywords[2] = {NULL, NULL};
@@ -274,6 +276,8 @@ runops_remote_set_deadline(RemoteSession *session)
 		runops_remote_raise(&failure);
 	session->deadline = timeout_ms < 0 ? 0 :
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+
+	return timeout_ms < 0 ? 0 : (int) Min(timeout_ms, INT_MAX);
 }
 
 /*

@@ -94,6 +94,72 @@ $relay->thaw;
 $relay->drop;
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'thawed: the proof stands');
 
+# frozen, for a session that has a connection and is in no transaction there
+my $holder = $control->background_psql('postgres', on_error_stop => 0);
+
+# Run SQL in that session; what it prints, its errors, and how long it took.
+sub held
+{
+	my ($sql) = @_;
+	my $start = time;
+
+	$holder->{stderr} = '';
+	my $out = $holder->query($sql);
+	my $err = $holder->{stderr} =~ s/background_psql: QUERY_SEPARATOR \d+:?\n?//gr;
+
+	return ($out, $err, time - $start);
+}
+
+foreach my $sql ("SELECT n FROM run WHERE id = '$new_id'", "UPDATE run SET n = 2 WHERE id = '$new_id'",
+	"UPDATE run SET n = 2 WHERE id = '$new_id' AND random() >= 0", "INSERT INTO run VALUES ('0123456789abcdefghijklmnb1', 1)",
+	"INSERT INTO run SELECT i, 1 FROM unnest(ARRAY['0123456789abcdefghijklmnb1']) i")
+{
+	$holder->query("SELECT n FROM run WHERE id = '$new_id'");
+	$relay->freeze;
+	($stdout, $stderr, $took) = held($legacy);
+	is($stdout, 'legacy|1', 'frozen with a connection: legacy statements work');
+	cmp_ok($took, '<', 1.5, 'and do not wait');
+	($stdout, $stderr, $took) = held($sql);
+	like($stderr, qr/ERROR:  server "run_ops" did not answer in time\nDETAIL:  The connection stands, but the time of connect_timeout is over\.\nHINT:  .*\nCONTEXT:  table "run" in store "new"/,
+		"frozen with a connection: $sql");
+	cmp_ok($took, '>', 1.5, 'not at once');
+	cmp_ok($took, '<', 3.5, 'in time');
+	($stdout, $stderr, $took) = held($legacy);
+	is($stdout, 'legacy|1', 'the session goes on');
+	cmp_ok($took, '<', 1.5, 'and does not wait');
+	$relay->thaw;
+	is((held("SELECT n FROM run WHERE id = '$new_id'"))[0], '2', 'and finds the store again');
+}
+
+# in a block that catches the error, and by a cancel meanwhile
+$relay->freeze;
+($stdout, $stderr, $took) = held(<<"EOT");
+BEGIN;
+DO \$\$ BEGIN PERFORM n FROM run WHERE id = '$new_id'; EXCEPTION WHEN connection_failure THEN RAISE NOTICE 'caught %', SQLERRM; END \$\$;
+$legacy
+COMMIT;
+EOT
+like($stderr, qr/NOTICE:  caught server "run_ops" did not answer in time/, 'the error can be caught');
+cmp_ok($took, '<', 4.5, 'in time');
+is($stdout, 'legacy|1', 'the transaction goes on');
+$relay->thaw;
+is((held("SELECT n FROM run WHERE id = '$new_id'"))[0], '2', 'and so does the session');
+$relay->freeze;
+($stdout, $stderr, $took) = held("SET statement_timeout = '300ms'; SELECT n FROM run WHERE id = '$new_id'");
+like($stderr, qr/ERROR:  canceling statement due to statement timeout/, 'statement_timeout comes first if it is shorter');
+cmp_ok($took, '<', 1.8, 'within a second');
+$relay->thaw;
+held('RESET statement_timeout');
+
+# no limit is left behind: what takes the store long is not cut off
+$split->store_sql('CREATE VIEW sleepy AS SELECT id, n FROM run, pg_sleep(3)');
+$split->sql(q{CREATE FOREIGN TABLE sleepy (id text, n int) SERVER run_ops OPTIONS (schema_name 'public')});
+held("SELECT n FROM run WHERE id = '$new_id'");
+($stdout, $stderr, $took) = held("SELECT n FROM sleepy WHERE id = '$new_id'");
+is($stdout, '2', 'a statement that takes the store longer than connect_timeout');
+cmp_ok($took, '>', 2.5, 'takes that long');
+$holder->quit;
+
 # frozen once the connection stands
 $relay->freeze_on('pg_try_advisory_xact_lock');
 ($stdout, $stderr, $took) = timed("SELECT n FROM run WHERE id = '$new_id';\n$legacy");
@@ -105,10 +171,7 @@ $relay->drop;
 
 # slow
 $relay->round_trip(9000);
-($stdout, $stderr, $took) = timed("SELECT n FROM run WHERE id = '$new_id';\n$legacy");
-like($stderr, qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/, 'a slow handshake');
-cmp_ok($took, '<', 3.5, 'in time');
-is($stdout, 'legacy|1', 'the session goes on');
+fault('a slow handshake', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/, 3.5);
 $relay->round_trip(0);
 $relay->drop;
 
