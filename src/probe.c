@@ -147,20 +147,21 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  * for only where that is allowed, because a denial is a line in the store's log,
  * for every connection, and the end of a transaction that is open.  A privilege
  * is checked before a statement runs, so the question is put in a query of its
- * own; there is no other function that runs one and gives back its result.
+ * own.  Of the functions that run one and give back its result, ts_stat() is the
+ * one that a server built without libxml has too.
  */
 bool
 runops_ask_identity(RemoteSession *session, uint64 lock_key,
 					RunopsIdentity *identity, bool *lock_obtained,
 					RemoteFailure *failure)
 {
-	static const char element[] = "<system_identifier>";
 	PGresult   *res;
-	char	   *sysid;
 
 	if (!runops_remote_try_query(session,
 								 psprintf("SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
-										  " THEN pg_catalog.query_to_xml('SELECT system_identifier FROM pg_catalog.pg_control_system()', false, true, '') END,"
+										  " THEN (SELECT word FROM pg_catalog.ts_stat("
+										  "'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])"
+										  " FROM pg_catalog.pg_control_system()')) END,"
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
 										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ")",
 										  (int64) lock_key), failure))
@@ -176,10 +177,9 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 	}
 
 	memset(identity, 0, sizeof(RunopsIdentity));
-	sysid = strstr(PQgetvalue(res, 0, 0), element);
-	identity->sysid_known = sysid != NULL;
+	identity->sysid_known = !PQgetisnull(res, 0, 0);
 	if (identity->sysid_known)
-		identity->sysid = (uint64) strtoll(sysid + strlen(element), NULL, 10);
+		identity->sysid = (uint64) strtoll(PQgetvalue(res, 0, 0), NULL, 10);
 	strlcpy(identity->database, PQgetvalue(res, 0, 1), NAMEDATALEN);
 	identity->in_recovery = PQgetvalue(res, 0, 2)[0] == 't';
 	*lock_obtained = PQgetvalue(res, 0, 3)[0] == 't';
