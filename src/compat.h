@@ -163,6 +163,11 @@
 #define RI_CHECK_EXPRS ri_ConstraintExprs
 #endif
 
+/* PG18 gives the collation "POSIX" no name of its own any more. */
+#if PG18_GE
+#define POSIX_COLLATION_OID 951
+#endif
+
 /* PG16 says of a Var which outer joins may have made it null. */
 #if PG16_GE
 #define VAR_NULLED_BY_JOIN(var) (!bms_is_empty((var)->varnullingrels))
