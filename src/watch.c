@@ -135,7 +135,7 @@ static void
 watch_release_callback(ResourceReleasePhase phase, bool isCommit,
 					   bool isTopLevel, void *arg)
 {
-	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel || npending == 0)
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel || pending == NULL)
 		return;
 
 	if (isCommit)

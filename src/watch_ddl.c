@@ -23,6 +23,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -203,6 +204,7 @@ watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	Node	   *stmt = pstmt->utilityStmt;
 	DdlScope	scope = DDL_NOTHING;
 	bool		commits_prepared = false;
+	bool		drops_extension = false;
 
 	if (runops_cache_enabled() && IsTransactionState())
 	{
@@ -220,6 +222,8 @@ watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		/* the tree may be gone when it has run */
 		commits_prepared = IsA(stmt, TransactionStmt) &&
 			((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+		drops_extension = IsA(stmt, DropStmt) &&
+			((DropStmt *) stmt)->removeType == OBJECT_EXTENSION;
 	}
 
 	if (prev_ProcessUtility_hook)
@@ -231,6 +235,8 @@ watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 
 	if (scope != DDL_NOTHING)
 		runops_invalidate(scope_tag(scope));
+	if (drops_extension && !OidIsValid(get_extension_oid("runops", true)))
+		runops_cache_purge(MyDatabaseId, NULL);
 
 	/* what the prepared transaction wanted is not known, and it is committed */
 	if (commits_prepared)
