@@ -13,6 +13,8 @@ SELECT verdict FROM runops.recheck('new');
 SELECT runops.set_mint_kind(org, CASE n WHEN 1 THEN 'cuid' ELSE 'ksuid' END) FROM life.context;
 UPDATE runops.mint_config SET flipped_at = flipped_at - interval '90 s', effective_at = effective_at - interval '90 s';
 
+CREATE FUNCTION life.explain(query text) RETURNS SETOF text LANGUAGE plpgsql
+	AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query; END $$;
 CREATE TABLE life.steps (no serial, org int, step text, result text);
 CREATE TABLE life.runs (org int, what text, id text);
 
@@ -271,6 +273,21 @@ CALL life.block(:'root2', '{cmcjssmao6dfcc016e6d94f48}');
 CALL life.block(:'root2', ARRAY[:'token', '37dGalnvVFpJFsmiFDGIwmudA4O']);
 \set VERBOSITY default
 SELECT count(*) FROM "TaskRunWaitpoint";
+
+-- a family cannot be torn apart, here or there
+\set VERBOSITY sqlstate
+SELECT max(id) FILTER (WHERE "taskRunId" = :'root1') AS attempt1, max(id) FILTER (WHERE "taskRunId" = :'root2') AS attempt2 FROM "TaskRunAttempt" \gset
+SELECT max(id) FILTER (WHERE length(id) = 25) AS batch1, max(id) FILTER (WHERE length(id) = 27) AS batch2 FROM "BatchTaskRun" \gset
+INSERT INTO "BatchTaskRunItem" (id, "batchTaskRunId", "taskRunId") VALUES ('i', :'batch2', :'root1');
+INSERT INTO "BatchTaskRunItem" (id, "batchTaskRunId", "taskRunId") VALUES ('i', :'batch1', :'root2');
+INSERT INTO "TaskRunDependency" (id, "taskRunId", "dependentAttemptId") VALUES ('d', :'root2', :'attempt1');
+UPDATE "TaskRun" SET "parentTaskRunId" = :'root2' WHERE id = :'root1';
+UPDATE "TaskRun" SET "batchId" = :'batch1' WHERE id = :'root2';
+UPDATE "TaskRun" SET "parentTaskRunAttemptId" = :'attempt1' WHERE id = :'root2';
+SELECT format($$INSERT INTO public."TaskRunDependency" (id, "taskRunId", "dependentAttemptId") VALUES ('d', %L, %L)$$, :'root2', :'attempt1') AS direct \gset
+SELECT runops.remote_exec('new', :'direct');
+\set VERBOSITY default
+SELECT regexp_replace(line, $$'[^']*'$$, '...', 'g') AS "QUERY PLAN" FROM life.explain(format('SELECT id FROM "TaskRunDependency" WHERE "dependentAttemptId" = %L', :'attempt2')) line;
 
 -- each UPDATE by id has met one row
 SELECT step, count(*), min(count), max(count) FROM life.updates GROUP BY step ORDER BY step COLLATE "C";

@@ -34,6 +34,10 @@ SET client_min_messages = error;
 SELECT runops.add_idempotency('"TaskRun"', '{runtimeEnvironmentId,taskIdentifier,idempotencyKey}', 'idempotencyKeyExpiresAt',
 	$$status IN ('SYSTEM_FAILURE', 'EXPIRED')$$);
 SELECT count(*) FROM runops.provision('new');
+SELECT runops.add_anchor('"TaskRun"', 'id', 'parentTaskRunAttemptId'), runops.add_anchor('"BatchTaskRun"', 'id', 'dependentTaskAttemptId'),
+	runops.add_anchor('"TaskRunAttempt"', 'taskRunId', 'id'), runops.add_anchor('"Checkpoint"', 'runId', 'attemptId'),
+	runops.add_anchor('"CheckpointRestoreEvent"', 'runId', 'attemptId'), runops.add_anchor('"TaskRunDependency"', 'taskRunId', 'dependentAttemptId'),
+	runops.add_anchor('"TaskRunExecutionSnapshot"', 'runId', 'checkpointId'), runops.add_anchor('"CompletedWaitpoint"', 'runId', 'snapshotId');
 \o
 SET client_min_messages = warning;
 CREATE SCHEMA life;

@@ -251,6 +251,7 @@ BEGIN
 	END IF;
 
 	RETURN QUERY SELECT * FROM runops._doctor_try('settings', 'SELECT * FROM runops._doctor_settings()');
+	RETURN QUERY SELECT * FROM runops._doctor_try('mint kinds', 'SELECT * FROM runops._doctor_minting()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('servers', 'SELECT * FROM runops._doctor_servers()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('objects', format('SELECT * FROM runops._doctor_bound(%L)', remote));
 	RETURN QUERY SELECT * FROM runops._doctor_try('tables', 'SELECT * FROM runops._doctor_tables()');

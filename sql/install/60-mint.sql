@@ -65,3 +65,22 @@ CREATE FUNCTION runops.mint_batch_id(org text DEFAULT NULL, parent text DEFAULT 
 	AS 'MODULE_PATHNAME', 'runops_mint_batch_id';
 COMMENT ON FUNCTION runops.mint_batch_id(text, text)
 	IS 'new id of a batch, as mint_id makes it';
+
+/* Part of runops.doctor(): flags that have no effect. */
+CREATE FUNCTION runops._doctor_minting() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'warning', format('mint kind %s of %s', k.kind, coalesce('organization ' || min(k.org) ||
+			CASE count(*) WHEN 1 THEN '' ELSE format(' and %s more', count(*) - 1) END, 'all organizations')),
+		format('store "%s" is not configured, so that roots get cuids', s.store),
+		'Use runops.add_store(), or runops.set_mint_kind() with another kind.'
+	FROM runops.mint_kinds k
+	CROSS JOIN LATERAL (SELECT CASE WHEN k.kind LIKE 'shard:%' THEN substr(k.kind, 7) ELSE 'new' END) AS s (store)
+	WHERE k.kind <> 'cuid' AND NOT EXISTS (SELECT FROM runops.stores x WHERE x.store = s.store)
+	GROUP BY k.kind, s.store, k.org IS NULL
+	UNION ALL
+	SELECT 'info', 'setting runops.mint_enabled', 'off, so that roots get cuids whatever their mint kinds are',
+		'Set it to on and reload the configuration.'
+	WHERE runops._flag() AND NOT current_setting('runops.mint_enabled')::boolean
+	  AND EXISTS (SELECT FROM runops.mint_kinds k WHERE k.kind <> 'cuid')
+$$;

@@ -149,6 +149,7 @@ is(value($session, q{SELECT runops.mint_kind('org')}), 'ksuid', 'a session mints
 set_all('runops.mint_enabled', 'off');
 $split->sql('SELECT pg_sleep(0.2)');
 is(value($session, q{SELECT runops.mint_kind('org')}), 'cuid', 'it follows the switch');
+like($split->sql('SELECT object, finding FROM runops.doctor()'), qr/^setting runops\.mint_enabled\|off, so that roots get cuids/m, 'which doctor() tells');
 set_all('runops.mint_enabled', 'on');
 $split->sql('SELECT pg_sleep(0.2)');
 is(value($session, q{SELECT runops.mint_kind('org')}), 'ksuid', 'and back');
