@@ -272,6 +272,8 @@ CALL life.block(:'root1', ARRAY[:'token', '37dGalnvVFpJFsmiFDGIwmudA4O']);
 CALL life.block(:'root2', '{cmcjssmao6dfcc016e6d94f48}');
 CALL life.block(:'root2', ARRAY[:'token', '37dGalnvVFpJFsmiFDGIwmudA4O']);
 \set VERBOSITY default
+INSERT INTO "TaskRunWaitpoint" (id, "taskRunId", "waitpointId", "projectId") SELECT 'edge', id, 'cmcjssmao6dfcc016e6d94f48', "projectId" FROM "TaskRun" WHERE id = :'root1';
+INSERT INTO "TaskRunWaitpoint" (id, "taskRunId", "waitpointId", "projectId") SELECT 'edge', id, '37dGalnvVFpJFsmiFDGIwmudA4O', "projectId" FROM "TaskRun" WHERE id = :'root2';
 SELECT count(*) FROM "TaskRunWaitpoint";
 
 -- a family cannot be torn apart, here or there

@@ -38,6 +38,7 @@ SELECT runops.add_anchor('"TaskRun"', 'id', 'parentTaskRunAttemptId'), runops.ad
 	runops.add_anchor('"TaskRunAttempt"', 'taskRunId', 'id'), runops.add_anchor('"Checkpoint"', 'runId', 'attemptId'),
 	runops.add_anchor('"CheckpointRestoreEvent"', 'runId', 'attemptId'), runops.add_anchor('"TaskRunDependency"', 'taskRunId', 'dependentAttemptId'),
 	runops.add_anchor('"TaskRunExecutionSnapshot"', 'runId', 'checkpointId'), runops.add_anchor('"CompletedWaitpoint"', 'runId', 'snapshotId');
+SELECT runops.add_reference('"TaskRunWaitpoint"', 'waitpointId', '"Waitpoint"');
 \o
 SET client_min_messages = warning;
 CREATE SCHEMA life;
