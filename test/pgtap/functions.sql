@@ -45,6 +45,10 @@ INSERT INTO documented VALUES
 	-- seams
 	('p', 'prepare_anchor', 'IN child regclass, IN child_key name, IN parent_key name', NULL, 'v', false, 'u', false),
 	('f', 'add_anchor', 'child regclass, child_key name, parent_key name, lock_timeout interval DEFAULT ''00:00:05''::interval', 'void', 'v', false, 'u', false),
+	('f', 'completion_store', 'waitpoint_id text, route_kind text, tree_owner_residency runops.residency_type DEFAULT NULL::runops.residency_type, is_cross_tree_idempotency boolean DEFAULT false, has_legacy_parent boolean DEFAULT false, OUT store text, OUT residency runops.residency_type, OUT route_kind text, OUT pinned_reason text', 'record', 's', false, 'r', true),
+	('f', 'add_unblock_route', 'routine regprocedure, route_kind text, calls integer DEFAULT 1', 'void', 'v', false, 'u', false),
+	('f', 'drop_unblock_route', 'routine regprocedure, route_kind text, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
+	('f', 'check_unblock_routes', '', 'TABLE(routine regprocedure, declared integer, found integer)', 'v', false, 'u', false),
 	('f', 'drop_anchor', 'child regclass, child_key name, parent_key name, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	-- uniqueness
 	('f', 'claim', 'scope text, key text, id text, ttl interval DEFAULT ''30 days''::interval, wait interval DEFAULT ''00:00:05''::interval, OUT claimed boolean, OUT id text, OUT claimed_at timestamp with time zone', 'record', 'v', false, 'u', true),
