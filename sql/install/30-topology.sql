@@ -169,6 +169,15 @@ CREATE FUNCTION runops._forget_compression(leaf regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_forget_compression';
 
+/* The stores that a routed table has leaves for. */
+CREATE FUNCTION runops._leaf_stores(relation regclass) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT array_agg(s ORDER BY s)
+	FROM (SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = relation) AS x (s)
+	WHERE s IS NOT NULL
+$$;
+
 /* Is the store another database than this? */
 CREATE FUNCTION runops._is_elsewhere(store text) RETURNS boolean
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

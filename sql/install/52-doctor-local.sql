@@ -215,7 +215,7 @@ AS $$
 		format('does not know the rows of store %s', string_agg(runops._store_of_leaf(i.inhrelid), ', ' ORDER BY runops._store_of_leaf(i.inhrelid))),
 		'Run runops.provision for the store.'
 	FROM runops.unique_keys u JOIN pg_inherits i ON i.inhparent = u.relation
-	WHERE NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)]
+	WHERE NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)] AND runops._store_of_leaf(i.inhrelid) IS NOT NULL
 	GROUP BY u.name, u.relation
 	UNION ALL
 	SELECT 'error', format('unique key %I of %s', u.name, u.relation),

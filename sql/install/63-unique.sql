@@ -377,7 +377,7 @@ BEGIN
 	PERFORM runops._topology_lock();
 	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
 	chosen := runops._check_unique_key(relation, columns, name);
-	stores := ARRAY(SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = relation ORDER BY 1);
+	stores := runops._leaf_stores(relation);
 
 	EXECUTE format('CREATE INDEX %I ON ONLY %s (%s)', chosen, relation,
 				   (SELECT string_agg(quote_ident(k), ', ' ORDER BY ord) FROM unnest(columns) WITH ORDINALITY AS u (k, ord)))
@@ -506,7 +506,7 @@ BEGIN
 			HINT = 'The view "runops.unique_keys" lists the keys.';
 	END IF;
 
-	known := ARRAY(SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = relation ORDER BY 1);
+	known := runops._leaf_stores(relation);
 	EXECUTE format('DELETE FROM %s', holder);
 	filled := runops._unique_fill(relation, name, holder, known);
 	UPDATE runops.unique_config u SET stores = known WHERE u.entries = holder;
@@ -541,7 +541,7 @@ BEGIN
 		columns := runops._unique_columns(u.entries);
 		SELECT string_agg(q, ' UNION ALL ') INTO rows
 		FROM runops._unique_queries(u.relation, u.name,
-									ARRAY(SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = u.relation)) q;
+									runops._leaf_stores(u.relation)) q;
 		CONTINUE WHEN rows IS NULL;
 		RETURN QUERY EXECUTE format(
 			'WITH r (%1$s, store) AS MATERIALIZED (%3$s), found AS ('

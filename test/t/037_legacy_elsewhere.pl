@@ -162,6 +162,25 @@ is(rows("SELECT source, r.row -> 'n' FROM runops.read_through('run', '$legacy') 
 is(rows("SELECT ord, source FROM runops.read_many('run', '{$new,$legacy,$odd,$legacy2}')"), '1|new 2|legacy 3|not-found 4|legacy', 'read_many');
 is(rows("SELECT r.row -> 'n' FROM runops.read_page('run', '{}', 'n', 10) r"), '111 103 102', 'read_page');
 
+# what is unique, and what refers, over the databases
+
+$split->sql(<<"EOT");
+CREATE TABLE tag (id int, run text);
+SELECT runops.add_unique('run', '{n}', name => 'run_n_key');
+SELECT runops.add_reference('tag', 'run', 'run', 'id');
+INSERT INTO tag VALUES (1, '$legacy'), (2, '$new');
+EOT
+is($split->sql(q{SELECT stores FROM runops.unique_keys}), '{legacy,new}', 'a unique key knows the rows of both stores');
+($stdout, $stderr) = $split->try(<<"EOT");
+INSERT INTO run (id, n) VALUES ('c000000000000000000000009', 102);
+INSERT INTO run (id, n) VALUES ('0123456789abcdefghijklmnz1', 111);
+INSERT INTO tag VALUES (3, 'c000000000000000000000009');
+DELETE FROM run WHERE id = '$legacy';
+EOT
+is(join(' ', $stderr =~ /ERROR:  (\w{5}):/g), '23505 23505 23503 23503', 'and refuses their doubles; a reference finds the rows of both');
+is(rows(q{SELECT object, finding FROM runops.doctor() WHERE severity = 'error'}), '', 'doctor() finds nothing to mend');
+$split->sql(q{SELECT runops.drop_unique('run', 'run_n_key'); SELECT runops.drop_reference('tag', 'run', 'run'); DROP TABLE tag});
+
 # a dump carries all of it but the rows
 
 my ($dump, $restored) = (PostgreSQL::Test::Utils::tempdir() . '/dump.sql', 'restored');
