@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "cleanup.h"
 #include "compat.h"
 #include "conncheck.h"
 #include "fdw.h"
@@ -458,4 +459,5 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 				   _("The server was proved as a standby, and has been promoted since."));
 	c->stale = false;
+	runops_cleanup_connected(conn, serverid, userid);
 }

@@ -61,10 +61,23 @@ typedef enum RunopsProverOutcome
 	RUNOPS_PROVER_PROVED		/* all are */
 } RunopsProverOutcome;
 
+/* What the launcher and the cleaner tell each other; see cleaner.c. */
+typedef struct RunopsCleaner
+{
+	struct Latch *launcher;		/* to wake it; NULL while there is none */
+	bool		wanted;			/* has somebody queued something? */
+	Oid			dbid;			/* in this database */
+	bool		worked;			/* has the cleaner done anything yet? */
+	bool		ended;			/* has it come to its end? */
+	TimestampTz next;			/* and when is there something to do again? 0 if
+								 * not before something is queued */
+} RunopsCleaner;
+
 typedef struct RunopsShared
 {
 	LWLock	   *lock;
 	RunopsProverOutcome outcome;	/* of the last prover */
+	RunopsCleaner cleaner;
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
 	pg_atomic_uint64 reference_generations[RUNOPS_REFERENCE_KEYS];	/* see reference.c */
 } RunopsShared;

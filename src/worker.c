@@ -12,7 +12,9 @@
  * The prover is also what records the control plane's identity beside a store.
  *
  * With the flag off no store is asked.  There is one prover then, which warns of
- * rows that the flag hides, and the launcher ends.
+ * rows that the flag hides.
+ *
+ * The launcher also starts the cleaners; see cleaner.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -38,8 +40,10 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "cleanup.h"
 #include "compat.h"
 #include "sentinel.h"
 #include "shmem.h"
@@ -233,23 +237,68 @@ find_database(void)
 }
 
 /*
- * The launcher: provers with pauses, for as long as the server runs.
+ * Run a prover if it is time for one; in how many milliseconds the next one is.
+ *
+ * With the flag off there is one for as long as the launcher lives.
+ */
+static long
+prove_if_due(Oid dbid)
+{
+	static RunopsProverOutcome last = RUNOPS_PROVER_NO_EXTENSION;
+	static long nap = FIRST_NAP;
+	static TimestampTz due = 0;
+	static bool ended = false;
+	TimestampTz now = GetCurrentTimestamp();
+	RunopsProverOutcome outcome = RUNOPS_PROVER_NO_EXTENSION;
+
+	if (ended)
+		return LONGEST_NAP;
+	if (due > now)
+		return TimestampDifferenceMilliseconds(now, due);
+
+	if (OidIsValid(dbid))
+		outcome = run_prover(dbid);
+	if (runops_gate_flag_off())
+	{
+		ended = true;
+		return LONGEST_NAP;
+	}
+
+	if (outcome == RUNOPS_PROVER_NO_STORE && last != outcome)
+		ereport(WARNING,
+				(errmsg("\"runops.split_enabled\" is on, but no store is configured"),
+				 errdetail("Database \"%s\" has the extension and no store with a server; all rows are in \"%s\".",
+						   runops_database, RUNOPS_LEGACY_STORE),
+				 errhint("Use runops.add_store(), or set \"runops.split_enabled\" to off and restart the server.")));
+	if (outcome == RUNOPS_PROVER_PROVED)
+		nap = LONGEST_NAP;
+	else if (last == RUNOPS_PROVER_PROVED)
+		nap = FIRST_NAP;
+	last = outcome;
+
+	due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), nap);
+	nap = Min(nap * 2, LONGEST_NAP);
+
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
+}
+
+/*
+ * The launcher: provers with pauses, and cleaners when they are wanted, for as
+ * long as the server runs.
  */
 void
 runops_launcher_main(Datum arg)
 {
-	RunopsProverOutcome last = RUNOPS_PROVER_NO_EXTENSION;
-	long		nap = FIRST_NAP;
-
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	runops_cleaner_set_launcher();
 
 	for (;;)
 	{
-		RunopsProverOutcome outcome = RUNOPS_PROVER_NO_EXTENSION;
 		Oid			dbid;
+		long		nap;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -259,27 +308,12 @@ runops_launcher_main(Datum arg)
 		}
 
 		dbid = find_database();
-		if (OidIsValid(dbid))
-			outcome = run_prover(dbid);
-		if (runops_gate_flag_off())
-			proc_exit(0);
-
-		if (outcome == RUNOPS_PROVER_NO_STORE && last != outcome)
-			ereport(WARNING,
-					(errmsg("\"runops.split_enabled\" is on, but no store is configured"),
-					 errdetail("Database \"%s\" has the extension and no store with a server; all rows are in \"%s\".",
-							   runops_database, RUNOPS_LEGACY_STORE),
-					 errhint("Use runops.add_store(), or set \"runops.split_enabled\" to off and restart the server.")));
-		if (outcome == RUNOPS_PROVER_PROVED)
-			nap = LONGEST_NAP;
-		else if (last == RUNOPS_PROVER_PROVED)
-			nap = FIRST_NAP;
-		last = outcome;
+		nap = prove_if_due(dbid);
+		nap = Min(nap, runops_cleaner_manage(dbid));
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 nap, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
-		nap = Min(nap * 2, LONGEST_NAP);
 	}
 }
 

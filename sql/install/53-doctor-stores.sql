@@ -255,6 +255,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM runops._doctor_try('servers', 'SELECT * FROM runops._doctor_servers()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('objects', format('SELECT * FROM runops._doctor_bound(%L)', remote));
 	RETURN QUERY SELECT * FROM runops._doctor_try('tables', 'SELECT * FROM runops._doctor_tables()');
+	RETURN QUERY SELECT * FROM runops._doctor_try('cascades', 'SELECT * FROM runops._doctor_cascades()');
 END
 $$;
 

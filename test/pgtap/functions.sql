@@ -77,6 +77,10 @@ INSERT INTO documented VALUES
 	('f', 'invalidate_organization', 'id text', 'void', 'v', true, 'u', false),
 	('f', 'watch', 'relation regclass, environment_column name DEFAULT NULL::name, organization_column name DEFAULT NULL::name, slots text[] DEFAULT NULL::text[]', 'void', 'v', false, 'u', false),
 	('f', 'unwatch', 'relation regclass, if_exists boolean DEFAULT false', 'void', 'v', true, 'u', false),
+	-- cascades
+	('f', 'add_cascade', 'parent regclass, child regclass, child_column name, action text DEFAULT ''delete''::text', 'void', 'v', false, 'u', false),
+	('f', 'drop_cascade', 'parent regclass, child regclass, child_column name, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
+	('f', 'cleanup', 'max_rows integer DEFAULT 1000', 'bigint', 'v', false, 'u', false),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),

@@ -22,6 +22,10 @@ SELECT set_eq(
 	$$ SELECT x.oid::regclass::text FROM pg_extension e, unnest(e.extconfig) x(oid) WHERE e.extname = 'runops' $$,
 	ARRAY[
 		'runops.anchor_config',
+		'runops.cascade_config',
+		'runops.cascade_queue',
+		'runops.cascade_seq',
+		'runops.cascade_task',
 		'runops.claim_entry',
 		'runops.held_rows',
 		'runops.idempotency_config',
@@ -56,6 +60,11 @@ SELECT has_view('runops', 'routed_tables', 'runops.routed_tables is a view');
 SELECT columns_are('runops', 'reference_config', '{child,child_column,parent,parent_column,name,on_delete,dropped}'::name[]);
 SELECT col_is_pk('runops', 'reference_config', '{child,child_column}'::name[], 'a column refers to one table');
 SELECT has_view('runops', 'reference_keys', 'runops.reference_keys is a view');
+SELECT columns_are('runops', 'cascade_config', '{parent,child,child_column,action,ord,registered}'::name[]);
+SELECT col_is_pk('runops', 'cascade_config', '{parent,child,child_column}'::name[], 'a column hangs on a parent once');
+SELECT has_view('runops', 'cascades', 'runops.cascades is a view');
+SELECT columns_are('runops', 'progress', '{task,object,phase,done,total,rate,started}'::name[]);
+SELECT ok(NOT has_table_privilege('public', 'runops.progress', 'SELECT'), 'not everybody may see what is cleaned up');
 SELECT has_view('runops', 'claims', 'runops.claims is a view');
 SELECT columns_are('runops', 'idempotency_config', '{relation,columns,expires,dead_when}'::name[]);
 SELECT has_view('runops', 'idempotency_keys', 'runops.idempotency_keys is a view');

@@ -1,0 +1,58 @@
+/*
+ * Doctor, third part: cascades that do not get on.
+ */
+
+/* Cascades whose cleanup is stuck, and those that could not be cleaned up. */
+CREATE FUNCTION runops._doctor_cascades() RETURNS TABLE (severity text, object text, finding text, hint text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	worker CONSTANT text := CASE WHEN runops._flag() IS NULL THEN ''
+								 ELSE coalesce(current_setting('runops.database', true), '') END;
+BEGIN
+	RETURN QUERY
+	SELECT 'error', format('cascade to %s.%I', f.child::regclass, f.child_column),
+		format('%s of store "%s" could not be cleaned up, the first one %s: %s',
+			   CASE count(*) WHEN 1 THEN 'a row' ELSE count(*) || ' rows' END, f.store,
+			   (array_agg(f."row" ORDER BY f.failed_at, f."row"::text))[1], (array_agg(f.message ORDER BY f.failed_at, f."row"::text))[1]),
+		'Remove the cause; the rows are tried again within the hour, and by runops.cleanup() at once.'
+	FROM runops.cascade_failure f
+	GROUP BY f.child, f.child_column, f.store;
+
+	RETURN QUERY
+	SELECT CASE WHEN runops._flag() IS FALSE THEN 'info' ELSE 'warning' END,
+		format('cascade to %s.%I', p.child::regclass, p.child_column),
+		format('cannot be cleaned up in store "%s", for %s: %s', p.store,
+			   CASE count(*) WHEN 1 THEN 'a deleted row' ELSE count(*) || ' deleted rows' END, max(p.message)),
+		'Remove the cause; it is tried again every minute, and by runops.cleanup() at once.'
+	FROM runops.cascade_part p
+	WHERE p.failures > 0 AND NOT p.finished
+		AND NOT EXISTS (SELECT FROM runops.cascade_failure f
+						WHERE f.entry = p.entry AND f.child = p.child AND f.child_column = p.child_column AND f.store = p.store)
+	GROUP BY p.child, p.child_column, p.store;
+
+	IF worker <> current_database() THEN
+		RETURN QUERY
+		SELECT 'warning', format('cascades of %s', q.parent),
+			CASE count(*) WHEN 1 THEN 'a deleted row is' ELSE count(*) || ' deleted rows are' END || ' queued, and no worker cleans up in this database',
+			format('Set "runops.database" to %L and restart the server, or let somebody call runops.cleanup().', current_database())
+		FROM runops.cascade_queue q GROUP BY q.parent;
+	END IF;
+
+	RETURN QUERY
+	SELECT 'error', format('cascade to %s.%I', c.child, c.child_column), 'the column does not exist any more',
+		format('Use runops.drop_cascade(%L, %L, %L).', c.parent, c.child, c.child_column)
+	FROM runops.cascade_config c
+	WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.child AND a.attname = c.child_column AND a.attnum > 0);
+
+	RETURN QUERY
+	SELECT 'error', format('cascades of %s', c.parent), 'its trigger is missing or disabled: what is deleted is not cleaned up',
+		'Use runops.drop_cascade() and runops.add_cascade(), or ALTER TABLE ... ENABLE TRIGGER.'
+	FROM runops.cascade_config c
+	WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.parent AND t.tgenabled <> 'D'
+					  AND t.tgfoid IN ('runops._cascade_queue()'::regprocedure, 'runops._cascade_queue_row()'::regprocedure))
+	GROUP BY c.parent;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION runops._doctor_cascades() FROM PUBLIC;
