@@ -122,6 +122,16 @@ BEGIN ISOLATION LEVEL REPEATABLE READ;
 INSERT INTO org VALUES ('o5');
 DELETE FROM org WHERE id = 'o5';
 ROLLBACK;
+-- a cascade sees to the rows that refer
+CREATE INDEX ON runops_legacy."Run" (org);
+SELECT count(*) FROM runops.provision('new', relation => '"Run"') WHERE action = 'create';
+SELECT runops.add_cascade('org', '"Run"', 'org');
+DELETE FROM org WHERE id = 'o2';
+UPDATE org SET id = 'o4' WHERE id = 'o1';
+INSERT INTO "Run" VALUES ('0123456789abcdefghijklmnr10', NULL, 0, 'o2');
+SELECT runops.cleanup();
+SELECT id, org FROM "Run" WHERE org IS NOT NULL;
+SELECT runops.drop_cascade('org', '"Run"', 'org');
 DELETE FROM "Run" WHERE org IS NOT NULL;
 DELETE FROM org;
 SELECT runops.drop_reference('"Run"', 'org', 'org');

@@ -452,7 +452,8 @@ runops_reference_parent(PG_FUNCTION_ARGS)
 		number = runops_reference_lock(reference->parent, &column, key, ExclusiveLock);
 		if (runops_shared != NULL)
 			pg_atomic_fetch_add_u64(&runops_shared->reference_generations[number], 1);
-		settle_children(reference, &column, key, !update);
+		if (update || !runops_reference_cascades(reference))
+			settle_children(reference, &column, key, !update);
 	}
 
 	return PointerGetDatum(NULL);

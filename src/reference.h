@@ -53,6 +53,7 @@ extern Oid	runops_reference_table(Oid relid);
 extern RunopsReference *runops_reference_find(Oid child, const char *name);
 extern List *runops_references_from(Oid child);
 extern List *runops_references_to(Oid parent);
+extern bool runops_reference_cascades(const RunopsReference *reference);
 extern const char *runops_reference_of_column(Oid relid, const char *column);
 
 /* in reference_query.c */

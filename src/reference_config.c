@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -31,6 +32,12 @@
 #define Anum_reference_parent_column	4
 #define Anum_reference_name				5
 #define Anum_reference_on_delete		6
+
+/* the columns of runops.cascade_config, and how many its key has */
+#define Anum_cascade_parent			1
+#define Anum_cascade_child			2
+#define Anum_cascade_child_column	3
+#define Nkeys_cascade				3
 
 static List *references = NIL;	/* of RunopsReference */
 static MemoryContext reference_context = NULL;
@@ -235,4 +242,32 @@ runops_reference_of_column(Oid relid, const char *column)
 	}
 
 	return NULL;
+}
+
+/*
+ * Is there a cascade that will see to the rows of a reference when the row goes
+ * that they refer to?
+ */
+bool
+runops_reference_cascades(const RunopsReference *reference)
+{
+	Oid			schema = get_namespace_oid(RUNOPS_SCHEMA, false);
+	Relation	rel = table_open(get_relname_relid("cascade_config", schema), AccessShareLock);
+	ScanKeyData keys[Nkeys_cascade];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], Anum_cascade_parent, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(reference->parent));
+	ScanKeyInit(&keys[1], Anum_cascade_child, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(reference->child));
+	ScanKeyInit(&keys[2], Anum_cascade_child_column, BTEqualStrategyNumber,
+				F_NAMEEQ, NameGetDatum(&reference->child_column));
+	scan = systable_beginscan(rel, get_relname_relid("cascade_config_pkey", schema),
+							  true, NULL, Nkeys_cascade, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return found;
 }
