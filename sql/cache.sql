@@ -132,6 +132,14 @@ SELECT reads() AS before \gset
 SELECT runops.resolve('exists', 'e1') IS NOT NULL AS sibling, runops.resolve('env', 'e3') IS NOT NULL AS other;
 SELECT reads() - :before AS reads;
 SELECT runops.resolve('env', 'e1') ->> 'paused', runops.resolve('auth', 'child') ->> 'parent_paused';
+-- a sibling in the organization stays, and what is tagged with the organization alone goes
+SELECT runops.add_resolver('org', 'SELECT $1 AS org, count(*) AS n FROM environment WHERE org = $1', organization_column => 'org', ttl => '1 hour');
+SELECT runops.watch('environment', 'id', 'org', '{org}');
+SELECT runops.resolve('env', 'e2') ->> 'paused', runops.resolve('org', 'o1') ->> 'n';
+SELECT reads() AS before \gset
+INSERT INTO environment VALUES ('e5', 'o1');
+SELECT runops.resolve('env', 'e2') ->> 'paused', runops.resolve('org', 'o1') ->> 'n';
+SELECT reads() - :before AS reads;
 -- to another organization: both
 UPDATE environment SET org = 'o2' WHERE id = 'e2';
 SELECT runops.resolve('env', 'e2') ->> 'org';

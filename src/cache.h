@@ -49,7 +49,8 @@ typedef enum RunopsTagKind
 {
 	RUNOPS_TAG_SLOT,			/* everything in a slot, or in all of them */
 	RUNOPS_TAG_ENVIRONMENT,
-	RUNOPS_TAG_ORGANIZATION
+	RUNOPS_TAG_ORGANIZATION,
+	RUNOPS_TAG_ORGANIZATION_ALONE	/* what belongs to no environment of it */
 } RunopsTagKind;
 
 /* A tag: the number of its cell. */

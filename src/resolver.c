@@ -241,12 +241,12 @@ find_cache_slot(RunopsResolver *resolver)
 			runops_tags_make(runops_tags_prefix(i == 0 ? InvalidOid : MyDatabaseId,
 												RUNOPS_TAG_SLOT, i == 2 ? slot : NULL),
 							 NULL, 0);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < lengthof(resolver->prefixes); i++)
 	{
-		RunopsTagKind kind = i == 0 ? RUNOPS_TAG_ENVIRONMENT : RUNOPS_TAG_ORGANIZATION;
-
-		resolver->prefixes[i][0] = runops_tags_prefix(MyDatabaseId, kind, NULL);
-		resolver->prefixes[i][1] = runops_tags_prefix(MyDatabaseId, kind, slot);
+		resolver->prefixes[i][0] =
+			runops_tags_prefix(MyDatabaseId, RUNOPS_TAG_ENVIRONMENT + i, NULL);
+		resolver->prefixes[i][1] =
+			runops_tags_prefix(MyDatabaseId, RUNOPS_TAG_ENVIRONMENT + i, slot);
 	}
 }
 
@@ -402,16 +402,44 @@ execute_counted(RunopsResolver *resolver, Datum *values, const char *nulls, bool
 }
 
 /*
- * Add the tags of an id to an array: as an environment or an organization, in
- * all slots and in this one.
+ * Add the tags of an id as one kind to an array: that in all slots and that in
+ * this one.
  */
 static int
-add_tags(RunopsResolver *resolver, RunopsTag *tags, int ntags, int kind, text *id)
+add_tags(RunopsResolver *resolver, RunopsTag *tags, int ntags, RunopsTagKind kind,
+		 Datum id)
 {
+	text	   *t = DatumGetTextPP(id);
+
 	for (int i = 0; i < 2; i++)
-		tags[ntags++] = runops_tags_make(resolver->prefixes[kind][i],
-										 VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+		tags[ntags++] = runops_tags_make(resolver->prefixes[kind - RUNOPS_TAG_ENVIRONMENT][i],
+										 VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 	return ntags;
+}
+
+/*
+ * The ids that are not null in a column of type text[], which may be null.
+ */
+static int
+ids_of_column(HeapTuple row, TupleDesc tupdesc, int attno, Datum **ids)
+{
+	bool		isnull;
+	Datum		array = heap_getattr(row, attno, tupdesc, &isnull);
+	bool	   *nulls;
+	int			n;
+	int			kept = 0;
+
+	if (isnull)
+		return 0;
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  ids, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!nulls[i])
+			(*ids)[kept++] = (*ids)[i];
+	}
+
+	return kept;
 }
 
 /*
@@ -422,38 +450,38 @@ static RunopsTag *
 value_tags(RunopsResolver *resolver, Datum *keys, const char *nulls,
 		   HeapTuple row, TupleDesc tupdesc, int *ntags)
 {
-	Datum	   *ids[2] = {NULL, NULL};
-	bool	   *idnulls[2] = {NULL, NULL};
-	int			nids[2] = {0, 0};
+	Datum	   *environments = NULL;
+	Datum	   *organizations = NULL;
+	int			nenvironments = 0;
+	int			norganizations = 0;
 	RunopsTag  *tags;
 	int			n = 0;
 
-	for (int kind = 0; row != NULL && kind < 2; kind++)
+	if (row != NULL)
 	{
-		bool		isnull;
-		Datum		array = heap_getattr(row, 2 + kind, tupdesc, &isnull);
-
-		if (!isnull)
-			deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
-							  &ids[kind], &idnulls[kind], &nids[kind]);
+		nenvironments = ids_of_column(row, tupdesc, 2, &environments);
+		norganizations = ids_of_column(row, tupdesc, 3, &organizations);
 	}
 
-	tags = palloc(sizeof(RunopsTag) *
-				  (lengthof(resolver->tags) + 4 * resolver->nkeys + 2 * (nids[0] + nids[1])));
+	tags = palloc(sizeof(RunopsTag) * (lengthof(resolver->tags) + 6 * resolver->nkeys +
+									   2 * nenvironments + 4 * norganizations));
 	for (int i = 0; i < lengthof(resolver->tags); i++)
 		tags[n++] = resolver->tags[i];
-	for (int kind = 0; kind < 2; kind++)
+	for (int i = 0; i < resolver->nkeys; i++)
 	{
-		for (int i = 0; i < resolver->nkeys; i++)
-		{
-			if (nulls[i] != 'n')
-				n = add_tags(resolver, tags, n, kind, DatumGetTextPP(keys[i]));
-		}
-		for (int i = 0; i < nids[kind]; i++)
-		{
-			if (!idnulls[kind][i])
-				n = add_tags(resolver, tags, n, kind, DatumGetTextPP(ids[kind][i]));
-		}
+		if (nulls[i] == 'n')
+			continue;
+		n = add_tags(resolver, tags, n, RUNOPS_TAG_ENVIRONMENT, keys[i]);
+		n = add_tags(resolver, tags, n, RUNOPS_TAG_ORGANIZATION, keys[i]);
+		n = add_tags(resolver, tags, n, RUNOPS_TAG_ORGANIZATION_ALONE, keys[i]);
+	}
+	for (int i = 0; i < nenvironments; i++)
+		n = add_tags(resolver, tags, n, RUNOPS_TAG_ENVIRONMENT, environments[i]);
+	for (int i = 0; i < norganizations; i++)
+	{
+		n = add_tags(resolver, tags, n, RUNOPS_TAG_ORGANIZATION, organizations[i]);
+		if (nenvironments == 0)
+			n = add_tags(resolver, tags, n, RUNOPS_TAG_ORGANIZATION_ALONE, organizations[i]);
 	}
 	*ntags = n;
 

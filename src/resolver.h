@@ -31,8 +31,8 @@ typedef struct RunopsResolver
 	bool		cached;			/* is there a slot of the cache for it? */
 	RunopsCacheSlot cache;
 	RunopsTag	tags[3];		/* of all databases, this one, and the slot */
-	uint64		prefixes[2][2]; /* of environments and organizations, in all
-								 * slots and in this one */
+	uint64		prefixes[3][2]; /* of environments, organizations, and these
+								 * alone; in all slots and in this one */
 
 	SPIPlanPtr	plan;			/* NULL: not made yet */
 	bool		transient;		/* for one call only? */

@@ -244,41 +244,56 @@ invalidate_in_slots(RunopsTagKind kind, const char *id, int nslots, char **slots
 }
 
 /*
+ * The value of a column that is an argument of a trigger; NULL if it is null or
+ * there is none.  Sets *missing if the column is not there any more.
+ */
+static char *
+watched_value(const char *column, HeapTuple row, TupleDesc tupdesc, bool *missing)
+{
+	int			attno;
+
+	if (column[0] == '\0')
+		return NULL;
+	attno = SPI_fnumber(tupdesc, column);
+	if (attno == SPI_ERROR_NOATTRIBUTE)
+	{
+		*missing = true;
+		return NULL;
+	}
+
+	return SPI_getvalue(row, tupdesc, attno);
+}
+
+/*
  * Invalidate by one row of a watched table.
  *
- * A row whose columns are all NULL may concern anybody; so may any row if a
- * column that was given to watch() is not there any more.
+ * If it names an environment, that is what it is about: what belongs to other
+ * environments of its organization stays.  A row whose columns are all NULL may
+ * concern anybody; so may any row if a column that was given to watch() is not
+ * there any more.
  */
 static void
 invalidate_by_row(Trigger *trigger, HeapTuple row, TupleDesc tupdesc)
 {
-	bool		tagged = false;
 	int			nslots = trigger->tgnargs - 2;
 	char	  **slots = trigger->tgargs + 2;
+	bool		missing = false;
+	char	   *environment = watched_value(trigger->tgargs[0], row, tupdesc, &missing);
+	char	   *organization = watched_value(trigger->tgargs[1], row, tupdesc, &missing);
 
-	for (int i = 0; i < 2; i++)
-	{
-		int			attno;
-		char	   *id;
-
-		if (trigger->tgargs[i][0] == '\0')
-			continue;
-		attno = SPI_fnumber(tupdesc, trigger->tgargs[i]);
-		if (attno == SPI_ERROR_NOATTRIBUTE)
-		{
-			tagged = false;
-			break;
-		}
-		id = SPI_getvalue(row, tupdesc, attno);
-		if (id == NULL)
-			continue;
-		invalidate_in_slots(i == 0 ? RUNOPS_TAG_ENVIRONMENT : RUNOPS_TAG_ORGANIZATION,
-							id, nslots, slots);
-		pfree(id);
-		tagged = true;
-	}
-	if (!tagged)
+	if (missing || (environment == NULL && organization == NULL))
 		invalidate_in_slots(RUNOPS_TAG_SLOT, NULL, nslots, slots);
+	if (environment != NULL)
+	{
+		invalidate_in_slots(RUNOPS_TAG_ENVIRONMENT, environment, nslots, slots);
+		pfree(environment);
+	}
+	if (organization != NULL)
+	{
+		invalidate_in_slots(environment != NULL ? RUNOPS_TAG_ORGANIZATION_ALONE :
+							RUNOPS_TAG_ORGANIZATION, organization, nslots, slots);
+		pfree(organization);
+	}
 }
 
 /*
