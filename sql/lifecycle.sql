@@ -291,6 +291,9 @@ SELECT runops.remote_exec('new', :'direct');
 \set VERBOSITY default
 SELECT regexp_replace(line, $$'[^']*'$$, '...', 'g') AS "QUERY PLAN" FROM life.explain(format('SELECT id FROM "TaskRunDependency" WHERE "dependentAttemptId" = %L', :'attempt2')) line;
 
+-- whoever completes a waitpoint asks where
+SELECT * FROM runops.check_unblock_routes();
+
 -- each UPDATE by id has met one row
 SELECT step, count(*), min(count), max(count) FROM life.updates GROUP BY step ORDER BY step COLLATE "C";
 

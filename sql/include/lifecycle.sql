@@ -226,14 +226,21 @@ BEGIN
 END
 $$;
 
--- complete a waitpoint that is known by its id, and say whom it may have blocked
+-- complete a waitpoint that is known by its id, in the store where that has to
+-- happen, and say whom it may have blocked
 CREATE PROCEDURE life.complete_waitpoint(waitpoint text, route text, output text, INOUT blocked text[]) LANGUAGE plpgsql AS $$
 DECLARE
+	decided text := (runops.completion_store(waitpoint, route)).store;
+	leaf regclass;
 	n bigint;
 BEGIN
-	UPDATE "Waitpoint" SET status = 'COMPLETED', "completedAt" = clock_timestamp(), output = complete_waitpoint.output WHERE id = waitpoint AND status = 'PENDING';
+	UPDATE "Waitpoint" SET status = 'COMPLETED', "completedAt" = clock_timestamp(), output = complete_waitpoint.output
+	WHERE id = waitpoint AND status = 'PENDING' RETURNING tableoid INTO leaf;
 	GET DIAGNOSTICS n = ROW_COUNT;
-	CALL life.one('complete waitpoint', n);
+	CALL life.one('complete waitpoint in ' || decided, n);
+	IF leaf::text NOT LIKE format('runops\_%s.%%', decided) THEN
+		RAISE EXCEPTION 'waitpoint % lies in %, and not in store %', waitpoint, leaf, decided;
+	END IF;
 	blocked := ARRAY(SELECT e."taskRunId" FROM "TaskRunWaitpoint" e WHERE e."waitpointId" = waitpoint ORDER BY 1);
 END
 $$;
@@ -396,5 +403,6 @@ BEGIN
 	CALL life.complete_waitpoint(waitpoint, 'RUN', NULL, blocked);
 END
 $$;
+SELECT runops.add_unblock_route('life.complete_waitpoint(text, text, text, text[])', 'MANUAL') \gset
 SET client_min_messages = notice;
 \set ECHO all
