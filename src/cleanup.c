@@ -373,6 +373,7 @@ run_part(Cleanup *cleanup, CascadePart *part)
 		part->state = PART_FAILED;
 		part->retry_at = TimestampTzPlusMilliseconds(cleanup->now, LONGEST_ASIDE_PAUSE * 1000L);
 		part->message = "The setting \"runops.split_enabled\" is off.";
+		part->failures = Max(part->failures, 1);
 		part->touched = true;
 		return;
 	}
