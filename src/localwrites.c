@@ -126,14 +126,18 @@ add_leaf_of(List *leaves, Oid relid, char relkind)
 		route = runops_route(relid);
 		for (int i = 0; route != NULL && i < route->nleaves; i++)
 		{
-			if (!route->leaves[i].foreign)
+			if (!route->leaves[i].foreign &&
+				strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
 				return add_leaf(leaves, route->leaves[i].relid, true);
 		}
 	}
 	else if (relkind != RELKIND_RELATION)
 		return leaves;
 
-	return runops_leaf_store(relid, store) ? add_leaf(leaves, relid, false) : leaves;
+	if (!runops_leaf_store(relid, store) || strcmp(store, RUNOPS_LEGACY_STORE) != 0)
+		return leaves;
+
+	return add_leaf(leaves, relid, false);
 }
 
 /*
@@ -163,7 +167,8 @@ leaves_of_statement(PlannedStmt *stmt)
 		if (list_member_int(stmt->resultRelations, rti))
 			leaves = add_leaf_of(leaves, rte->relid, rte->relkind);
 		else if (rte->relkind == RELKIND_PARTITIONED_TABLE &&
-				 runops_leaf_store(rte->relid, store))
+				 runops_leaf_store(rte->relid, store) &&
+				 strcmp(store, RUNOPS_LEGACY_STORE) == 0)
 			leaves = add_leaf(leaves, rte->relid, false);
 	}
 

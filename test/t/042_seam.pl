@@ -118,4 +118,39 @@ EOT
 like($stderr, qr/ERROR:  23505: /, 'the store refuses at its commit');
 is($split->sql("SELECT count(*) FROM run WHERE id IN ('$L', '$N2')"), '0', 'and this database, which is the last, has not committed');
 
+# legacy in a database of its own is a store like any other
+$split->control->stop;
+$split->store->stop;
+my $three = TwoClusters->new(name => 'three_', conf => "runops.database = ''\n");
+
+$three->create_server('legacy_db', 'monolith');
+$three->sql(q{SELECT runops.add_store('legacy', 'legacy_db')});
+$three->sql($tables);
+$three->sql(q{SELECT count(*) FROM runops.provision('new') n, runops.provision('legacy') l});
+$three->sql("INSERT INTO run VALUES ('$L', '$N'); INSERT INTO run VALUES ('$N2', NULL)");
+($stdout, $stderr) = $three->try(<<"EOT");
+SET runops.cross_store_writes = error;
+BEGIN;
+UPDATE run SET parent = parent WHERE id = '$L';
+UPDATE run SET parent = parent WHERE id = '$N2';
+ROLLBACK;
+UPDATE run SET parent = parent;
+EOT
+is(scalar(() = $stderr =~ /ERROR:  RO005: transaction writes to stores "(?:legacy" and "new|new" and "legacy)"/g), 2,
+	'legacy elsewhere: two stores are two stores');
+($stdout, $stderr) = $three->try(q{SELECT runops.add_anchor('run', 'id', 'parent')});
+like($stderr, qr/ERROR:  RO003: column "parent" .*\nDETAIL:  In store "legacy", with the key of the row: '$N' of '$L'/,
+	'legacy elsewhere: its rows are looked at there');
+$three->sql("UPDATE run SET parent = '$L2' WHERE id = '$L'");
+($stdout, $stderr) = $three->try(<<"EOT");
+SELECT runops.add_anchor('run', 'id', 'parent');
+INSERT INTO run VALUES ('$L2', '$N');
+SELECT id FROM run WHERE parent = '$L2';
+EOT
+like($stdout, qr/^$L\s*\z/m, 'legacy elsewhere: a row is found by the column');
+is(scalar(() = $stderr =~ /ERROR:  23514: .*"runops_alias_parent"/g), 1, 'legacy elsewhere: one that does not fit is refused');
+($ret, undef, $err) = $three->store->psql('monolith', "INSERT INTO run VALUES ('$L2', '$N')");
+like($err, qr/violates check constraint "runops_alias_parent"/, 'legacy elsewhere: there, too');
+is($three->sql(q{SELECT count(*) FROM runops.verify('run')}), '0', 'legacy elsewhere: nothing differs');
+
 done_testing();
