@@ -26,7 +26,7 @@ my %MANY = (
 		INSERT INTO "TaskRun" (id, "friendlyId", env, n, status)
 		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e2' AS i FROM generate_series(1, 10000) g) s});
 
-# Build it; dir is this directory.  Options: conf, async, estimate, many.
+# Build it; dir is this directory.  Options: conf, async, estimate, many, elsewhere.
 sub build
 {
 	my ($dir, %arg) = @_;
@@ -42,7 +42,8 @@ sub _fill
 {
 	my ($r, $dir, %arg) = @_;
 	my %part = map { $_ => $r->slurp("$dir/$_.sql") } qw(schema split plain after);
-	$r->build(%part, legacy => Data::rows_sql(0), new => Data::rows_sql(1));
+	my @stores = ($arg{elsewhere} ? 'legacy' : (), qw(new e));
+	$r->build(%part, elsewhere => $arg{elsewhere}, legacy => Data::rows_sql(0), new => Data::rows_sql(1));
 	my $c = $r->connect('control');
 	$c->do('CREATE ROLE diff_app LOGIN');
 	for my $db (qw(control plain))
@@ -55,14 +56,14 @@ sub _fill
 	my $async = $arg{async} ? ", ADD async_capable 'true'" : '';
 	$c->do("ALTER SERVER srv_new OPTIONS (ADD fetch_size '3'$async)") if !$arg{many};
 	$c->do("ALTER SERVER srv_e OPTIONS (ADD batch_size '10'$async)");
-	$c->do("ALTER SERVER srv_$_ OPTIONS (ADD use_remote_estimate 'true')") for $arg{estimate} ? qw(new e) : ();
-	for my $store (qw(new e))
+	$c->do("ALTER SERVER srv_$_ OPTIONS (ADD use_remote_estimate 'true')") for $arg{estimate} ? @stores : ();
+	for my $store (@stores)
 	{
 		# one mapping, so that both roles share a transaction in the store
 		$c->do("DROP USER MAPPING FOR CURRENT_USER SERVER srv_$store");
 		$c->do("CREATE USER MAPPING FOR PUBLIC SERVER srv_$store OPTIONS (user 'postgres', password_required 'false')");
 		my $s = $r->connect("store_$store");
-		$s->do($MANY{"store_$store"}) if $arg{many};
+		$s->do($MANY{"store_$store"}) if $arg{many} && $MANY{"store_$store"};
 		$s->do('ANALYZE');
 		$s->close;
 	}

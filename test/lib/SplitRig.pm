@@ -100,24 +100,26 @@ sub connect
 
 # Make the databases: control, store_new, store_e and plain, the plain tables in the first and the last, the rows of the
 # legacy store in both, then the split; then everything else.  $part holds the SQL texts: schema, legacy, split, new, after.
+# With $part{elsewhere} legacy is a database of its own, store_legacy, and gets its rows through the split.
 sub build
 {
 	my ($self, %part) = @_;
 	my $sys = $self->connect('postgres');
-	$sys->do("CREATE DATABASE $_") for qw(control store_new store_e plain);
+	my @stores = ($part{elsewhere} ? 'legacy' : (), qw(new e));
+	$sys->do("CREATE DATABASE $_") for qw(control plain), map { "store_$_" } @stores;
 	$sys->close;
 	for my $db (qw(control plain))
 	{
 		my $c = $self->connect($db);
 		$c->do('CREATE EXTENSION runops CASCADE');
 		$c->do($part{schema});
-		$c->do($part{legacy});
+		$c->do($part{legacy}) if !$part{elsewhere} || $db eq 'plain';
 		$c->do('ANALYZE');
 		$c->close;
 	}
 	my $c = $self->connect('control');
 	my $n = 0;
-	for my $store (qw(new e))
+	for my $store (@stores)
 	{
 		$c->do("CREATE SERVER srv_$store FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '$self->{dir}', port '$self->{port}', dbname 'store_$store')");
 		$c->do("CREATE USER MAPPING FOR CURRENT_USER SERVER srv_$store OPTIONS (user 'postgres')");
@@ -125,6 +127,11 @@ sub build
 	}
 	# one transaction for each statement, as a user would
 	$c->do($_) for grep { /\S/ } split /;\n/, $part{split};
+	if ($part{elsewhere})
+	{
+		$c->do(q{SELECT * FROM runops.provision('legacy')});
+		$c->do($part{legacy});
+	}
 	$c->do($part{new});
 	$c->close;
 	my $p = $self->connect('plain');
