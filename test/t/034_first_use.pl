@@ -200,6 +200,27 @@ $split->sql(q{ALTER USER MAPPING FOR CURRENT_USER SERVER run_ops OPTIONS (ADD us
 standby_is(qr/^unknown\|This server is in recovery, and the store's user may not execute pg_control_system\(\)/, 'the fingerprint is denied');
 $split->sql(q{ALTER USER MAPPING FOR CURRENT_USER SERVER run_ops OPTIONS (DROP user)});
 standby_is(qr/^distinct\|/, 'it is not');
+
+# the read gate: neither writer nor reader may be the control plane or its standby
+
+is($split->sql(q{SELECT runops.recheck(); SELECT state FROM runops.status() WHERE item = 'read_gate'}) =~ s/.*\n//sr, 'open', 'read gate: without a reader');
+$split->sql(q{CREATE SERVER reader FOREIGN DATA WRAPPER runops_fdw OPTIONS (host 'nowhere', port '1', dbname 'postgres');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER reader;
+	UPDATE runops.store_config SET reader = 'reader' WHERE store = 'new'});
+foreach my $case ([ 'reader', $control, 'the control plane as reader' ], [ 'reader', $standby, 'its standby as reader' ],
+	[ 'run_ops', $control, 'the control plane as writer' ], [ 'run_ops', $standby, 'its standby as writer' ])
+{
+	my ($server, $node, $what) = @$case;
+
+	point_at($relay, 'run_ops');
+	point_at($node, 'postgres', $server);
+	$split->sql('SELECT runops.recheck()');
+	is($split->sql(q{SELECT state FROM runops.status() WHERE item = 'read_gate'}), 'closed', "read gate: $what");
+	like($split->sql(q{SELECT severity || ' ' || object FROM runops.doctor() WHERE severity = 'error'}), qr/^error store new$/m, "read gate: $what: the doctor says so");
+}
+point_at($relay, 'run_ops');
+$split->sql(q{UPDATE runops.store_config SET reader = NULL WHERE store = 'new'; DROP SERVER reader CASCADE; SELECT runops.recheck()});
+is($split->sql(q{SELECT state FROM runops.status() WHERE item = 'read_gate'}), 'open', 'read gate: open again');
 $standby->stop;
 
 # workers that are ended come back, and nothing gets through meanwhile
