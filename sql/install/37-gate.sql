@@ -37,6 +37,12 @@ COMMENT ON TABLE runops.held_rows IS 'stores that rows were written to, until th
 -- the doctor looks whether there is a record, and not what it says
 GRANT SELECT (store) ON runops.store_identity TO PUBLIC;
 
+CREATE FUNCTION runops._gate_require(store text) RETURNS void
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_gate_require_sql';
+
+REVOKE EXECUTE ON FUNCTION runops._gate_require(text) FROM PUBLIC;
+
 CREATE FUNCTION runops.recheck(store text DEFAULT NULL, accept_new_identity boolean DEFAULT false)
 	RETURNS TABLE (store text, verdict text, reason text, checked_at timestamptz)
 	LANGUAGE C VOLATILE PARALLEL UNSAFE

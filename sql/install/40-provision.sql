@@ -63,6 +63,7 @@ DECLARE
 BEGIN
 	PERFORM runops._check_remote_store(store);
 	relations := runops._routed_relations(relation);
+	PERFORM runops._gate_require(store);
 	IF NOT coalesce(dry_run, false) THEN
 		PERFORM runops._topology_lock();
 	END IF;

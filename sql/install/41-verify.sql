@@ -203,6 +203,7 @@ BEGIN
 
 	FOR s IN SELECT x.store FROM runops.stores x WHERE x.server IS NOT NULL ORDER BY x.store LOOP
 		BEGIN
+			PERFORM runops._gate_require(s);
 			RETURN QUERY SELECT f.relation, s, f.finding, NULL::text, NULL::text, f.detail
 			FROM runops._drift_findings(s, relations) f;
 			reachable := reachable || s;

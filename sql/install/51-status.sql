@@ -57,7 +57,10 @@ AS $$
 	)
 	SELECT x.item, x.state, x.reason, x.since
 	FROM (
-		SELECT 1, 'flag', f.state, format('The setting "runops.split_enabled" is %s.', f.state), pg_postmaster_start_time()
+		SELECT 1, 'flag', f.state,
+			format('The setting "runops.split_enabled" is %s%s.', f.state,
+				   CASE WHEN f.state = 'off' AND EXISTS (SELECT FROM runops.held_rows) THEN ', and stores hold rows that no statement finds' ELSE '' END),
+			pg_postmaster_start_time()
 		FROM flag f
 		UNION ALL
 		SELECT 2, 'preload', CASE WHEN f.preloaded THEN 'on' ELSE 'off' END,

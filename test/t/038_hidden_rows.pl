@@ -150,6 +150,8 @@ foreach my $case (@cases)
 like($stderr, $warning, 'a role without rights is warned as well');
 ($stdout, $stderr) = $split->try('SELECT count(*) FROM pg_class; SELECT * FROM runops.status();');
 is($stderr, '', 'nobody else is');
+is($split->sql(q{SELECT reason FROM runops.status() WHERE item = 'flag'}),
+	'The setting "runops.split_enabled" is off, and stores hold rows that no statement finds.', 'status tells it');
 like($split->sql('SELECT severity, object, finding FROM runops.doctor()'),
 	qr/^error\|store new\|the split is off, and the store holds rows of app.run, which no statement finds$/m, 'doctor names it');
 unlike(slurp_file($store->logfile, $store_offset), qr/connection received/, 'nobody has connected to the store');
