@@ -142,7 +142,7 @@ SELECT is_empty(
 	$$ SELECT p.oid::regprocedure FROM members p
 		WHERE p.provolatile = 'v' AND p.proname !~ '^(gen_|mint_)'
 		AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
-		AND p.proname NOT IN ('runops_fdw_validator', 'claim', 'release_claim', 'find_idempotent', 'reset_idempotency', 'read_run_for_event')
+		AND p.proname NOT IN ('runops_fdw_validator', '_resolver_stats', 'claim', 'release_claim', 'find_idempotent', 'reset_idempotency', 'read_run_for_event')
 		AND has_function_privilege('public', p.oid, 'EXECUTE') $$,
 	'what changes something may not be called by everybody');
 
