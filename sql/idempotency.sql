@@ -155,12 +155,13 @@ SELECT * FROM runops.reset_idempotency('task', ids => '{}');
 SELECT * FROM runops.reset_idempotency('task', ids => ARRAY[:'Z']);
 SELECT * FROM runops.reset_idempotency('task');
 SELECT * FROM runops.reset_idempotency(NULL, '{}');
--- a claim that is another's stays
+-- a claim that is another's stays, unless it is on the key that is reset: no row has that any more
 UPDATE task SET "idempotencyKey" = 'stale' WHERE id = :'N';
-SELECT claimed FROM runops.claim('idempotency:idempotency.task', key_of('stale')::text, 'somebody');
+SELECT claimed FROM runops.claim('idempotency:idempotency.task', key_of('stale')::text, 'deleted long ago');
+SELECT * FROM runops.reset_idempotency('task', ids => ARRAY[:'N']);
+SELECT id FROM runops.claims;
 SELECT * FROM runops.reset_idempotency('task', key_of('stale'));
 SELECT id FROM runops.claims;
-SELECT runops.release_claim('idempotency:idempotency.task', key_of('stale')::text, 'somebody');
 
 -- with claims it is the one authority
 CREATE FUNCTION trigger_task(new_id text, key jsonb) RETURNS text LANGUAGE plpgsql AS $$

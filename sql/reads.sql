@@ -62,6 +62,7 @@ SELECT runops.reset_stats();
 
 -- an id of no known shape: NEW first, then legacy, until it is found
 SELECT source, "row" ->> 'n' AS n FROM runops.read_through('run', 'odd');
+SELECT unclassifiable FROM runops.stats WHERE relation = 'run'::regclass AND store = 'legacy';
 SELECT asked();
 SELECT source FROM runops.read_through('run', 'odder');
 SELECT asked();

@@ -110,6 +110,7 @@ clear_dead(const RunopsIdempotency *idem, const RunopsLeaf *leaf, const char *ma
 	StringInfoData sql;
 	uint64		n;
 	Datum	   *ids;
+	text	   *key;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
@@ -128,24 +129,9 @@ clear_dead(const RunopsIdempotency *idem, const RunopsLeaf *leaf, const char *ma
 	ids = palloc(sizeof(Datum) * n);
 	for (uint64 i = 0; i < n; i++)
 		ids[i] = copy_value(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, CurrentMemoryContext);
+	key = runops_idempotency_text(idem, args);
 	for (uint64 i = 0; i < n; i++)
-	{
-		/* the key is that which was asked for, as its columns' types show it */
-		RunopsArgs	typed = *args;
-		StringInfoData key;
-
-		typed.n = idem->ncolumns;
-		initStringInfo(&key);
-		appendStringInfoString(&key, "SELECT pg_catalog.jsonb_build_object(");
-		for (int c = 0; c < idem->ncolumns; c++)
-			appendStringInfo(&key, "%s%s, $%d", c > 0 ? ", " : "",
-							 quote_literal_cstr(idem->names[c]), c + 1);
-		appendStringInfoString(&key, ")::pg_catalog.text");
-		runops_run_query(key.data, &typed, 0, true);
-		runops_idempotency_release(idem,
-								   copy_value(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, CurrentMemoryContext),
-								   ids[i]);
-	}
+		runops_idempotency_release(idem, key, DatumGetTextPP(ids[i]));
 
 	return n;
 }
@@ -313,7 +299,7 @@ reset_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf,
 								  target->pk, has_key), &update, 0, false);
 	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(update.values[0])),
 									   ARR_DIMS(DatumGetArrayTypeP(update.values[0]))); i++)
-		runops_idempotency_release(idem, keys[i], ids[i]);
+		runops_idempotency_release(idem, DatumGetTextPP(keys[i]), DatumGetTextPP(ids[i]));
 
 	return n;
 }
@@ -343,6 +329,9 @@ stores_of_ids(const RunopsTarget *target, ArrayType *ids)
  * reset_idempotency(relation, key, ids, OUT store, OUT rows)
  *
  * A row for each store that can have such rows, with how many lost their key.
+ *
+ * After a reset by key no row has it, so the claim on it is given up whoever has
+ * it: the run of the winner may be long deleted.
  */
 Datum
 runops_reset_idempotency(PG_FUNCTION_ARGS)
@@ -352,6 +341,8 @@ runops_reset_idempotency(PG_FUNCTION_ARGS)
 	RunopsStoreSet stores = RUNOPS_STORES_ALL;
 	RunopsArgs	args = {0};
 	char	   *condition = "true";
+	text	   *key = NULL;
+	text	   *holder = NULL;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -379,6 +370,12 @@ runops_reset_idempotency(PG_FUNCTION_ARGS)
 
 	runops_reader_suspend();
 	SPI_connect();
+	if (PG_ARGISNULL(2))
+	{
+		/* known before the rows are: a later claim is not to be touched */
+		key = runops_idempotency_text(idem, &args);
+		holder = runops_idempotency_holder(idem, key);
+	}
 	for (int i = 0; i < idem->target->nleaves; i++)
 	{
 		const RunopsLeaf *leaf = idem->target->leaves[i];
@@ -391,6 +388,8 @@ runops_reset_idempotency(PG_FUNCTION_ARGS)
 		values[1] = Int64GetDatum(reset_in_store(idem, leaf, condition, &args));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
+	if (holder != NULL)
+		runops_idempotency_release(idem, key, holder);
 	SPI_finish();
 	runops_reader_resume();
 

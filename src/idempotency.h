@@ -31,7 +31,10 @@ extern char *runops_idempotency_key(const RunopsIdempotency *idem, Jsonb *key,
 extern char *runops_idempotency_dead(const RunopsIdempotency *idem, RunopsArgs *args);
 extern char *runops_idempotency_assignment(const RunopsIdempotency *idem);
 extern char *runops_idempotency_object(const RunopsIdempotency *idem);
-extern void runops_idempotency_release(const RunopsIdempotency *idem, Datum key,
-									   Datum id);
+extern text *runops_idempotency_text(const RunopsIdempotency *idem,
+									 const RunopsArgs *args);
+extern text *runops_idempotency_holder(const RunopsIdempotency *idem, text *key);
+extern void runops_idempotency_release(const RunopsIdempotency *idem, text *key,
+									   text *id);
 
 #endif							/* RUNOPS_IDEMPOTENCY_H */

@@ -11,11 +11,13 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -28,6 +30,11 @@
 #define Anum_idempotency_columns 2
 #define Anum_idempotency_expires 3
 #define Anum_idempotency_dead_when 4
+
+/* some of the columns of runops.claim_entry */
+#define Anum_claim_scope 1
+#define Anum_claim_key 2
+#define Anum_claim_id 3
 
 /*
  * Take over a row of the configuration.
@@ -194,17 +201,94 @@ runops_idempotency_object(const RunopsIdempotency *idem)
 }
 
 /*
+ * The scope of claims on the idempotency keys of a table.
+ */
+static text *
+claim_scope(const RunopsIdempotency *idem)
+{
+	return cstring_to_text(psprintf("idempotency:%s", idem->target->table));
+}
+
+/*
+ * The primary key's index of a table; core's function for it has changed.
+ */
+static Oid
+primary_index(Relation rel)
+{
+	list_free(RelationGetIndexList(rel));
+	return rel->rd_pkindex;
+}
+
+/*
+ * The id that has the claim on a key, as far as that is committed or this
+ * transaction's; NULL if there is none.
+ */
+text *
+runops_idempotency_holder(const RunopsIdempotency *idem, text *key)
+{
+	Relation	rel = table_open(get_relname_relid("claim_entry", get_namespace_oid(RUNOPS_SCHEMA, false)),
+								 AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	text	   *id = NULL;
+
+	ScanKeyInit(&keys[0], Anum_claim_scope, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(claim_scope(idem)));
+	ScanKeyInit(&keys[1], Anum_claim_key, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(key));
+	scan = systable_beginscan(rel, primary_index(rel), true, NULL,
+							  lengthof(keys), keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		id = DatumGetTextPCopy(heap_getattr(tuple, Anum_claim_id, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return id;
+}
+
+/*
  * Give up the claim on a key if it is this id's.  The caller has connected to
  * SPI.
  */
 void
-runops_idempotency_release(const RunopsIdempotency *idem, Datum key, Datum id)
+runops_idempotency_release(const RunopsIdempotency *idem, text *key, text *id)
 {
 	RunopsArgs	args = {0};
 
-	runops_args_add(&args, TEXTOID,
-					CStringGetTextDatum(psprintf("idempotency:%s", idem->target->table)), false);
-	runops_args_add(&args, TEXTOID, key, false);
-	runops_args_add(&args, TEXTOID, id, false);
+	runops_args_add(&args, TEXTOID, PointerGetDatum(claim_scope(idem)), false);
+	runops_args_add(&args, TEXTOID, PointerGetDatum(key), false);
+	runops_args_add(&args, TEXTOID, PointerGetDatum(id), false);
 	runops_run_query("SELECT " RUNOPS_SCHEMA ".release_claim($1, $2, $3)", &args, 0, false);
+}
+
+/*
+ * A key that was asked for as the text that claims are made on: each value as
+ * the type of its column shows it.  args are those of runops_idempotency_key().
+ * The caller has connected to SPI.
+ */
+text *
+runops_idempotency_text(const RunopsIdempotency *idem, const RunopsArgs *args)
+{
+	RunopsArgs	key = *args;
+	StringInfoData sql;
+	bool		isnull;
+
+	key.n = idem->ncolumns;
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT pg_catalog.jsonb_build_object(");
+	for (int i = 0; i < idem->ncolumns; i++)
+		appendStringInfo(&sql, "%s%s, $%d", i > 0 ? ", " : "",
+						 quote_literal_cstr(idem->names[i]), i + 1);
+	appendStringInfoString(&sql, ")::pg_catalog.text");
+	if (runops_run_query(sql.data, &key, 0, true) != 1)
+		elog(ERROR, "a row was expected");
+
+	return DatumGetTextPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+										   1, &isnull));
 }

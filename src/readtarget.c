@@ -123,11 +123,16 @@ find_identity(RunopsTarget *target)
  * core does it everywhere; only a key that is more than columns has such names.
  */
 static char *
-partition_key_sql(const RunopsRoute *route)
+partition_key_sql(const RunopsTarget *target)
 {
-	int			nestlevel = NewGUCNestLevel();
+	const RunopsRoute *route = target->route;
+	int			nestlevel;
 	char	   *result;
 
+	if (IsA(route->key, Var))
+		return psprintf("%s.store_of(%s)", RUNOPS_SCHEMA, column_sql(target, route->lead_attno));
+
+	nestlevel = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	result = deparse_expression(route->partexpr, deparse_context_for("t", route->relid),
@@ -199,7 +204,7 @@ runops_target(Oid relid)
 	target->route = route;
 	target->table = quote_qualified_identifier(route->schema, route->name);
 	find_identity(target);
-	target->store_of = partition_key_sql(route);
+	target->store_of = partition_key_sql(target);
 	order_leaves(target);
 	runops_gate_require_any(route->name);
 
@@ -221,6 +226,8 @@ runops_target_stores(const RunopsTarget *target, text *id)
 		return RUNOPS_STORES_ALL;
 
 	stores = runops_id_stores(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	if (stores == RUNOPS_STORES_ALL)
+		runops_stats_add_legacy(target->route, RUNOPS_UNCLASSIFIABLE);
 	runops_require_stores(target->route, stores);
 
 	return stores;
