@@ -6,7 +6,7 @@
 \i :helpers
 CREATE TYPE mood AS ENUM ('sad', 'glad');
 CREATE TABLE task (id text PRIMARY KEY, env text NOT NULL, "createdAt" timestamp(3) NOT NULL, at timestamptz(6), n int, f float8, name text,
-	code char(3), c text COLLATE "C", doc json, m mood);
+	code char(3), c text COLLATE "C", doc json, docb jsonb, m mood);
 CREATE INDEX ON task (env, "createdAt");
 SELECT runops.attach('task', 'id', '{}');
 SELECT count(*) > 0 AS made FROM runops.provision('new') WHERE action = 'create';
@@ -19,7 +19,7 @@ SELECT CASE i % 5 WHEN 0 THEN 'cpage' || lpad(i::text, 20, '0') WHEN 1 THEN '0uj
 		ELSE 'odd' || i END,
 	'e' || i % 3, '2026-01-01'::timestamp + i / 7 * interval '1 ms', nullif('2026-01-01 00:00:00+00'::timestamptz + i / 4 * interval '1 us', '2026-01-01 00:00:00+00'),
 	nullif(i % 9, 0), nullif(i / 3.0, 0), nullif((ARRAY['b', 'a', 'B', 'A', '_', 'Z', 'ä', '', '\x', 'a b'])[i % 10 + 1], 'Z'),
-	'x', (ARRAY['b', 'a', 'B', 'A', 'ä'])[i % 5 + 1], NULL, CASE WHEN i % 2 = 0 THEN 'sad'::mood ELSE 'glad' END
+	'x', (ARRAY['b', 'a', 'B', 'A', 'ä'])[i % 5 + 1], NULL, NULL, CASE WHEN i % 2 = 0 THEN 'sad'::mood ELSE 'glad' END
 FROM generate_series(1, 80) i;
 INSERT INTO task (id, env, "createdAt") VALUES ('', 'e1', '2026-01-01'), ('\', 'e1', '2026-01-01'), ('\\x41', 'e1', '2026-01-01'),
 	('ödd', 'e1', '2026-01-01'), ('Odd', 'e1', '2026-01-01'), ('%s "quoted"', 'e1', 'infinity'), ('x' || chr(1), 'e1', '-infinity');
@@ -106,6 +106,7 @@ SELECT * FROM runops.read_page('task', NULL, 'created', 1);
 SELECT * FROM runops.read_page('task', NULL, 'ctid', 1);
 SELECT * FROM runops.read_page('task', NULL, NULL, 1);
 SELECT * FROM runops.read_page('task', NULL, 'doc', 1);
+SELECT * FROM runops.read_page('task', NULL, 'docb', 1);
 SELECT * FROM runops.read_page('task', NULL, 'code', 1);
 SELECT * FROM runops.read_page('task', '{"x": 1}', 'n', 1);
 SELECT * FROM runops.read_page(NULL, NULL, 'n', 1);

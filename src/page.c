@@ -119,7 +119,9 @@ set_order_term(const RunopsTarget *target, AttrNumber attno, RunopsOrderTerm *te
 	term->nullable = !((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
 	ReleaseSysCache(tuple);
 
-	if (OidIsValid(term->collation) && !is_byte_collation(term->collation))
+	/* a jsonb has no collation, but the strings in it are compared by one */
+	if (term->type == JSONBOID ||
+		(OidIsValid(term->collation) && !is_byte_collation(term->collation)))
 	{
 		if (term->type != TEXTOID && term->type != VARCHAROID)
 			ereport(ERROR,
