@@ -281,12 +281,16 @@ AS $$
 	-- the stores of equal rows are the same where the key or an alias is among the columns
 	SELECT 'info', format('index %s', x.indexrelid::regclass),
 		'unique within each store: rows of different stores can be equal in its columns',
-		'Where that matters, claim the value in a table of this database first.'
+		'Where that matters, use runops.add_unique.'
 	FROM runops._placements('legacy') p
 	JOIN pg_index x ON x.indrelid = p.leaf AND (x.indisunique OR x.indisexclusion)
 	WHERE NOT EXISTS (SELECT FROM pg_attribute a
 					  WHERE a.attrelid = p.leaf AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1])
 						AND a.attname = ANY (p.key_columns[1:1] || p.aliases))
+		AND NOT EXISTS (SELECT FROM runops.unique_keys u
+						WHERE u.relation = p.relation AND u.predicate IS NULL
+							AND u.columns <@ ARRAY(SELECT a.attname FROM pg_attribute a
+												   WHERE a.attrelid = p.leaf AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1])))
 	UNION ALL
 	SELECT 'warning', format('function %s', f.oid::regprocedure),
 		CASE WHEN b.changes
