@@ -26,7 +26,7 @@ my %MANY = (
 		INSERT INTO "TaskRun" (id, "friendlyId", env, n, status)
 		SELECT i, 'run_' || i, 'e' || g % 4 + 1, g % 9, 'DONE' FROM (SELECT g, lpad(g::text, 24, '0') || 'e2' AS i FROM generate_series(1, 10000) g) s});
 
-# Build it; dir is this directory.  Options: conf, async, estimate, many, elsewhere.
+# Build it; dir is this directory.  Options: conf, async, estimate, many, elsewhere, readers.
 sub build
 {
 	my ($dir, %arg) = @_;
@@ -68,6 +68,7 @@ sub _fill
 		$s->close;
 	}
 	$c->do($MANY{control}) if $arg{many};
+	$r->add_readers if $arg{readers};
 	# the state of the leaves is read by the role whose connection has written
 	$c->do("GRANT USAGE ON SCHEMA $_ TO diff_app; GRANT SELECT ON ALL TABLES IN SCHEMA $_ TO diff_app") for Check::leaf_schemas();
 	$c->do('ANALYZE');

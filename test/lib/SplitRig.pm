@@ -141,6 +141,30 @@ sub build
 	return;
 }
 
+# Give every store a reader: a standby of the whole instance that each commit waits for, so that it is never behind.
+sub add_readers
+{
+	my ($self) = @_;
+	my ($dir, $port) = ($self->{dir}, $self->{port} + 1);
+	$self->_run("$self->{bin}/pg_basebackup", '-h', $dir, '-p', $self->{port}, '-U', 'postgres', '-D', "$dir/standby", '-R', '-X', 'stream', '-c', 'fast', '--no-sync');
+	open my $fh, '>>', "$dir/standby/postgresql.conf" or die "could not open postgresql.conf: $!\n";
+	print $fh "port = $port\nshared_preload_libraries = ''\n";
+	close $fh;
+	$self->_run("$self->{bin}/pg_ctl", '-D', "$dir/standby", '-l', "$dir/standby.log", '-w', 'start');
+	$self->{standby} = 1;
+	my $c = $self->connect('control');
+	$c->do("ALTER SYSTEM SET $_") for q{synchronous_standby_names = '*'}, 'synchronous_commit = remote_apply';
+	$c->do('SELECT pg_reload_conf()');
+	for my $store (map { $_->[0] } @{ $c->do(q{SELECT store FROM runops.stores WHERE server IS NOT NULL}) })
+	{
+		$c->do("CREATE SERVER reader_$store FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '$dir', port '$port', dbname 'store_$store')");
+		$c->do("CREATE USER MAPPING FOR PUBLIC SERVER reader_$store OPTIONS (user 'postgres', password_required 'false')");
+		$c->do("BEGIN; SELECT runops.drop_store('$store', force => true); SELECT runops.add_store('$store', 'srv_$store', reader => 'reader_$store'); COMMIT");
+	}
+	$c->close;
+	return;
+}
+
 # Start the instance again with more lines in postgresql.conf; connections are lost.
 sub restart
 {
@@ -157,7 +181,7 @@ sub stop
 	my ($self) = @_;
 	return if !$self->{up} || $self->{owner} != $$;
 	$self->{up} = 0;
-	eval { $self->_run("$self->{bin}/pg_ctl", '-D', "$self->{dir}/data", '-m', 'immediate', '-w', 'stop'); };
+	eval { $self->_run("$self->{bin}/pg_ctl", '-D', "$self->{dir}/$_", '-m', 'immediate', '-w', 'stop'); } for $self->{standby} ? 'standby' : (), 'data';
 	if ($ENV{SPLIT_RIG_KEEP}) { print "kept $self->{dir}\n"; return; }
 	system 'rm', '-rf', $self->{dir};
 	return;
