@@ -4,6 +4,7 @@
 \set helpers :srcdir '/sql/include/planner.sql'
 \set schema anchors
 \i :helpers
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE TABLE "Child" (gone int, id text PRIMARY KEY, "parentId" varchar(40), "rootId" text, n int);
 ALTER TABLE "Child" DROP COLUMN gone;
@@ -129,6 +130,15 @@ SELECT count(*) FROM pg_constraint WHERE conname = 'runops_alias_rootId';
 SELECT runops.remote_query('new', $$SELECT conname FROM pg_constraint WHERE conname LIKE 'runops_alias_root%'$$);
 SELECT * FROM shape(ids($$SELECT id FROM "Child" WHERE "rootId" = {N}$$));
 SELECT aliases FROM runops.routed_tables WHERE relation = '"Child"'::regclass;
+
+-- an anchor whose column is dropped
+SELECT runops.add_anchor('"Child"', 'id', 'rootId');
+SET client_min_messages = warning;
+ALTER TABLE "Child" DROP COLUMN "rootId";
+RESET client_min_messages;
+SELECT relation, store, finding, detail FROM runops.verify('"Child"') WHERE detail LIKE '%alias%';
+SELECT runops.drop_anchor('"Child"', 'id', 'rootId');
+SELECT relation, store, finding, detail FROM runops.verify('"Child"') WHERE detail LIKE '%alias%';
 
 -- a key that is an expression goes by the column that leads it
 SELECT runops.add_anchor('waitpoint', 'id', 'batchId');

@@ -4,6 +4,7 @@
 \set helpers :srcdir '/sql/include/planner.sql'
 \set schema seam
 \i :helpers
+\set SHOW_CONTEXT never
 
 -- a waitpoint of NEW, whatever ends the wait
 SELECT c.* FROM unnest('{MANUAL,DATETIME,RUN,IDEMPOTENCY_REUSE,RESUME_TOKEN}'::text[]) WITH ORDINALITY k (kind, o),
@@ -24,6 +25,25 @@ SELECT p.o, c.* FROM (VALUES
 SELECT * FROM runops.completion_store(:'A', 'MANUAL', tree_owner_residency => 'LEGACY');
 SELECT * FROM runops.completion_store(:'L', 'MANUAL', has_legacy_parent => true);
 SELECT store, residency, route_kind, pinned_reason FROM runops.completion_store(waitpoint_id => :'K', route_kind => 'RUN', is_cross_tree_idempotency => true);
+
+-- every route ends in the database that was decided on
+CREATE FUNCTION complete(waitpoint text, kind text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	decided text := (runops.completion_store(waitpoint, kind)).store;
+	reached text;
+BEGIN
+	UPDATE waitpoint w SET n = w.n + 100 WHERE w.id = waitpoint
+	RETURNING CASE WHEN tableoid::regclass::text LIKE 'runops_shard%' THEN 'a' ELSE split_part(split_part(tableoid::regclass::text, '.', 1), '_', 2) END
+	INTO STRICT reached;
+	RETURN format('%s %s', kind, CASE reached WHEN decided THEN 'in ' || reached ELSE format('in %s, not in %s', reached, decided) END);
+END
+$$;
+DELETE FROM waitpoint;
+INSERT INTO waitpoint VALUES (:'L', NULL, NULL, 0), (:'N', NULL, NULL, 0), (:'A', NULL, NULL, 0);
+SELECT complete(id, kind) FROM unnest('{MANUAL,DATETIME,RESUME_TOKEN,IDEMPOTENCY_REUSE,RUN}'::text[]) WITH ORDINALITY k (kind, o),
+	unnest(ARRAY[:'L', :'N', :'A']) WITH ORDINALITY i (id, p) ORDER BY o, p;
+SELECT n FROM ONLY runops_legacy.waitpoint;
+SELECT s, runops.remote_query('new', format('SELECT n FROM %I.waitpoint', s)) FROM unnest('{seam,seam_a}'::text[]) s;
 
 -- errors, in their order
 SELECT runops.completion_store('waitpoint_0123456789', 'MANUAL');
@@ -67,6 +87,7 @@ BEGIN
 	RETURN runops.store_of(id);
 END
 $$;
+DROP FUNCTION complete(text, text);
 CREATE FUNCTION elsewhere() RETURNS int LANGUAGE internal AS 'pg_backend_pid';
 SELECT * FROM runops.check_unblock_routes();
 SELECT runops.add_unblock_route('complete_manual(text)', 'MANUAL');

@@ -54,9 +54,6 @@
 #include "runops.h"
 #include "unique.h"
 
-/* how the names of the constraints begin that declare aliases */
-#define ALIAS_CONSTRAINT "runops_alias_"
-
 PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
 
@@ -485,7 +482,7 @@ declares_alias(AlterTableCmd *cmd)
 	if (cmd->subtype == AT_AddConstraint)
 		name = ((Constraint *) cmd->def)->conname;
 
-	return name != NULL && strncmp(name, ALIAS_CONSTRAINT, strlen(ALIAS_CONSTRAINT)) == 0;
+	return name != NULL && strncmp(name, RUNOPS_ALIAS_CONSTRAINT, strlen(RUNOPS_ALIAS_CONSTRAINT)) == 0;
 }
 
 /*

@@ -30,6 +30,9 @@
  */
 #define RUNOPS_NO_STORE "none"
 
+/* How the names of the CHECKs begin that declare aliases. */
+#define RUNOPS_ALIAS_CONSTRAINT "runops_alias_"
+
 /* The longest store name: "legacy". */
 #define RUNOPS_STORE_LEN 8
 

@@ -31,11 +31,7 @@ CREATE FUNCTION runops._alias_check(config runops.table_config, alias name) RETU
 LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT l.def FROM runops._leaf_checks(config.relation, config.key, ARRAY[alias]) l WHERE l.alias IS NOT NULL $$;
 
-/*
- * Raise unless the table is routed by the key and the caller's, and the column
- * can be an anchor of it.  Whether it is one already is asked by those who need
- * to know.
- */
+/* Raise unless the table is routed by the key and the caller's. */
 CREATE FUNCTION runops._check_anchor(child regclass, child_key name, parent_key name) RETURNS runops.table_config
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -71,28 +67,28 @@ BEGIN
 			DETAIL = format('It is routed by %s.', config.key),
 			HINT = 'Pass the column that decides the store of a row.';
 	END IF;
-	IF NOT EXISTS (SELECT FROM pg_attribute a
-				   WHERE a.attrelid = child AND a.attname = parent_key AND a.attnum > 0 AND NOT a.attisdropped) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'undefined_column',
-			MESSAGE = format('column "%s" of table %s does not exist', parent_key, child),
-			DETAIL = 'An anchor is a column whose value, where it is an id, always names the store of the row.',
-			HINT = 'Check the spelling; a column''s name is passed in its own case.';
-	END IF;
-	PERFORM runops._key_expression(child, parent_key, true);
 	RETURN config;
 END
 $$;
 
-/* Raise unless the column may become an anchor: it is none, nor an alias, nor the key. */
+/* Raise unless the column can become an anchor: an id may stand in it, and it is no anchor, alias or key yet. */
 CREATE FUNCTION runops._check_new_anchor(config runops.table_config, parent_key name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	name CONSTANT name := runops._alias_constraint(parent_key);
-	def CONSTANT text := runops._alias_check(config, parent_key);
+	def text;
 	other regclass;
 BEGIN
+	IF NOT EXISTS (SELECT FROM pg_attribute a
+				   WHERE a.attrelid = config.relation AND a.attname = parent_key AND a.attnum > 0 AND NOT a.attisdropped) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('column "%s" of table %s does not exist', parent_key, config.relation),
+			DETAIL = 'An anchor is a column whose value, where it is an id, always names the store of the row.',
+			HINT = 'Check the spelling; a column''s name is passed in its own case.';
+	END IF;
+	PERFORM runops._key_expression(config.relation, parent_key, true);
 	IF parent_key = ANY (config.aliases) OR ARRAY[parent_key] = (runops._key_expression(config.relation, config.key, false)).columns THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
@@ -101,6 +97,7 @@ BEGIN
 			HINT = 'The view "runops.routed_tables" lists keys and aliases, "runops.anchors" the anchors.';
 	END IF;
 
+	def := runops._alias_check(config, parent_key);
 	SELECT c.conrelid::regclass INTO other FROM pg_constraint c
 	WHERE c.conname = name AND (c.conrelid = config.relation OR c.conrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = config.relation))
 		AND (c.conrelid <> config.leaf OR NOT runops._has_check(c.conrelid, name, def) AND NOT runops._has_check(c.conrelid, name, def || ' NOT VALID'))
@@ -247,11 +244,12 @@ AS $$
 DECLARE
 	config runops.table_config := runops._check_anchor(child, child_key, parent_key);
 	check_name CONSTANT name := runops._alias_constraint(parent_key);
-	def CONSTANT text := runops._alias_check(config, parent_key);
+	def text;
 	old_timeout text;
 BEGIN
 	-- Find out and say what there is to say before anyone has to wait.
 	PERFORM runops._check_new_anchor(config, parent_key);
+	def := runops._alias_check(config, parent_key);
 	IF NOT runops._is_elsewhere('legacy') THEN
 		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
 	END IF;
@@ -292,6 +290,7 @@ DECLARE
 	check_name CONSTANT name := runops._alias_constraint(parent_key);
 	old_timeout CONSTANT text := runops._limit_lock_wait();
 	place record;
+	place_here regclass;
 BEGIN
 	PERFORM runops._topology_lock();
 	DELETE FROM runops.anchor_config a WHERE a.child = drop_anchor.child AND a.parent_key = drop_anchor.parent_key;
@@ -309,11 +308,12 @@ BEGIN
 	UPDATE runops.table_config t SET aliases = array_remove(t.aliases, drop_anchor.parent_key) WHERE t.relation = child;
 
 	PERFORM runops._lock_table(child);
-	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', child, check_name);
-	-- one that prepare_anchor has made is the leaf's own
-	IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = config.leaf AND c.conname = check_name) THEN
-		EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', config.leaf, check_name);
-	END IF;
+	-- one that prepare_anchor has made is the leaf's own, and stays when the table's goes
+	FOREACH place_here IN ARRAY ARRAY[child, config.leaf] LOOP
+		IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = place_here AND c.conname = check_name) THEN
+			EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', place_here, check_name);
+		END IF;
+	END LOOP;
 
 	FOR place IN
 		SELECT c.store, p.remote_schema, p.remote_table FROM runops.store_config c, runops._placements(c.store) p
@@ -347,10 +347,11 @@ AS $$
 DECLARE
 	config CONSTANT runops.table_config := runops._check_anchor(child, child_key, parent_key);
 	check_name CONSTANT name := runops._alias_constraint(parent_key);
-	def CONSTANT text := runops._alias_check(config, parent_key);
+	def text;
 	old_timeout text;
 BEGIN
 	PERFORM runops._check_new_anchor(config, parent_key);
+	def := runops._alias_check(config, parent_key);
 	IF runops._has_check(config.leaf, check_name, def) THEN
 		RETURN false;
 	END IF;
