@@ -95,7 +95,9 @@ $node->start;
 is( $node->safe_psql('postgres', <<'EOT'),
 SELECT name, setting, context FROM pg_settings WHERE name LIKE 'runops.%' ORDER BY name COLLATE "C"
 EOT
-	"runops.cross_store_writes|warn|user\n"
+	"runops.control_plane_cache_max_entries|10000|postmaster\n"
+	  . "runops.control_plane_cache_ttl|30000|sighup\n"
+	  . "runops.cross_store_writes|warn|user\n"
 	  . "runops.database|postgres|postmaster\n"
 	  . "runops.enable_routing|on|superuser\n"
 	  . "runops.expect_control_plane_split|off|postmaster\n"
