@@ -296,6 +296,26 @@ SELECT runops.watch('passing', 'id');
 CREATE TRIGGER own BEFORE UPDATE ON environment FOR EACH ROW EXECUTE FUNCTION runops._watch('id', '');
 UPDATE environment SET paused = paused;
 DROP TRIGGER own ON environment;
+-- by who owns the table and is no superuser, and by who does not
+CREATE ROLE regress_owner;
+GRANT USAGE ON SCHEMA cache TO regress_owner;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA runops TO regress_owner;
+CREATE TABLE owned (id text PRIMARY KEY, v int);
+INSERT INTO owned VALUES ('x', 1);
+ALTER TABLE owned OWNER TO regress_owner;
+SET ROLE regress_owner;
+SELECT runops.add_resolver('owned', 'SELECT * FROM owned WHERE id = $1', 'id', ttl => '1 hour');
+SELECT runops.watch('owned', 'id', slots => '{owned}');
+SELECT runops.resolve('owned', 'x') ->> 'v';
+UPDATE owned SET v = 2;
+SELECT runops.resolve('owned', 'x') ->> 'v';
+SELECT runops.watch('environment');
+SELECT runops.unwatch('environment');
+SELECT runops.unwatch('owned');
+SELECT runops.drop_resolver('owned');
+RESET ROLE;
+DROP OWNED BY regress_owner;
+DROP ROLE regress_owner;
 -- a watch of everything
 SELECT runops.watch('environment');
 SELECT relation, environment_column, organization_column, slots FROM runops.watches WHERE relation = 'environment'::regclass ORDER BY 2, 3;

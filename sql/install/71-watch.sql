@@ -68,7 +68,7 @@ BEGIN
 			HINT = 'Leave them out for all slots.';
 	END IF;
 	SELECT u.s INTO missing FROM unnest(slots) u(s)
-	WHERE NOT EXISTS (SELECT FROM runops.resolver_config c WHERE c.slot = u.s)
+	WHERE NOT EXISTS (SELECT FROM runops.resolvers r WHERE r.slot = u.s)
 	LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION USING
