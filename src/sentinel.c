@@ -397,6 +397,17 @@ find_verdict(Oid serverid, Oid userid, bool force, bool accept_identity,
 }
 
 /*
+ * Does the proof stand that an entry points to, as one word of shared memory
+ * says?
+ */
+static bool
+is_proved(const CachedServer *entry)
+{
+	return entry->proof != NULL &&
+		pg_atomic_read_u64(&entry->proof->stamp) == STAMP(entry->hash, RUNOPS_DISTINCT);
+}
+
+/*
  * The verdict on a server.
  *
  * Where a proof stands, this reads one word of shared memory, and fills in
@@ -408,8 +419,7 @@ runops_sentinel_verdict(Oid serverid, Oid userid, RunopsProofState *state)
 {
 	CachedServer *entry = cached_server(serverid);
 
-	if (entry->proof != NULL &&
-		pg_atomic_read_u64(&entry->proof->stamp) == STAMP(entry->hash, RUNOPS_DISTINCT))
+	if (is_proved(entry))
 		return RUNOPS_DISTINCT;
 
 	find_verdict(serverid, userid, false, false, state);
@@ -426,9 +436,8 @@ runops_sentinel_stands(Oid serverid)
 {
 	CachedServer *entry = servers ? hash_search(servers, &serverid, HASH_FIND, NULL) : NULL;
 
-	return entry != NULL && entry->valid && entry->proof != NULL &&
-		!(entry->in_recovery && !RecoveryInProgress()) &&
-		pg_atomic_read_u64(&entry->proof->stamp) == STAMP(entry->hash, RUNOPS_DISTINCT);
+	return entry != NULL && entry->valid &&
+		!(entry->in_recovery && !RecoveryInProgress()) && is_proved(entry);
 }
 
 /*
@@ -450,7 +459,7 @@ runops_sentinel_distinct(Oid serverid)
 		LWLockRelease(runops_shared->lock);
 	}
 
-	return runops_sentinel_stands(serverid);
+	return is_proved(entry);
 }
 
 /*

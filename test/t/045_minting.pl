@@ -179,6 +179,10 @@ is($split->sql(q{BEGIN; SET LOCAL lock_timeout = '50ms'; SELECT runops.mint_kind
 $locker->do('ROLLBACK');
 is($split->sql(q{SELECT runops.mint_kind('org')}), 'ksuid', 'and when it can be read again it counts');
 
+# with assertions every lookup then forgets all that the backend remembers
+my ($discarding) = $split->try(q{SET debug_discard_caches = 1; SELECT runops.mint_kind('org') FROM generate_series(1, 3);});
+is($discarding, "ksuid\nksuid\nksuid", 'what is forgotten at once is read again');
+
 # a store that does not answer stays the one to mint for
 
 $session = session();
