@@ -31,6 +31,7 @@
 struct RunopsFdwUnique
 {
 	const RunopsUniqueKeys *keys;
+	EState	   *estate;
 	bool		skip;			/* ON CONFLICT DO NOTHING? */
 	TupleTableSlot *old;		/* the row as it was */
 };
@@ -51,6 +52,7 @@ runops_fdw_unique_begin(ModifyTableState *mtstate, ResultRelInfo *rri)
 
 	unique = palloc(sizeof(RunopsFdwUnique));
 	unique->keys = keys;
+	unique->estate = mtstate->ps.state;
 	/* COPY has no plan */
 	unique->skip = plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING;
 	unique->old = ExecInitExtraTupleSlot(mtstate->ps.state,
@@ -61,12 +63,26 @@ runops_fdw_unique_begin(ModifyTableState *mtstate, ResultRelInfo *rri)
 }
 
 /*
+ * Switch to memory that goes with the row; the context to go back to.
+ */
+static MemoryContext
+enter_row(RunopsFdwUnique *unique)
+{
+	return MemoryContextSwitchTo(GetPerTupleMemoryContext(unique->estate));
+}
+
+/*
  * Make the entries of a row that is about to be sent; false if it is not to be.
  */
 bool
 runops_fdw_unique_insert(RunopsFdwUnique *unique, TupleTableSlot *slot)
 {
-	return runops_unique_insert(unique->keys, slot, unique->skip);
+	MemoryContext oldcontext = enter_row(unique);
+	bool		send = runops_unique_insert(unique->keys, slot, unique->skip);
+
+	MemoryContextSwitchTo(oldcontext);
+
+	return send;
 }
 
 /*
@@ -75,7 +91,10 @@ runops_fdw_unique_insert(RunopsFdwUnique *unique, TupleTableSlot *slot)
 void
 runops_fdw_unique_skipped(RunopsFdwUnique *unique, TupleTableSlot *slot)
 {
+	MemoryContext oldcontext = enter_row(unique);
+
 	runops_unique_delete(unique->keys, slot);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
@@ -111,8 +130,12 @@ void
 runops_fdw_unique_update(RunopsFdwUnique *unique, ResultRelInfo *rri,
 						 TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
+	MemoryContext oldcontext;
+
 	runops_fdw_unique_read_old(unique, rri, planSlot);
+	oldcontext = enter_row(unique);
 	runops_unique_update(unique->keys, unique->old, slot);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
@@ -121,7 +144,10 @@ runops_fdw_unique_update(RunopsFdwUnique *unique, ResultRelInfo *rri,
 void
 runops_fdw_unique_not_updated(RunopsFdwUnique *unique, TupleTableSlot *slot)
 {
+	MemoryContext oldcontext = enter_row(unique);
+
 	runops_unique_update(unique->keys, slot, unique->old);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
@@ -130,7 +156,10 @@ runops_fdw_unique_not_updated(RunopsFdwUnique *unique, TupleTableSlot *slot)
 void
 runops_fdw_unique_deleted(RunopsFdwUnique *unique)
 {
+	MemoryContext oldcontext = enter_row(unique);
+
 	runops_unique_delete(unique->keys, unique->old);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*

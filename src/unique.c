@@ -283,7 +283,7 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 	runops_own_close(&table);
 
 	/* a row that goes elsewhere must not be there without its entry */
-	if (strcmp(keys->store, RUNOPS_LEGACY_STORE) != 0)
+	if (keys->foreign)
 		runops_together_require();
 
 	return made;
@@ -307,7 +307,7 @@ delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 				 errmsg("could not serialize access due to concurrent update")));
 	runops_own_close(&table);
 
-	if (strcmp(keys->store, RUNOPS_LEGACY_STORE) != 0)
+	if (keys->foreign)
 		runops_together_require();
 }
 

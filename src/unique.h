@@ -41,6 +41,7 @@ typedef struct RunopsUniqueKeys
 	Oid			relid;			/* the leaf */
 	Oid			parent;			/* the routed table */
 	char		store[RUNOPS_STORE_LEN];
+	bool		foreign;		/* is the leaf in another database? */
 	Bitmapset  *watched;		/* what the keys and their predicates read */
 	bool		generated;		/* is one of these a generated column? */
 	int			nkeys;

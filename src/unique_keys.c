@@ -216,6 +216,7 @@ build_keys(Oid relid)
 
 	parent = table_open(keys->parent, AccessShareLock);
 	leaf = table_open(relid, AccessShareLock);
+	keys->foreign = leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE;
 	map = build_attrmap_by_name_compat(RelationGetDescr(leaf), RelationGetDescr(parent));
 	for (int i = 0; i < keys->nkeys; i++)
 		define_key(&keys->keys[i], keys, parent, leaf, map);

@@ -42,6 +42,7 @@ SELECT runops.attach('waitpoint', 'coalesce(run_id, id)');
 EOT
 $split->sql(q{SELECT runops.provision('new')});
 $split->sql(q{SELECT runops.add_reference('"Ops"."TaskRun"', 'env', 'env'); SELECT runops.add_reference('alert', 'run_id', '"Ops"."TaskRun"')});
+$split->sql(q{SELECT runops.add_unique('"Ops"."TaskRun"', '{env,n}', 'status <> $$FAILED$$', 'env and n')});
 $split->sql(<<"EOT");
 INSERT INTO "Ops"."TaskRun" (id, "friendlyId", env) OVERRIDING SYSTEM VALUE VALUES ('$n1', 'run_$n1', 'e1');
 INSERT INTO waitpoint VALUES ('w2', '$n1', 'new');
@@ -53,6 +54,10 @@ my @queries = (
 	'SELECT relation, key, aliases, leaf, leaves FROM runops.routed_tables ORDER BY 1',
 	'SELECT * FROM runops.reference_keys ORDER BY name',
 	'SELECT tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname LIKE $$runops_ref%$$ ORDER BY 2',
+	'SELECT * FROM runops.unique_keys ORDER BY name',
+	'SELECT * FROM runops_unique."env and n" ORDER BY 1',
+	'SELECT * FROM runops.check_unique()',
+	'SELECT tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname LIKE $$runops_unique%$$ ORDER BY 2',
 	'SELECT id, "friendlyId", env, status FROM "Ops"."TaskRun" ORDER BY 1',
 	qq{SELECT id, status FROM "Ops"."TaskRun" WHERE id = '$n1'},
 	qq{SELECT id, status FROM "Ops"."TaskRun" WHERE "friendlyId" = 'run_$l1'},

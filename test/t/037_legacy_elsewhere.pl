@@ -232,6 +232,19 @@ like($stderr, qr/ERROR:  RO002: cannot access store "legacy" of "run".*\nDETAIL:
 is($stdout, '102', 'the other store can');
 $split->sql(q{ALTER SERVER legacy_db OPTIONS (SET dbname 'monolith')});
 
+# a key that is unique over all stores, of which none is this database
+
+my ($key1, $key2) = ('c00000000000000000000uniq', '0123456789abcdefghijklmu01');
+
+$split->sql(q{SELECT runops.add_unique('run', '{n}', 'n > 1000', 'big')});
+$split->sql("INSERT INTO run (id, n) VALUES ('$key1', 1001)");
+($stdout, $stderr) = $split->try("INSERT INTO run (id, n) VALUES ('$key2', 1001);");
+like($stderr, qr/ERROR:  23505: duplicate key value violates unique constraint "big"\nDETAIL:  Key \(n\)=\(1001\) already exists/, 'a unique key over all stores');
+$split->sql("UPDATE run SET n = 1002 WHERE id = '$key1'; INSERT INTO run (id, n) VALUES ('$key2', 1001)");
+is($split->sql('SELECT * FROM runops_unique.big ORDER BY 1'), "1001|new\n1002|legacy", 'its entries');
+is($split->sql('SELECT * FROM runops.check_unique()'), '', 'they are those of the rows');
+$split->sql(qq{DELETE FROM run WHERE n > 1000; SELECT runops.drop_unique('run', 'big')});
+
 # the flag is off: nobody is asked, and so nothing is said of legacy
 
 $control->append_conf('postgresql.conf', "runops.expect_control_plane_split = off\nrunops.split_enabled = off");
