@@ -242,6 +242,8 @@ SELECT pg_stat_get_tuples_returned('runops.mint_config'::regclass) + pg_stat_get
 INSERT INTO runops.mint_config SELECT 'many_' || n, CASE n % 2 WHEN 0 THEN 'runops' ELSE 'cuid' END FROM generate_series(1, 10500) n;
 SELECT runops.mint_kind('many_' || n) AS kind, count(*) FROM generate_series(1, 10500) n GROUP BY 1 ORDER BY 1;
 SELECT runops.mint_kind('many_1'), runops.mint_kind('many_10500');
+INSERT INTO runops.mint_config VALUES (repeat('long', 100), 'runops');
+SELECT runops.mint_kind(repeat('long', 100)), runops.mint_kind(repeat('long', 100000));
 
 -- cutover: a canary, and everybody else
 DELETE FROM runops.mint_config;

@@ -57,6 +57,9 @@
 /* A backend that has met more organizations than this starts again. */
 #define MAX_FLAGS 10000
 
+/* What is longer is no organization's name, and is not remembered. */
+#define MAX_ORG_LEN 255
+
 /* An organization; org is NULL for the global flag. */
 typedef struct FlagKey
 {
@@ -263,8 +266,8 @@ look_up_flag(text *org, RunopsMintFlag *flag)
 		return;
 
 	runops_mint_read_flag(org, flag);
-	if (forgotten != flags_forgotten)
-		return;					/* it may be out of date already */
+	if (forgotten != flags_forgotten || key.len > MAX_ORG_LEN)
+		return;					/* it may be out of date already, or is odd */
 
 	if (flags != NULL && hash_get_num_entries(flags) >= MAX_FLAGS)
 		flags = NULL;
