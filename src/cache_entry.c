@@ -25,6 +25,13 @@
 #define MAX_ENTRY_SIZE (1024 * 1024)
 
 /*
+ * A chunk that is not listed yet.  If an error comes before it is, the next store
+ * of this backend frees it: the error may have come while locks were held that
+ * freeing needs.
+ */
+static dsa_pointer unlisted = InvalidDsaPointer;
+
+/*
  * The key of the hash table for a key of a resolver.
  */
 static EntryKey
@@ -65,6 +72,16 @@ entry_invalid(CacheEntry *entry)
 }
 
 /*
+ * The entry that a link leads to; NULL at the end.  Finding the address of memory
+ * that this backend has not mapped yet may fail.
+ */
+static CacheEntry *
+neighbour(dsa_pointer link)
+{
+	return DsaPointerIsValid(link) ? dsa_get_address(runops_cache_area, link) : NULL;
+}
+
+/*
  * Take an entry out of the order of its slot and free it.
  *
  * The caller holds the slot's lock, and has taken the entry out of the hash
@@ -74,13 +91,15 @@ static void
 free_entry(CacheSlot *slot, dsa_pointer chunk)
 {
 	CacheEntry *entry = dsa_get_address(runops_cache_area, chunk);
+	CacheEntry *prev = neighbour(entry->prev);
+	CacheEntry *next = neighbour(entry->next);
 
-	if (DsaPointerIsValid(entry->prev))
-		((CacheEntry *) dsa_get_address(runops_cache_area, entry->prev))->next = entry->next;
+	if (prev != NULL)
+		prev->next = entry->next;
 	else
 		slot->first = entry->next;
-	if (DsaPointerIsValid(entry->next))
-		((CacheEntry *) dsa_get_address(runops_cache_area, entry->next))->prev = entry->prev;
+	if (next != NULL)
+		next->prev = entry->prev;
 	else
 		slot->last = entry->prev;
 	slot->nentries--;
@@ -227,15 +246,18 @@ replace_entry(CacheSlot *slot, HashEntry *hashed, dsa_pointer chunk)
 	dsa_pointer old_chunk = hashed->chunk;
 	CacheEntry *old = dsa_get_address(runops_cache_area, old_chunk);
 	CacheEntry *entry = dsa_get_address(runops_cache_area, chunk);
+	CacheEntry *prev = neighbour(old->prev);
+	CacheEntry *next = neighbour(old->next);
 
+	/* every address is known: nothing can fail from here on */
 	entry->next = old->next;
 	entry->prev = old->prev;
-	if (DsaPointerIsValid(entry->prev))
-		((CacheEntry *) dsa_get_address(runops_cache_area, entry->prev))->next = chunk;
+	if (prev != NULL)
+		prev->next = chunk;
 	else
 		slot->first = chunk;
-	if (DsaPointerIsValid(entry->next))
-		((CacheEntry *) dsa_get_address(runops_cache_area, entry->next))->prev = chunk;
+	if (next != NULL)
+		next->prev = chunk;
 	else
 		slot->last = chunk;
 	slot->bytes += entry->size - old->size;
@@ -256,11 +278,13 @@ insert_entry(RunopsCacheSlot ref, CacheSlot *slot, dsa_pointer chunk)
 {
 	CacheEntry *entry = dsa_get_address(runops_cache_area, chunk);
 	HashEntry  *hashed = dshash_find(runops_cache_table, &entry->key, true);
+	CacheEntry *last;
 	bool		found;
 
 	if (hashed != NULL)
 	{
-		CacheEntry *old = dsa_get_address(runops_cache_area, hashed->chunk);
+		dsa_pointer old_chunk = hashed->chunk;
+		CacheEntry *old = dsa_get_address(runops_cache_area, old_chunk);
 		bool		invalid = entry_invalid(old);
 		bool		alive = !invalid && old->expires > GetCurrentTimestamp() &&
 			entry_matches(old, ENTRY_KEY(entry), entry->keylen);
@@ -277,17 +301,14 @@ insert_entry(RunopsCacheSlot ref, CacheSlot *slot, dsa_pointer chunk)
 			return true;
 		}
 
-		{
-			dsa_pointer old_chunk = hashed->chunk;
-
-			dshash_delete_entry(runops_cache_table, hashed);
-			free_entry(slot, old_chunk);
-		}
+		dshash_delete_entry(runops_cache_table, hashed);
+		free_entry(slot, old_chunk);
 		if (invalid)
 			runops_cache_count(ref, RUNOPS_CACHE_INVALIDATIONS);
 	}
 
 	make_room(ref, slot);
+	last = neighbour(slot->last);
 	hashed = dshash_find_or_insert(runops_cache_table, &entry->key, &found);
 	Assert(!found);
 	hashed->chunk = chunk;
@@ -295,8 +316,8 @@ insert_entry(RunopsCacheSlot ref, CacheSlot *slot, dsa_pointer chunk)
 
 	entry->next = InvalidDsaPointer;
 	entry->prev = slot->last;
-	if (DsaPointerIsValid(slot->last))
-		((CacheEntry *) dsa_get_address(runops_cache_area, slot->last))->next = chunk;
+	if (last != NULL)
+		last->next = chunk;
 	else
 		slot->first = chunk;
 	slot->last = chunk;
@@ -323,11 +344,14 @@ runops_cache_store(RunopsCacheSlot ref, const char *key, int keylen,
 	Size		size = ENTRY_VALUE_OFFSET(fill->ntags) + (Size) valuelen + keylen;
 	CacheEntry *entry;
 	dsa_pointer chunk;
-	volatile bool current = false;
+	bool		current;
 
 	if (size > MAX_ENTRY_SIZE)
 		return true;
 	runops_cache_attach();
+	if (DsaPointerIsValid(unlisted))
+		dsa_free(runops_cache_area, unlisted);
+	unlisted = InvalidDsaPointer;
 	chunk = dsa_allocate_extended(runops_cache_area, size, DSA_ALLOC_NO_OOM);
 	if (!DsaPointerIsValid(chunk))
 		return true;
@@ -348,20 +372,12 @@ runops_cache_store(RunopsCacheSlot ref, const char *key, int keylen,
 		memcpy(ENTRY_VALUE(entry), value, valuelen);
 	memcpy(ENTRY_KEY(entry), key, keylen);
 
+	unlisted = chunk;
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-	PG_TRY();
-	{
-		current = slot->dbid == MyDatabaseId && slot->generation == ref.generation;
-		if (!current || entry_invalid(entry) || !insert_entry(ref, slot, chunk))
-			dsa_free(runops_cache_area, chunk);
-	}
-	PG_CATCH();
-	{
-		/* it was not listed yet: only growing the hash table can fail */
+	current = slot->dbid == MyDatabaseId && slot->generation == ref.generation;
+	if (!current || entry_invalid(entry) || !insert_entry(ref, slot, chunk))
 		dsa_free(runops_cache_area, chunk);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	unlisted = InvalidDsaPointer;
 	LWLockRelease(&slot->lock);
 
 	return current;
