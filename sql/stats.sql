@@ -67,9 +67,16 @@ INSERT INTO run VALUES ('odd', 1);
 SELECT n FROM run WHERE id = 'odd';
 SELECT * FROM shown;
 
--- columns that nobody counts, and the time of the reset
+-- what a store is waited for: the beginning and the end of a transaction, and
+-- what it has to do in between
+SELECT runops.reset_stats();
+SELECT count(*) FROM item WHERE run = '0ujtsYcgvSTl8PAuAdqWYSMnLOv';
+SELECT store, relation, turns FROM runops.stats WHERE turns > 0;
+
+-- what nobody counts, and the time of the reset
 \pset null -
-SELECT DISTINCT turns, reader_reads, stats_reset IS NOT NULL AS reset FROM runops.stats;
+SELECT DISTINCT store, rows FROM runops.stats WHERE store = 'legacy';
+SELECT DISTINCT reader_reads, stats_reset IS NOT NULL AS reset FROM runops.stats;
 
 -- everybody may read them, and only who was granted it may reset them
 CREATE ROLE regress_stats;

@@ -50,6 +50,8 @@ typedef struct Connection
 	bool		stale;			/* was server or mapping altered? */
 	int			nest_level;		/* of the transaction that used it last */
 	int			timeout_ms;		/* what connecting may take; 0 is for ever */
+	pg_atomic_uint64 *turns;	/* of the table that used it last; may be NULL */
+	bool		rolled_back;	/* was the last result that of a ROLLBACK? */
 } Connection;
 
 static dlist_head connections = DLIST_STATIC_INIT(connections);
@@ -60,11 +62,29 @@ static Connection *next_connection = NULL;
 
 /*
  * libpq tells that something happens to a connection.
+ *
+ * A result is the answer to what postgres_fdw has sent, one thing at a time: a
+ * turn.  The one exception is ROLLBACK TO SAVEPOINT, which it sends together with
+ * the RELEASE.  This is called in the middle of libpq, and must not raise.
  */
 static int
 connection_event(PGEventId event, void *info, void *passthrough)
 {
-	if (event == PGEVT_CONNDESTROY)
+	if (event == PGEVT_RESULTCREATE)
+	{
+		PGEventResultCreate *create = (PGEventResultCreate *) info;
+		Connection *c = PQinstanceData(create->conn, connection_event);
+
+		if (c != NULL)
+		{
+			const char *tag = PQcmdStatus(create->result);
+
+			if (c->turns != NULL && !(c->rolled_back && strcmp(tag, "RELEASE") == 0))
+				pg_atomic_fetch_add_u64(c->turns, 1);
+			c->rolled_back = strcmp(tag, "ROLLBACK") == 0;
+		}
+	}
+	else if (event == PGEVT_CONNDESTROY)
 	{
 		Connection *c = PQinstanceData(((PGEventConnDestroy *) info)->conn, connection_event);
 
@@ -295,6 +315,8 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 
 	/* without a mapping postgres_fdw says so */
 	next_connection = OidIsValid(umid) ? find_live_connection(umid) : NULL;
+	if (next_connection != NULL)
+		next_connection->turns = runops_stats_counter(relid, RUNOPS_TURNS);
 	if (!OidIsValid(umid) || next_connection != NULL)
 		return;
 
@@ -447,8 +469,13 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	{
 		c = remember(conn, mapping_oid(userid, serverid));
 		if (OidIsValid(relid))
+		{
 			runops_stats_add(relid, RUNOPS_CONNECTIONS_OPENED, 1);
+			/* a transaction has been begun on it */
+			runops_stats_add(relid, RUNOPS_TURNS, 1);
+		}
 	}
+	c->turns = runops_stats_counter(relid, RUNOPS_TURNS);
 	c->nest_level = GetCurrentTransactionNestLevel();
 	if (!c->asked)
 	{

@@ -16,6 +16,7 @@
 #include "nodes/bitmapset.h"
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
+#include "port/atomics.h"
 #include "utils/rel.h"
 
 /* The schema of the extension; runops.control fixes it. */
@@ -223,6 +224,7 @@ typedef enum RunopsCounter
 	RUNOPS_STATEMENTS_SINGLE,	/* statements that needed this store alone */
 	RUNOPS_STATEMENTS_MULTI,	/* statements that needed others too */
 	RUNOPS_ROWS,				/* rows that crossed to or from the store */
+	RUNOPS_TURNS,				/* answers that the store was waited for */
 	RUNOPS_CONNECTIONS_OPENED,
 	RUNOPS_GATE_REFUSALS,
 	RUNOPS_UNCLASSIFIABLE,		/* ids of no known shape, as planned */
@@ -233,6 +235,8 @@ typedef enum RunopsCounter
 /* in stats.c */
 extern void runops_stats_init(void);
 extern void runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n);
+extern pg_atomic_uint64 *runops_stats_counter(Oid leaf_relid,
+											  RunopsCounter counter);
 extern void runops_stats_add_legacy(const RunopsRoute *route,
 									RunopsCounter counter);
 

@@ -249,6 +249,18 @@ runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n)
 }
 
 /*
+ * A counter of a leaf, to add to where the catalogs cannot be asked; it never
+ * moves.  NULL for other relations.
+ */
+pg_atomic_uint64 *
+runops_stats_counter(Oid leaf_relid, RunopsCounter counter)
+{
+	StatsSlot  *slot = area == NULL ? NULL : leaf_slot(leaf_relid);
+
+	return slot == NULL ? NULL : &slot->counters[counter];
+}
+
+/*
  * Add to a counter of a routed table in the legacy store.
  */
 void

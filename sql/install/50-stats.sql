@@ -4,7 +4,7 @@
 
 CREATE FUNCTION runops._stats(
 	OUT store text, OUT relation oid,
-	OUT statements_single bigint, OUT statements_multi bigint, OUT rows bigint,
+	OUT statements_single bigint, OUT statements_multi bigint, OUT rows bigint, OUT turns bigint,
 	OUT connections_opened bigint, OUT gate_refusals bigint, OUT unclassifiable bigint,
 	OUT reader_reads bigint, OUT stats_reset timestamptz)
 	RETURNS SETOF record
@@ -12,14 +12,12 @@ CREATE FUNCTION runops._stats(
 	AS 'MODULE_PATHNAME', 'runops_stats';
 
 -- Tables that are dropped keep their counters, and are not shown.  Rows of
--- legacy in this database are read where nobody counts them, and no callback
--- sees the turns that postgres_fdw takes: NULL is not zero.
+-- legacy in this database are read where nobody counts them: NULL is not zero.
 CREATE VIEW runops.stats AS
 SELECT s.store, c.oid::pg_catalog.regclass AS relation,
 	s.statements_single, s.statements_multi,
 	CASE WHEN s.store OPERATOR(pg_catalog.<>) 'legacy' OR runops._is_elsewhere('legacy') THEN s.rows END AS rows,
-	NULL::bigint AS turns,
-	s.connections_opened, s.gate_refusals, s.unclassifiable, s.reader_reads, s.stats_reset
+	s.turns, s.connections_opened, s.gate_refusals, s.unclassifiable, s.reader_reads, s.stats_reset
 FROM runops._stats() s
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relation AND c.relkind OPERATOR(pg_catalog.=) 'p';
 

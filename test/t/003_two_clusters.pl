@@ -73,11 +73,34 @@ my %turns = (
 my $session = $split->control->background_psql('postgres');
 
 $session->query_safe("SELECT * FROM run WHERE id = '$n1'");
+
+# What runops.stats has counted of them.
+sub counted
+{
+	return $split->sql(q{SELECT coalesce(sum(turns), 0) FROM runops.stats});
+}
+
 foreach my $sql (sort keys %turns)
 {
+	my $before = counted();
+
 	$relay->reset;
 	$session->query_safe($sql);
 	is($relay->turns, $turns{$sql}, "$turns{$sql} turns: $sql");
+	is(counted() - $before, $turns{$sql}, 'as counted');
+}
+
+# also where many are taken, and some are not answered as hoped
+foreach my $sql ("DECLARE c CURSOR FOR SELECT * FROM run; FETCH 1 FROM c; FETCH ALL FROM c; CLOSE c; COMMIT",
+	"INSERT INTO run SELECT '0123456789abcdefghijklm' || chr(97 + g / 10) || g % 10 || '1', NULL, 'e1', g FROM generate_series(0, 29) g; SAVEPOINT s; DELETE FROM run WHERE id LIKE '0123456789abcdefghijklm__1' AND n % 2 = 0 AND random() >= 0; ROLLBACK TO s; ROLLBACK",
+	"DO \$\$ BEGIN INSERT INTO run VALUES ('$n1'); EXCEPTION WHEN OTHERS THEN NULL; END \$\$; COMMIT")
+{
+	my $before = counted();
+
+	$relay->reset;
+	$session->query_safe("BEGIN; $sql");
+	cmp_ok($relay->turns, '>', 3, "turns are taken: $sql");
+	is(counted() - $before, $relay->turns, 'as counted');
 }
 
 # Prepared and executed often enough for a generic plan.
