@@ -133,6 +133,15 @@ SELECT runops.idempotency_store(), runops.idempotency_store('org_new'), runops.i
 SELECT runops.idempotency_store('org_new', :'L') AS legacy, runops.idempotency_store('org_shard', :'N') AS new,
 	runops.idempotency_store('org_other', :'K') AS new, runops.idempotency_store('org_new', :'A') AS a, runops.idempotency_store(NULL, 'run_' || :'N') AS new;
 SELECT runops.idempotency_store('org_new', 'odd'), runops.idempotency_store('org_new', '');
+-- so a key is looked for there first
+UPDATE task SET "idempotencyKey" = 'family', status = 'PENDING', "idempotencyKeyExpiresAt" = NULL WHERE id = :'N';
+SELECT runops.reset_stats();
+SELECT outcome FROM runops.find_idempotent('task', key_of('family'), 'org_new');
+SELECT asked();
+SELECT outcome FROM runops.find_idempotent('task', key_of('family'), 'org_other');
+SELECT asked();
+SELECT outcome FROM runops.find_idempotent('task', key_of('family'), 'org_new', :'L');
+SELECT asked();
 DELETE FROM runops.mint_config WHERE org IN ('org_new', 'org_shard');
 
 -- reset: by key in every store, by ids where these can be, and the claim with it
