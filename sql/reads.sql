@@ -84,6 +84,21 @@ SELECT asked();
 SELECT w.id, source, "row" ->> 'n' AS n FROM waitpoint w, runops.read_through('waitpoint', w.id) ORDER BY n;
 SELECT source FROM runops.read_through('waitpoint', 'w9');
 
+-- the owner in the scope says where to look first
+SELECT runops.reset_stats();
+SELECT source FROM runops.read_through('attempt', 'a11', jsonb_build_object('runId', :'L'));
+SELECT asked();
+SELECT source FROM runops.read_through('attempt', 'a61', jsonb_build_object('runId', :'A'));
+SELECT asked();
+SELECT source FROM runops.read_through('attempt', 'a31', '{"runId": "odd"}');
+SELECT asked();
+-- and not that it is nowhere else
+SELECT source FROM runops.read_through('attempt', 'a11', jsonb_build_object('runId', :'N'));
+SELECT asked();
+SELECT source FROM runops.read_through('waitpoint', 'w1', jsonb_build_object('runId', :'L'));
+SELECT source FROM runops.read_through('waitpoint', 'w2', jsonb_build_object('runId', :'L'));
+SELECT runops.reset_stats();
+
 -- unless the table's own id is an alias
 CREATE TABLE checkpoint (id text PRIMARY KEY, "runId" text NOT NULL, k int);
 SELECT runops.attach('checkpoint', 'runId', '{id}');

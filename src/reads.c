@@ -193,6 +193,7 @@ const char *
 runops_read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
 {
 	RunopsStoreSet stores = runops_target_stores(target, id);
+	RunopsStoreSet likely;
 	IdQuery		query = {.target = target};
 	FoundById	found = {0};
 
@@ -200,12 +201,15 @@ runops_read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row
 	query.match = runops_target_match(target, "OPERATOR(pg_catalog.=) $1");
 	query.scope = runops_scope(target, scope, &query.args);
 
-	for (int i = 0; i < target->nleaves; i++)
+	/* where the scope says the row is, and then everywhere else */
+	likely = runops_scope_stores(target, scope);
+	for (int i = 0; i < 2 * target->nleaves; i++)
 	{
-		const RunopsLeaf *leaf = target->leaves[i];
+		const RunopsLeaf *leaf = target->leaves[i % target->nleaves];
+		RunopsStoreSet store = runops_store_bit(leaf->store);
 		const char *source;
 
-		if ((stores & runops_store_bit(leaf->store)) == 0)
+		if ((stores & store) == 0 || ((likely & store) != 0) != (i < target->nleaves))
 			continue;
 		source = look_in_leaf(&query, leaf, &found);
 		if (source == NULL)

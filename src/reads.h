@@ -70,6 +70,7 @@ extern List *runops_replica_rows(const RunopsTarget *target, const RunopsLeaf *l
 
 /* in scope.c */
 extern char *runops_scope(const RunopsTarget *target, Jsonb *scope, RunopsArgs *args);
+extern RunopsStoreSet runops_scope_stores(const RunopsTarget *target, Jsonb *scope);
 extern char *runops_equality(const RunopsTarget *target, AttrNumber attno,
 							 const JsonbValue *value, RunopsArgs *args);
 

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -148,4 +149,35 @@ runops_scope(const RunopsTarget *target, Jsonb *scope, RunopsArgs *args)
 	}
 
 	return sql.data;
+}
+
+/*
+ * The stores that a scope names by the key that decides, or by an alias: rows of
+ * the scope are there.  All if it names none.
+ */
+RunopsStoreSet
+runops_scope_stores(const RunopsTarget *target, Jsonb *scope)
+{
+	const RunopsRoute *route = target->route;
+	RunopsStoreSet stores = RUNOPS_STORES_ALL;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	AttrNumber	attno = 0;
+
+	if (scope == NULL || runops_gate_flag_off())
+		return stores;
+
+	it = JsonbIteratorInit(&scope->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			attno = runops_target_column(target, pnstrdup(v.val.string.val, v.val.string.len));
+		else if (token == WJB_VALUE && v.type == jbvString &&
+				 (attno == route->lead_attno ||
+				  bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, route->alias_attnos)))
+			stores &= runops_id_stores(v.val.string.val, v.val.string.len);
+	}
+
+	return stores;
 }
