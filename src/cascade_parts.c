@@ -138,6 +138,8 @@ change_range(Cleanup *cleanup, CascadePart *part, CascadeRows *rows, int from, i
 	{
 		cleanup->rows += step.result + step.nested;
 		part->done += step.result;
+		if (step.result + step.nested > 0)
+			strlcpy(cleanup->store, part->leaf->store, sizeof(cleanup->store));
 		part->progress = part->progress || step.nested > 0;
 		return;
 	}

@@ -47,7 +47,7 @@
 #define COUNT_LIMIT 1000000
 
 /* Milliseconds that the worker waits for one step in a store. */
-#define STEP_PATIENCE 60000
+#define STEP_PATIENCE 30000
 
 /* The rows of a routed table that are being deleted, for its own trigger. */
 static Oid	deleting_relid = InvalidOid;

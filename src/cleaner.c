@@ -106,6 +106,7 @@ void
 runops_cleaner_main(Datum arg)
 {
 	Cleanup		cleanup = {0};
+	RunopsStoreTrouble troubles[RUNOPS_MAX_TROUBLES];
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -117,6 +118,10 @@ runops_cleaner_main(Datum arg)
 	SetConfigOption("application_name", "runops cleaner", PGC_USERSET, PGC_S_SESSION);
 	cleanup.worker = true;
 	cleanup.max_rows = RUNOPS_CLEANUP_ROWS;
+	LWLockAcquire(runops_shared->lock, LW_SHARED);
+	memcpy(troubles, runops_shared->cleaner.troubles, sizeof(troubles));
+	LWLockRelease(runops_shared->lock);
+	runops_cleanup_recall(troubles);
 
 	for (;;)
 	{
@@ -154,9 +159,11 @@ runops_cleaner_main(Datum arg)
 			break;
 	}
 
+	runops_cleanup_remember(troubles);
 	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
 	runops_shared->cleaner.ended = true;
 	runops_shared->cleaner.next = cleanup.next;
+	memcpy(runops_shared->cleaner.troubles, troubles, sizeof(troubles));
 	LWLockRelease(runops_shared->lock);
 }
 

@@ -4,6 +4,9 @@
  *	  One batch of the cleanup of cascades: whose turn it is, and what is to be
  *	  done for it in which store.
  *
+ * A batch of the worker changes rows of one store alone.  When it comes to the
+ * next store it ends, and the turn goes on with the next batch.
+ *
  * Turns go round the tasks, which are the transactions that have deleted
  * something, and within a task round its entries, the rows that were deleted.
  * Who has had a turn goes to the end.  A batch is one turn; if that leaves some
@@ -41,22 +44,9 @@
 /* How many statements for children one batch of the worker runs, about. */
 #define BATCH_STEPS 200
 
-/* Seconds to wait after a failure: the first time, and at most. */
-#define FIRST_PAUSE 1
-#define LONGEST_PAUSE 60
+/* Seconds to wait for rows that were set aside: the first time, and at most. */
 #define FIRST_ASIDE_PAUSE 60
 #define LONGEST_ASIDE_PAUSE 3600
-
-/* What a backend knows of a store that did not answer. */
-typedef struct StoreTrouble
-{
-	char		store[RUNOPS_STORE_LEN];
-	int			failures;		/* in a row */
-	TimestampTz retry_at;
-	TimestampTz since;			/* start of the batch that found out */
-} StoreTrouble;
-
-static List *troubles = NIL;
 
 PG_FUNCTION_INFO_V1(runops_cleanup);
 
@@ -131,84 +121,6 @@ time_literal(TimestampTz t)
 	/* no setting of the session matters */
 	return psprintf("('2000-01-01 00:00:00+00'::pg_catalog.timestamptz OPERATOR(pg_catalog.+)"
 					" (" INT64_FORMAT "::pg_catalog.float8 OPERATOR(pg_catalog.*) '1 microsecond'::pg_catalog.interval))", t);
-}
-
-/*
- * The entry of a store in the list of those that did not answer, or NULL.
- */
-static StoreTrouble *
-find_trouble(const char *store)
-{
-	ListCell   *lc;
-
-	foreach(lc, troubles)
-	{
-		StoreTrouble *trouble = (StoreTrouble *) lfirst(lc);
-
-		if (strcmp(trouble->store, store) == 0)
-			return trouble;
-	}
-
-	return NULL;
-}
-
-/*
- * Until when a store is not to be asked; 0 if it may be.
- *
- * It is never asked again in the same batch, and by the worker not for a while.
- */
-static TimestampTz
-store_waits(const Cleanup *cleanup, const char *store)
-{
-	StoreTrouble *trouble = find_trouble(store);
-
-	if (trouble == NULL || trouble->failures == 0)
-		return 0;
-	if (trouble->since == cleanup->now ||
-		(cleanup->worker && trouble->retry_at > cleanup->now))
-		return Max(trouble->retry_at, cleanup->now);
-
-	return 0;
-}
-
-/*
- * Note that a store has answered, or that it has not.
- */
-void
-runops_cleanup_store_answers(const Cleanup *cleanup, const char *store, bool answers)
-{
-	StoreTrouble *trouble = find_trouble(store);
-
-	if (answers)
-	{
-		if (trouble != NULL)
-			trouble->failures = 0;
-		return;
-	}
-	if (trouble == NULL)
-	{
-		MemoryContext oldcxt = MemoryContextSwitchTo(TopMemoryContext);
-
-		trouble = palloc0(sizeof(StoreTrouble));
-		strlcpy(trouble->store, store, sizeof(trouble->store));
-		troubles = lappend(troubles, trouble);
-		MemoryContextSwitchTo(oldcxt);
-	}
-	trouble->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													Min(FIRST_PAUSE << Min(trouble->failures, 10), LONGEST_PAUSE) * 1000L);
-	trouble->since = cleanup->now;
-	trouble->failures++;
-}
-
-/*
- * Has the store not answered when it was asked last?
- */
-bool
-runops_cleanup_store_is_out(const char *store)
-{
-	StoreTrouble *trouble = find_trouble(store);
-
-	return trouble != NULL && trouble->failures > 0;
 }
 
 /*
@@ -354,7 +266,7 @@ load_parts(int64 entry, char *value, List *cascades)
 bool
 runops_cleanup_is_full(const Cleanup *cleanup)
 {
-	return cleanup->rows >= cleanup->max_rows ||
+	return cleanup->rows >= cleanup->max_rows || cleanup->other_store ||
 		((cleanup->worker || cleanup->rows > 0) && cleanup->steps >= BATCH_STEPS);
 }
 
@@ -382,11 +294,14 @@ run_part(Cleanup *cleanup, CascadePart *part)
 		part->state = part->aside > 0 ? PART_ASIDE : PART_FAILED;
 		return;
 	}
-	waits = part->leaf->foreign ? store_waits(cleanup, store) : 0;
+	waits = part->leaf->foreign ? runops_cleanup_store_waits(cleanup, store) : 0;
 	if (waits != 0)
 	{
 		part->state = PART_FAILED;
 		part->retry_at = waits;
+		part->failures = Max(part->failures, 1);
+		if (part->message == NULL)
+			part->message = "The store did not answer, and is asked again later.";
 		part->touched = true;
 		return;
 	}
@@ -409,7 +324,7 @@ run_part(Cleanup *cleanup, CascadePart *part)
 			break;
 		case PART_BUSY:
 		case PART_FAILED:
-			pause = Min(FIRST_PAUSE << Min(part->failures, 10), LONGEST_PAUSE);
+			pause = Min(RUNOPS_FIRST_PAUSE << Min(part->failures, 10), RUNOPS_LONGEST_PAUSE);
 			part->failures++;
 			part->retry_at = TimestampTzPlusMilliseconds(cleanup->now, pause * 1000L);
 			break;
@@ -470,12 +385,40 @@ run_parts(Cleanup *cleanup, List *parts)
 				continue;
 			if (runops_cleanup_is_full(cleanup))
 				return;
+			/* nobody here is to wait for a store */
+			if (cleanup->worker && cleanup->rows > 0 &&
+				strcmp(cleanup->store, part->leaf->store) != 0)
+			{
+				cleanup->other_store = true;
+				return;
+			}
 			run_part(cleanup, part);
 
 			/* what refers to the next ones must be gone before */
 			if (part->state != PART_FINISHED && part->state != PART_ASIDE)
 				break;
 		}
+	}
+}
+
+/*
+ * Count the rows of parts whose number is not known.
+ */
+static void
+count_parts(Cleanup *cleanup, List *parts)
+{
+	ListCell   *lc;
+
+	foreach(lc, parts)
+	{
+		CascadePart *part = (CascadePart *) lfirst(lc);
+
+		if (part->total >= 0 ||
+			(part->leaf->foreign &&
+			 (cleanup->flag_off || runops_cleanup_store_waits(cleanup, part->leaf->store) != 0)))
+			continue;
+		runops_cleanup_count(cleanup, part);
+		part->counted = true;
 	}
 }
 
@@ -497,6 +440,8 @@ run_entry(Cleanup *cleanup, int64 entry, Oid parent, char *value, bool first)
 	MemoryContextReset(cleanup->cxt);
 	oldcxt = MemoryContextSwitchTo(cleanup->cxt);
 	parts = load_parts(entry, quote_literal_cstr(value), load_cascades(parent, NIL));
+	if (!first && cleanup->rows == 0)
+		count_parts(cleanup, parts);
 	run_parts(cleanup, parts);
 
 	foreach(lc, parts)
@@ -528,21 +473,15 @@ run_entry(Cleanup *cleanup, int64 entry, Oid parent, char *value, bool first)
 	{
 		CascadePart *part = (CascadePart *) lfirst(lc);
 
-		/* one that has to wait is worth to be counted */
-		if (first && !part->touched && (!part->leaf->foreign || !cleanup->flag_off) &&
-			store_waits(cleanup, part->leaf->store) == 0)
-		{
-			runops_cleanup_count(cleanup, part);
-			part->touched = true;
-		}
-		if (part->touched)
+		if (part->touched || part->counted)
 			store_part(part);
 	}
 	if (retry_at == PG_INT64_MAX)
 		retry_at = 0;
 	runops_cleanup_sql(SPI_OK_UPDATE,
-					   "UPDATE runops.cascade_queue SET turn = pg_catalog.nextval('runops.cascade_seq'),"
+					   "UPDATE runops.cascade_queue SET turn = %s,"
 					   " started = coalesce(started, %s), retry_at = %s WHERE id OPERATOR(pg_catalog.=) " INT64_FORMAT,
+					   cleanup->other_store ? "turn" : "pg_catalog.nextval('runops.cascade_seq')",
 					   time_literal(cleanup->now), time_literal(retry_at), entry);
 	MemoryContextSwitchTo(oldcxt);
 }
@@ -591,8 +530,9 @@ run_task(Cleanup *cleanup, int64 task, int64 start)
 						   "DELETE FROM runops.cascade_task WHERE id OPERATOR(pg_catalog.=) " INT64_FORMAT, task);
 	else
 		runops_cleanup_sql(SPI_OK_UPDATE,
-						   "UPDATE runops.cascade_task SET turn = pg_catalog.nextval('runops.cascade_seq'), retry_at = %s"
+						   "UPDATE runops.cascade_task SET turn = %s, retry_at = %s"
 						   " WHERE id OPERATOR(pg_catalog.=) " INT64_FORMAT,
+						   cleanup->other_store ? "turn" : "pg_catalog.nextval('runops.cascade_seq')",
 						   time_literal(retry_at), task);
 }
 
@@ -608,6 +548,7 @@ runops_cleanup_run(Cleanup *cleanup)
 
 	cleanup->rows = 0;
 	cleanup->steps = 0;
+	cleanup->other_store = false;
 	cleanup->now = GetCurrentTimestamp();
 	cleanup->next = 0;
 	cleanup->flag_off = runops_gate_flag_off();

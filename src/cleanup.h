@@ -16,6 +16,7 @@
 #include "utils/elog.h"
 
 #include "runops.h"
+#include "shmem.h"
 
 /* The most rows that one statement changes, and that a part sets aside. */
 #define RUNOPS_CLEANUP_ROWS 1000
@@ -32,6 +33,10 @@ typedef struct Cascade
 								 * table with cascades of its own */
 	List	   *nested;			/* these, of Cascade * */
 } Cascade;
+
+/* Seconds to wait after a failure: the first time, and at most. */
+#define RUNOPS_FIRST_PAUSE 1
+#define RUNOPS_LONGEST_PAUSE 60
 
 /* How a part has ended for this batch. */
 typedef enum PartState
@@ -59,6 +64,7 @@ typedef struct CascadePart
 	Cascade    *cascade;
 	RunopsLeaf *leaf;
 	bool		touched;		/* was it worked on in this batch? */
+	bool		counted;		/* or were its rows counted? */
 	PartState	state;
 	int			failures;		/* in a row */
 	TimestampTz retry_at;		/* 0: now */
@@ -80,6 +86,8 @@ typedef struct Cleanup
 	int			steps;			/* statements for children so far */
 	bool		worker;			/* heed retry_at, and bound the steps? */
 	bool		flag_off;		/* are other stores out of reach? */
+	char		store[RUNOPS_STORE_LEN];	/* in which rows have been changed */
+	bool		other_store;	/* of the worker: is another one to be next? */
 	TimestampTz now;
 	TimestampTz next;			/* of the worker: when there is something to do
 								 * again; 0 if not before something is queued */
@@ -123,10 +131,16 @@ extern void runops_cleanup_connected(PGconn *conn, Oid serverid, Oid userid);
 /* in cleanup.c */
 extern void runops_cleanup_run(Cleanup *cleanup);
 extern bool runops_cleanup_is_full(const Cleanup *cleanup);
+extern void runops_cleanup_sql(int expected, const char *fmt,...) pg_attribute_printf(2, 3);
+
+/* in cleanup_stores.c */
+extern TimestampTz runops_cleanup_store_waits(const Cleanup *cleanup,
+											  const char *store);
 extern bool runops_cleanup_store_is_out(const char *store);
 extern void runops_cleanup_store_answers(const Cleanup *cleanup,
 										 const char *store, bool answers);
-extern void runops_cleanup_sql(int expected, const char *fmt,...) pg_attribute_printf(2, 3);
+extern void runops_cleanup_remember(RunopsStoreTrouble *known);
+extern void runops_cleanup_recall(const RunopsStoreTrouble *known);
 
 /* in cleaner.c */
 extern void runops_cleaner_wake(void);

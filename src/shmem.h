@@ -61,7 +61,19 @@ typedef enum RunopsProverOutcome
 	RUNOPS_PROVER_PROVED		/* all are */
 } RunopsProverOutcome;
 
-/* What the launcher and the cleaner tell each other; see cleaner.c. */
+/* How many stores that do not answer a cleaner tells the next one of. */
+#define RUNOPS_MAX_TROUBLES 8
+
+/* A store that did not answer a cleanup; free if failures is 0. */
+typedef struct RunopsStoreTrouble
+{
+	char		store[RUNOPS_STORE_LEN];
+	int			failures;		/* in a row */
+	TimestampTz retry_at;		/* not to be asked before */
+	TimestampTz since;			/* start of the batch that found out */
+} RunopsStoreTrouble;
+
+/* What the launcher and the cleaners tell each other; see cleaner.c. */
 typedef struct RunopsCleaner
 {
 	struct Latch *launcher;		/* to wake it; NULL while there is none */
@@ -71,6 +83,7 @@ typedef struct RunopsCleaner
 	bool		ended;			/* has it come to its end? */
 	TimestampTz next;			/* and when is there something to do again? 0 if
 								 * not before something is queued */
+	RunopsStoreTrouble troubles[RUNOPS_MAX_TROUBLES];
 } RunopsCleaner;
 
 typedef struct RunopsShared

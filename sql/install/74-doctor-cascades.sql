@@ -23,7 +23,8 @@ BEGIN
 	SELECT CASE WHEN runops._flag() IS FALSE THEN 'info' ELSE 'warning' END,
 		format('cascade to %s.%I', p.child::regclass, p.child_column),
 		format('cannot be cleaned up in store "%s", for %s: %s', p.store,
-			   CASE count(*) WHEN 1 THEN 'a deleted row' ELSE count(*) || ' deleted rows' END, max(p.message)),
+			   CASE count(*) WHEN 1 THEN 'a deleted row' ELSE count(*) || ' deleted rows' END,
+			   (array_agg(p.message ORDER BY p.failures DESC, p.entry))[1]),
 		'Remove the cause; it is tried again every minute, and by runops.cleanup() at once.'
 	FROM runops.cascade_part p
 	WHERE p.failures > 0 AND NOT p.finished
