@@ -130,10 +130,6 @@ ddl_scope(Node *stmt)
 		case T_AlterRoleStmt:
 			return alters_login_only((AlterRoleStmt *) stmt) ? DDL_NOTHING : DDL_CLUSTER;
 
-		case T_CreateRoleStmt:
-			/* what it makes a member of whom is one of its options */
-			return ((CreateRoleStmt *) stmt)->options == NIL ? DDL_NOTHING : DDL_CLUSTER;
-
 		case T_DropRoleStmt:
 		case T_GrantRoleStmt:
 			return DDL_CLUSTER;
@@ -161,6 +157,7 @@ ddl_scope(Node *stmt)
 		case T_CreateForeignServerStmt:
 		case T_CreatePLangStmt:
 		case T_CreatePublicationStmt:
+		case T_CreateRoleStmt:
 		case T_CreateSchemaStmt:
 		case T_CreateSeqStmt:
 		case T_CreateStatsStmt:

@@ -94,6 +94,9 @@ DECLARE
 	arguments text;
 	digest text;
 	before text;
+	-- there is no LOCK TABLE for a foreign table, and not on every server a trigger
+	-- for its TRUNCATE: the library sees to that
+	is_foreign CONSTANT boolean := EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'f');
 BEGIN
 	PERFORM runops._check_watch(relation, ARRAY[environment_column, organization_column], slots);
 	SELECT string_agg(quote_literal(u.a), ', ' ORDER BY u.n) INTO arguments
@@ -101,7 +104,9 @@ BEGIN
 		WITH ORDINALITY u(a, n);
 	digest := substr(md5(arguments), 1, 16);
 	before := runops._limit_lock_wait();
-	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
+	IF NOT is_foreign THEN
+		PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
+	END IF;
 	IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = 'runops_watch_' || digest) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
@@ -111,8 +116,7 @@ BEGIN
 	EXECUTE format('CREATE TRIGGER runops_watch_%s AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION runops._watch(%s)',
 		digest, relation, arguments);
 	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER runops_watch_%s', relation, digest);
-	-- the library sees to the TRUNCATE of a foreign table, which can have no trigger on every server
-	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'f') THEN
+	IF NOT is_foreign THEN
 		EXECUTE format('CREATE TRIGGER runops_watch_all_%s AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION runops._watch(%s)',
 			digest, relation, arguments);
 		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER runops_watch_all_%s', relation, digest);
@@ -136,10 +140,10 @@ BEGIN
 		SELECT t.tgname FROM pg_trigger t
 		WHERE t.tgrelid = relation AND t.tgfoid = 'runops._watch()'::regprocedure AND t.tgparentid = 0
 	LOOP
-		IF NOT found_one THEN
+		IF NOT found_one AND EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind <> 'f') THEN
 			PERFORM runops._lock_table(relation);
-			found_one := true;
 		END IF;
+		found_one := true;
 		EXECUTE format('DROP TRIGGER %I ON %s', name, relation);
 	END LOOP;
 	PERFORM set_config('lock_timeout', before, true);

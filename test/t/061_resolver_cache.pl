@@ -242,6 +242,31 @@ $node->safe_psql('run_ops', q{BEGIN; ALTER SERVER control_plane OPTIONS (SET dbn
 my $misses = counter('misses', 'env', 'run_ops');
 is(value($two, 'e3'), 'moved', 'an ALTER SERVER that is rolled back');
 is(counter('misses', 'env', 'run_ops'), $misses, 'changes nothing');
+# writes through the foreign table itself
+$node->safe_psql('run_ops', q{SELECT runops.watch('env', 'id')});
+is(value($_, 'e4'), 'moved', 'before a write') foreach $one, $two;
+$one->query(q{BEGIN; UPDATE env SET v = 'written' WHERE id = 'e4'});
+is(value($one, 'e4'), 'written', 'the writer sees it');
+is(value($two, 'e4'), 'moved', 'another does not');
+$one->query('ROLLBACK');
+is(value($_, 'e4'), 'moved', 'after a rollback') foreach $one, $two;
+$one->query(q{UPDATE env SET v = 'written' WHERE id = 'e4'});
+is(value($_, 'e4'), 'written', 'after a commit') foreach $one, $two;
+$node->safe_psql('run_ops', q{SELECT runops.unwatch('env')});
+is(value($_, 'e5'), 'moved', 'not watched any more') foreach $one, $two;
+$one->query(q{BEGIN; DELETE FROM env WHERE id = 'e5'});
+$node->safe_psql('run_ops', q{SELECT runops.invalidate_environment('e5')});
+is(value($one, 'e5'), undef, 'a row that this transaction has deleted');
+is(value($two, 'e5'), 'moved', 'is not cached as absent');
+$one->query('ROLLBACK');
+# and those that no trigger tells of on every server
+is(value($_, 'e6'), 'moved', 'before TRUNCATE') foreach $one, $two;
+$one->query(q{BEGIN; TRUNCATE env; ROLLBACK});
+is(value($two, 'e6'), 'moved', 'TRUNCATE rolled back');
+$one->query('TRUNCATE env');
+is(value($_, 'e6'), undef, 'TRUNCATE of the foreign table') foreach $one, $two;
+$node->safe_psql('moved', q{INSERT INTO env VALUES ('e3', 'o1', 'moved')});
+$node->safe_psql('run_ops', q{SELECT runops.invalidate_environment('e3')});
 # a user mapping
 $node->safe_psql('run_ops', q{ALTER USER MAPPING FOR CURRENT_USER SERVER control_plane OPTIONS (ADD user 'nobody_knows')});
 my $result = ($one->query(q{SELECT runops.resolve('env', 'e3')}))[-1];
