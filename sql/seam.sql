@@ -110,13 +110,20 @@ SELECT runops.drop_unblock_route('complete_manual(text)', 'MANUAL');
 SELECT runops.add_unblock_route('complete_manual(text)', 'MANUAL', 2);
 SELECT runops.drop_unblock_route('complete_twice(text)', 'DATETIME');
 SELECT * FROM runops.check_unblock_routes();
--- gone, and made again as another one
-DROP FUNCTION complete_parsed(text);
+-- under another name, gone, and made again
+ALTER FUNCTION complete_parsed(text) RENAME TO complete_renamed;
+SELECT routine FROM runops.unblock_routes WHERE route_kind = 'RESUME_TOKEN';
+SELECT * FROM runops.check_unblock_routes();
+DROP FUNCTION complete_renamed(text);
 SELECT routine::text ~ '^\d+$' AS gone, declared, found FROM runops.check_unblock_routes();
 CREATE FUNCTION complete_parsed(id text) RETURNS text LANGUAGE sql
 	BEGIN ATOMIC SELECT store FROM runops.completion_store(id, 'RESUME_TOKEN'); END;
-SELECT routine::text ~ '^\d+$' AS gone, declared, found FROM runops.check_unblock_routes() ORDER BY 1;
+SELECT * FROM runops.check_unblock_routes();
+DROP FUNCTION complete_parsed(text);
 SELECT runops.drop_unblock_route(routine, 'RESUME_TOKEN') FROM runops.check_unblock_routes() WHERE found IS NULL;
+CREATE FUNCTION complete_parsed(id text) RETURNS text LANGUAGE sql
+	BEGIN ATOMIC SELECT store FROM runops.completion_store(id, 'RESUME_TOKEN'); END;
+SELECT * FROM runops.check_unblock_routes();
 SELECT runops.add_unblock_route('complete_parsed(text)', 'RESUME_TOKEN');
 SELECT * FROM runops.check_unblock_routes();
 

@@ -23,17 +23,22 @@ CREATE FUNCTION runops._check_route_kind(route_kind text) RETURNS void
 	LANGUAGE c IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_check_route_kind';
 
--- A routine that was dropped leaves its row, and check_unblock_routes tells.
+-- The signature is what lasts: a dump and pg_upgrade, which refuses tables with a
+-- column of type regprocedure, give routines other numbers.  The number finds a
+-- routine that was renamed.  One that was dropped leaves its row, and
+-- check_unblock_routes tells.
 CREATE TABLE runops.unblock_config (
-	routine regprocedure NOT NULL,
+	signature text NOT NULL,
+	routine oid NOT NULL,
 	route_kind text NOT NULL,
 	calls int NOT NULL CHECK (calls > 0),
-	PRIMARY KEY (routine, route_kind)
+	PRIMARY KEY (signature, route_kind)
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.unblock_config', '');
 
 CREATE VIEW runops.unblock_routes AS
-SELECT u.routine, u.route_kind, u.calls FROM runops.unblock_config u;
+SELECT coalesce(pg_catalog.to_regprocedure(u.signature), u.routine::pg_catalog.regprocedure) AS routine, u.route_kind, u.calls
+FROM runops.unblock_config u;
 
 COMMENT ON TABLE runops.unblock_config IS 'routines that end waits, as add_unblock_route was told of them';
 COMMENT ON VIEW runops.unblock_routes IS 'routines that end waits, by the kind of route, with how often each asks where';
@@ -44,6 +49,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	language name;
+	signature text;
 BEGIN
 	IF routine IS NULL OR calls IS NULL OR calls < 1 THEN
 		RAISE EXCEPTION USING
@@ -55,7 +61,9 @@ BEGIN
 	END IF;
 	PERFORM runops._check_route_kind(route_kind);
 
-	SELECT l.lanname INTO language FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.oid = routine;
+	SELECT l.lanname, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) INTO language, signature
+	FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang JOIN pg_namespace n ON n.oid = p.pronamespace
+	WHERE p.oid = routine;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_function',
@@ -71,7 +79,7 @@ BEGIN
 			HINT = 'Let it call a routine in SQL or PL/pgSQL that asks where to complete.';
 	END IF;
 
-	INSERT INTO runops.unblock_config VALUES (routine, route_kind, calls);
+	INSERT INTO runops.unblock_config VALUES (signature, routine, route_kind, calls);
 EXCEPTION WHEN unique_violation THEN
 	RAISE EXCEPTION USING
 		ERRCODE = 'duplicate_object',
@@ -88,7 +96,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	DELETE FROM runops.unblock_config u
-	WHERE u.routine = drop_unblock_route.routine AND u.route_kind = drop_unblock_route.route_kind;
+	WHERE coalesce(to_regprocedure(u.signature), u.routine) = drop_unblock_route.routine AND u.route_kind = drop_unblock_route.route_kind;
 	IF NOT FOUND AND NOT coalesce(if_exists, false) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
@@ -120,7 +128,7 @@ AS $$
 							AND d.refclassid = 'pg_extension'::regclass
 							AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'runops'))
 	), declared (oid, calls) AS (
-		SELECT u.routine::oid, sum(u.calls)::int FROM runops.unblock_config u GROUP BY u.routine
+		SELECT u.routine::oid, sum(u.calls)::int FROM runops.unblock_routes u GROUP BY u.routine
 	)
 	SELECT coalesce(d.oid, c.oid)::regprocedure, coalesce(d.calls, 0),
 		CASE WHEN EXISTS (SELECT FROM pg_proc p WHERE p.oid = coalesce(d.oid, c.oid)) THEN coalesce(c.calls, 0) END

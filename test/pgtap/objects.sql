@@ -44,7 +44,7 @@ SELECT columns_are('runops', 'store_config', '{store,server,reader,remote_schema
 SELECT columns_are('runops', 'table_config', '{relation,leaf,key,aliases,saved}'::name[]);
 SELECT columns_are('runops', 'anchor_config', '{child,parent_key}'::name[]);
 SELECT has_view('runops', 'anchors', 'runops.anchors is a view');
-SELECT columns_are('runops', 'unblock_config', '{routine,route_kind,calls}'::name[]);
+SELECT columns_are('runops', 'unblock_config', '{signature,routine,route_kind,calls}'::name[]);
 SELECT has_view('runops', 'unblock_routes', 'runops.unblock_routes is a view');
 SELECT columns_are('runops', 'unique_config', '{relation,name,entries,stores}'::name[]);
 SELECT col_is_pk('runops', 'unique_config', '{relation,name}'::name[], 'a key stands in its table once');

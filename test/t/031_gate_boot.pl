@@ -154,6 +154,8 @@ ok(wait_for_log(qr/WARNING:  "runops.split_enabled" is on, but no store is confi
 $plain->safe_psql('postgres', 'DROP DATABASE planes');
 $plain->append_conf('postgresql.conf', 'runops.split_enabled = off');
 $plain->restart;
-is($plain->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'runops%'}), '0', 'no worker while the flag is off');
+ok($plain->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'runops prover'}), 'no prover while the flag is off');
+sleep 2;
+is($plain->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'runops prover'}), '0', 'nor later');
 
 done_testing();
