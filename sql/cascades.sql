@@ -170,7 +170,23 @@ BEGIN; SAVEPOINT s; DELETE FROM env; ROLLBACK TO s; DELETE FROM project WHERE fa
 TRUNCATE env CASCADE;
 SELECT count(*) FROM runops.progress;
 
--- the same with the foreign key in place of the cascade, and with both
+DELETE FROM org; SELECT drain();
+SELECT * FROM counts ORDER BY t;
+
+-- with a foreign key that was kept, which clears legacy in the same statement,
+-- the end is the same
+SELECT fill();
+DELETE FROM env WHERE id = 'e3'; DELETE FROM project WHERE id = 'p3'; SELECT drain();
+CREATE TEMP TABLE without_key AS SELECT * FROM counts;
+DELETE FROM org; SELECT drain();
+SELECT fill();
+ALTER TABLE runops_legacy.run ADD CONSTRAINT kept FOREIGN KEY (env) REFERENCES env ON DELETE CASCADE;
+DELETE FROM env WHERE id = 'e3'; DELETE FROM project WHERE id = 'p3';
+SELECT env, count(*) FROM run WHERE env IN ('e3', 'e5', 'e6') GROUP BY 1 ORDER BY 1;
+SELECT drain();
+SELECT * FROM counts EXCEPT TABLE without_key;
+TABLE without_key EXCEPT SELECT * FROM counts;
+ALTER TABLE runops_legacy.run DROP CONSTRAINT kept;
 DELETE FROM org; SELECT drain();
 SELECT * FROM counts ORDER BY t;
 
