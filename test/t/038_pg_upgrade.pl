@@ -30,6 +30,7 @@ CREATE TABLE app."Run" (gone int, id text COLLATE "C" PRIMARY KEY, "friendlyId" 
 ALTER TABLE app."Run" DROP gone;
 CREATE TABLE app.item (run text COLLATE "C" NOT NULL REFERENCES app."Run" ON DELETE CASCADE, v int);
 CREATE INDEX ON app.item (run);
+CREATE INDEX ON app."Run" ("friendlyId");
 SELECT runops.attach('app."Run"', 'id', '{friendlyId}');
 SELECT runops.attach('app.item', 'run');
 SELECT runops.provision('new');
@@ -37,6 +38,15 @@ INSERT INTO app."Run" (id) VALUES ('c000000000000000000000001'), ('$new_id');
 INSERT INTO app.item VALUES ('c000000000000000000000001', 1), ('$new_id', 2);
 ANALYZE app."Run", app.item;
 SELECT runops.recheck();
+CREATE TABLE app.env (id text PRIMARY KEY);
+CREATE TABLE app.alert (id int PRIMARY KEY, run text);
+CREATE FUNCTION app.complete(id text) RETURNS text LANGUAGE sql AS 'SELECT store FROM runops.completion_store(id, ''RUN'')';
+SELECT runops.add_unique('app."Run"', '{n}');
+SELECT runops.add_reference('app.alert', 'run', 'app."Run"');
+SELECT runops.add_cascade('app.env', 'app."Run"', 'friendlyId');
+SELECT runops.add_resolver('env', 'SELECT id FROM app.env WHERE id = \$1');
+SELECT runops.add_unblock_route('app.complete(text)', 'RUN');
+SELECT runops.claim('scope', 'key', 'c000000000000000000000001');
 EOT
 my $rows = q{SELECT string_agg(format('%s %s %s %s', r.id, s, n, v), ', ' ORDER BY r.id) FROM app."Run" r LEFT JOIN app.item ON run = r.id};
 my $before = $split->sql($rows);
@@ -83,6 +93,12 @@ $split->sql(qq{INSERT INTO app."Run" (id) VALUES ('0123456789abcdefghijklmnb1');
 is($split->store_sql(q{SELECT string_agg(s::text || n, ' ' ORDER BY id) FROM app."Run"}), 'B2 A3', 'writes arrive');
 $split->sql('ANALYZE app."Run", app.item');
 is($split->sql(q{SELECT string_agg(severity || ' ' || finding, E'\n') FROM runops.doctor() WHERE severity = 'error'}), '', 'the doctor finds no error');
+is($split->sql(q{SELECT (SELECT count(*) FROM runops.unique_keys), (SELECT count(*) FROM runops.reference_keys), (SELECT count(*) FROM runops.cascades),
+	(SELECT count(*) FROM runops.resolvers), (SELECT count(*) FROM runops.claims), (SELECT string_agg(routine::text, ',') FROM runops.unblock_routes)}),
+	'1|1|1|1|1|app.complete(text)', 'the rest of the configuration is there');
+($stdout, $stderr) = $split->try(qq{INSERT INTO app."Run" (id, n) VALUES ('0123456789abcdefghijklmnc1', 1); INSERT INTO app.alert VALUES (1, '0123456789abcdefghijklmnz1'); INSERT INTO app.alert VALUES (2, '$new_id');});
+like($stderr, qr/ERROR:  23505.*ERROR:  23503/s, 'and at work');
+is($split->sql('SELECT string_agg(id::text, $$,$$) FROM app.alert'), '2', 'and lets in what fits');
 $split->sql(q{SELECT runops.detach('app.item', force => true); SELECT runops.detach('app."Run"', force => true)});
 is($split->sql(q{SELECT relkind FROM pg_class WHERE oid = 'app."Run"'::regclass}), 'r', 'the tables can be detached');
 
