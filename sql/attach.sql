@@ -68,6 +68,13 @@ WHERE i.inhparent = 'attach_test.later'::regclass ORDER BY 2;
 SELECT store, residency, server, reader, remote_schema FROM runops.stores ORDER BY 1;
 SELECT runops.drop_store('e');
 SELECT relation, leaves FROM runops.routed_tables WHERE relation::text ~ 'Task Run|later' ORDER BY 1;
+-- the key under another name
+ALTER TABLE attach_test.later RENAME id TO "The Id";
+SELECT relation, key FROM runops.routed_tables WHERE relation::text ~ 'later';
+SET search_path = runops, public;
+SELECT relation, key FROM runops.routed_tables WHERE relation::text ~ 'later';
+RESET search_path;
+ALTER TABLE attach_test.later RENAME "The Id" TO id;
 SELECT to_regnamespace('runops_shard_e');
 \set VERBOSITY sqlstate
 INSERT INTO attach_test.later VALUES (repeat('0', 24) || 'e2');

@@ -36,8 +36,15 @@ FROM (SELECT 'legacy'::text AS store
 	  UNION SELECT store FROM runops.store_config) s
 LEFT JOIN runops.store_config c USING (store);
 
+-- A key that is a column goes by its name, also once that has been changed.
 CREATE VIEW runops.routed_tables AS
-SELECT t.relation, t.key, t.aliases, t.leaf,
+SELECT t.relation,
+	coalesce((SELECT a.attname::text FROM pg_catalog.pg_attribute a
+			  JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.attrelid
+			  CROSS JOIN LATERAL pg_catalog.regexp_replace(pg_catalog.pg_get_expr(p.partexprs, p.partrelid), '^runops\.', '') AS x (expr)
+			  WHERE a.attrelid = t.relation AND a.attnum > 0 AND NOT a.attisdropped
+				AND x.expr IN (pg_catalog.format('store_of(%I)', a.attname), pg_catalog.format('store_of((%I)::text)', a.attname))), t.key) AS key,
+	t.aliases, t.leaf,
 	(SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i
 	 WHERE i.inhparent = t.relation) AS leaves
 FROM runops.table_config t;
