@@ -155,14 +155,15 @@ hangs_on(const Cascade *cascade, const char *value)
 }
 
 /*
- * Would a change of a foreign leaf run code that is not a superuser's?
+ * Would a change of a foreign leaf, an UPDATE or a DELETE, run code that is not a
+ * superuser's?
  */
 static bool
-runs_code_of_others(Oid relid)
+runs_code_of_others(Oid relid, bool update)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	bool		result = constr != NULL && constr->has_generated_stored;
+	bool		result = update && constr != NULL && constr->has_generated_stored;
 
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
@@ -186,7 +187,7 @@ runs_code_of_others(Oid relid)
  * cleanup, unless code of others would get his rights here.
  */
 static void
-become_owner(const RunopsLeaf *leaf)
+become_owner(const RunopsLeaf *leaf, bool update)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(leaf->relid));
 	Oid			owner;
@@ -198,7 +199,7 @@ become_owner(const RunopsLeaf *leaf)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 
-	if (leaf->foreign && !runs_code_of_others(leaf->relid))
+	if (leaf->foreign && !runs_code_of_others(leaf->relid, update))
 		owner = step_userid;
 	SetUserIdAndSecContext(owner, step_sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 }
@@ -253,7 +254,7 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 			enable_timeout_after(STATEMENT_TIMEOUT, STEP_PATIENCE);
 		in_step = true;
 		runops_reader_suspend();
-		become_owner(part->leaf);
+		become_owner(part->leaf, part->cascade->set_null);
 		step->run(cleanup, part, step);
 		SetUserIdAndSecContext(step_userid, step_sec_context);
 		in_step = false;
@@ -381,10 +382,13 @@ change_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
 /*
  * Change what hangs on rows that are to be deleted, of all children of theirs,
  * at most limit rows; how many.  complete becomes false if there may be more.
+ *
+ * store is where the rows are that are to be deleted.
  */
 static int64
-change_nested(Cleanup *cleanup, const Cascade *above, const CascadeRows *parents,
-			  int from, int to, int64 limit, bool *complete)
+change_nested(Cleanup *cleanup, const Cascade *above, const char *store,
+			  const CascadeRows *parents, int from, int to, int64 limit,
+			  bool *complete)
 {
 	int64		changed = 0;
 	ListCell   *lc;
@@ -400,6 +404,8 @@ change_nested(Cleanup *cleanup, const Cascade *above, const CascadeRows *parents
 			int64		left = limit - changed;
 			CascadeRows rows;
 
+			if (cascade->same_store && strcmp(leaf->store, store) != 0)
+				continue;
 			if (left <= 0)
 			{
 				*complete = false;
@@ -409,13 +415,13 @@ change_nested(Cleanup *cleanup, const Cascade *above, const CascadeRows *parents
 			/* a leaf that only looks empty is not */
 			if (leaf->foreign)
 				runops_gate_require_settings(leaf->store, leaf->name);
-			become_owner(leaf);
+			become_owner(leaf, cascade->set_null);
 			cleanup->steps++;
 			select_rows(cascade, leaf, where, left, &rows);
 			if (rows.n == 0)
 				continue;
 			if (cascade->nested != NIL)
-				changed += change_nested(cleanup, cascade, &rows, 0, rows.n, left, complete);
+				changed += change_nested(cleanup, cascade, leaf->store, &rows, 0, rows.n, left, complete);
 			if (*complete)
 				changed += change_rows(cascade, leaf, where, &rows, 0, Min(rows.n, limit - changed));
 			if (rows.n == left)
@@ -463,10 +469,11 @@ runops_cascade_change(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	step->complete = true;
 	if (cascade->nested != NIL)
 	{
-		step->nested = change_nested(cleanup, cascade, step->rows, step->from, to, step->limit, &step->complete);
+		step->nested = change_nested(cleanup, cascade, part->leaf->store, step->rows, step->from, to,
+									 step->limit, &step->complete);
 		if (!step->complete)
 			return;
-		become_owner(part->leaf);
+		become_owner(part->leaf, part->cascade->set_null);
 	}
 	if (to - step->from > step->limit - step->nested)
 	{

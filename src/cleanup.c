@@ -157,6 +157,24 @@ find_leaves(Cascade *cascade)
 }
 
 /*
+ * Does a child's column decide the store of its rows, as the parent's key does
+ * of the parent's?
+ */
+static bool
+in_same_store(Oid parent, const char *key, const Cascade *cascade)
+{
+	const RunopsRoute *route = runops_route(parent);
+
+	if (route == NULL || route->lead_attno == 0 ||
+		get_attnum(parent, key) != route->lead_attno)
+		return false;
+	route = runops_route(cascade->child);
+
+	return route != NULL && route->lead_attno != 0 &&
+		get_attnum(cascade->child, cascade->column) == route->lead_attno;
+}
+
+/*
  * The cascades of a parent, in their order; with those that lead on from a child
  * that is deleted, and so on.  above are the tables that have led here.
  */
@@ -165,6 +183,7 @@ load_cascades(Oid parent, List *above)
 {
 	List	   *result = NIL;
 	ListCell   *lc;
+	ListCell   *lc2;
 
 	runops_cleanup_sql(SPI_OK_SELECT,
 					   "SELECT c.child::oid::pg_catalog.int8, c.child_column, c.action,"
@@ -193,6 +212,12 @@ load_cascades(Oid parent, List *above)
 		/* a circle has been gone round once the first table comes again */
 		if (cascade->key != NULL && !list_member_oid(above, cascade->child))
 			cascade->nested = load_cascades(cascade->child, lappend_oid(list_copy(above), parent));
+		foreach(lc2, cascade->nested)
+		{
+			Cascade    *nested = (Cascade *) lfirst(lc2);
+
+			nested->same_store = in_same_store(cascade->child, cascade->key, nested);
+		}
 	}
 
 	return result;

@@ -27,6 +27,7 @@ typedef struct Cascade
 	Oid			child;
 	char	   *column;
 	bool		set_null;
+	bool		same_store;		/* are its rows where those are that they hang on? */
 	int			nleaves;
 	RunopsLeaf *leaves;			/* a plain table is its own */
 	char	   *key;			/* the child's primary key, if it is a routed
