@@ -41,8 +41,11 @@
 #include "cleanup.h"
 #include "runops.h"
 
-/* How many statements for children one batch of the worker runs, about. */
-#define BATCH_STEPS 200
+/*
+ * How many statements for children a batch runs, about.  One that is called for
+ * may run more if it may change more rows.
+ */
+#define BATCH_STEPS 1000
 
 /* Seconds to wait for rows that were set aside: the first time, and at most. */
 #define FIRST_ASIDE_PAUSE 60
@@ -292,7 +295,8 @@ bool
 runops_cleanup_is_full(const Cleanup *cleanup)
 {
 	return cleanup->rows >= cleanup->max_rows || cleanup->other_store ||
-		((cleanup->worker || cleanup->rows > 0) && cleanup->steps >= BATCH_STEPS);
+		((cleanup->worker || cleanup->rows > 0) &&
+		 cleanup->steps >= (cleanup->worker ? BATCH_STEPS : Max(BATCH_STEPS, 5 * cleanup->max_rows)));
 }
 
 /*
