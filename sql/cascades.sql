@@ -279,6 +279,55 @@ ALTER TABLE note DISABLE TRIGGER keep;
 SELECT drain();
 ALTER TABLE note OWNER TO CURRENT_USER;
 
+-- code of a child's owner, and of the owner of a key's type, gets nobody else's rights
+CREATE ROLE casc_author;
+GRANT USAGE, CREATE ON SCHEMA casc TO casc_author;
+SET ROLE casc_author;
+CREATE TYPE shade AS ENUM ('dark', 'light');
+CREATE TABLE seen (who text);
+CREATE TABLE lamp (id shade PRIMARY KEY);
+CREATE TABLE bulb (id int PRIMARY KEY, lamp shade);
+CREATE INDEX ON bulb (lamp);
+INSERT INTO lamp VALUES ('dark'), ('light');
+INSERT INTO bulb VALUES (1, 'dark'), (2, 'light');
+RESET ROLE;
+SELECT runops.add_cascade('lamp', 'bulb', 'lamp');
+SET ROLE casc_author;
+CREATE FUNCTION spell(shade) RETURNS text LANGUAGE plpgsql AS $$ BEGIN INSERT INTO casc.seen VALUES ('cast ' || current_user); RETURN 'dark'; END $$;
+CREATE CAST (shade AS text) WITH FUNCTION spell(shade);
+CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO casc.seen VALUES (TG_ARGV[0] || current_user); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER spy AFTER DELETE ON bulb DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION spy('deferred ');
+DELETE FROM lamp WHERE id = 'dark';
+RESET ROLE;
+SELECT drain();
+SET ROLE casc_author;
+CREATE FUNCTION defer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SET CONSTRAINTS ALL DEFERRED; DELETE FROM casc.bulb WHERE id = 3; RETURN NULL; END $$;
+CREATE TRIGGER defer AFTER DELETE ON bulb FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION defer();
+INSERT INTO bulb VALUES (3, NULL);
+DELETE FROM lamp WHERE id = 'light';
+RESET ROLE;
+SET client_min_messages = error;
+SELECT drain();
+RESET client_min_messages;
+SELECT f.row, f.sqlstate, f.message FROM runops.cascade_failure f;
+SELECT * FROM seen;
+DROP TRIGGER defer ON bulb;
+SELECT drain();
+-- the caller's own deferred triggers are run before, as at the commit
+BEGIN;
+INSERT INTO bulb VALUES (4, 'dark');
+DELETE FROM bulb;
+DELETE FROM lamp;
+INSERT INTO lamp VALUES ('dark');
+DELETE FROM lamp;
+SELECT runops.cleanup();
+SELECT count(*) FROM seen WHERE who = 'deferred ' || current_user;
+ROLLBACK;
+SET client_min_messages = warning;
+DROP OWNED BY casc_author CASCADE;
+RESET client_min_messages;
+DROP ROLE casc_author;
+
 -- max_rows
 SELECT runops.cleanup(0);
 SELECT runops.cleanup(NULL);

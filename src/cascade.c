@@ -137,10 +137,11 @@ runops_cascade_queue(PG_FUNCTION_ARGS)
 				 errdetail("Cascades of its rows could not be cleaned up."),
 				 errhint("Add the primary key again, or use runops.drop_cascade().")));
 
+	/* not by a cast, whose function might be anybody's and would run as we do */
 	task = U64FromFullTransactionId(GetTopFullTransactionId());
 	sql = psprintf("INSERT INTO runops.cascade_queue (id, task, parent, value, queued_at, turn)"
 				   " SELECT s.n, " INT64_FORMAT ", %u, s.v, pg_catalog.clock_timestamp(), s.n"
-				   " FROM (SELECT pg_catalog.nextval('runops.cascade_seq') AS n, d.%s::pg_catalog.text AS v"
+				   " FROM (SELECT pg_catalog.nextval('runops.cascade_seq') AS n, pg_catalog.format('%%s', d.%s) AS v"
 				   " FROM runops_deleted d OFFSET 0) AS s",
 				   (int64) task, relid, key);
 	make_task(task);

@@ -185,6 +185,10 @@ runs_code_of_others(Oid relid, bool update)
  *
  * Not every owner has a user mapping.  To a store goes the one who runs the
  * cleanup, unless code of others would get his rights here.
+ *
+ * Deferred triggers would run at the commit, with the rights of whoever commits:
+ * as a superuser in the worker.  runops_cleanup_run() has made all of them
+ * immediate, and in a restricted operation none can be deferred again.
  */
 static void
 become_owner(const RunopsLeaf *leaf, bool update)
@@ -201,7 +205,8 @@ become_owner(const RunopsLeaf *leaf, bool update)
 
 	if (leaf->foreign && !runs_code_of_others(leaf->relid, update))
 		owner = step_userid;
-	SetUserIdAndSecContext(owner, step_sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	SetUserIdAndSecContext(owner, step_sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS |
+						   (superuser_arg(owner) ? 0 : SECURITY_RESTRICTED_OPERATION));
 }
 
 /*

@@ -29,6 +29,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -566,12 +567,34 @@ run_task(Cleanup *cleanup, int64 task, int64 start)
 }
 
 /*
+ * Make all constraints of the transaction immediate, so that no trigger of a step
+ * is left to its commit.
+ *
+ * What the transaction itself has deferred runs now, as it would at the commit:
+ * as the role that is current outside of this function.
+ */
+static void
+fire_deferred_triggers(void)
+{
+	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
+	Oid			save_userid;
+	int			save_sec_context;
+
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	SetUserIdAndSecContext(GetOuterUserId(), save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	AfterTriggerSetState(stmt);
+	SetUserIdAndSecContext(save_userid, save_sec_context);
+}
+
+/*
  * Run one batch in the current transaction.
  */
 void
 runops_cleanup_run(Cleanup *cleanup)
 {
 	int64		start;
+	int64		task;
+	bool		immediate = false;
 	int			guc_level = NewGUCNestLevel();
 	char	   *ready;
 
@@ -587,6 +610,8 @@ runops_cleanup_run(Cleanup *cleanup)
 	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("DateStyle", "ISO, YMD", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -610,7 +635,11 @@ runops_cleanup_run(Cleanup *cleanup)
 						   " ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED", start, ready);
 		if (SPI_processed == 0)
 			break;
-		run_task(cleanup, int_at(0, 1), start);
+		task = int_at(0, 1);
+		if (!immediate)
+			fire_deferred_triggers();
+		immediate = true;
+		run_task(cleanup, task, start);
 	}
 
 	if (cleanup->worker)

@@ -108,12 +108,14 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW runops.progress IS 'work that goes on after its statement: rows done, rows in all as far as counted, and rows per second';
 GRANT SELECT ON runops.progress TO pg_monitor;
 
--- the triggers of a parent; see src/cascade.c
+-- the triggers of a parent; see src/cascade.c.  What they write is read in another session.
 CREATE FUNCTION runops._cascade_queue() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = '1'
 	AS 'MODULE_PATHNAME', 'runops_cascade_queue';
 CREATE FUNCTION runops._cascade_queue_row() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = '1'
 	AS 'MODULE_PATHNAME', 'runops_cascade_queue_row';
 CREATE FUNCTION runops._cascade_truncate() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
