@@ -38,6 +38,14 @@ BEGIN
 			CASE count(*) WHEN 1 THEN 'a deleted row is' ELSE count(*) || ' deleted rows are' END || ' queued, and no worker cleans up in this database',
 			format('Set "runops.database" to %L and restart the server, or let somebody call runops.cleanup().', current_database())
 		FROM runops.cascade_queue q GROUP BY q.parent;
+	ELSE
+		RETURN QUERY
+		SELECT 'warning', format('cascades of %s', q.parent),
+			CASE count(*) WHEN 1 THEN 'a deleted row has' ELSE count(*) || ' deleted rows have' END || ' been queued for ten minutes or more, and no worker has begun',
+			'See the log, and whether "max_worker_processes" leaves room for one.'
+		FROM runops.cascade_queue q
+		WHERE q.started IS NULL AND q.queued_at < clock_timestamp() - '10 min'::interval
+		GROUP BY q.parent;
 	END IF;
 
 	RETURN QUERY

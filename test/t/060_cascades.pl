@@ -190,6 +190,18 @@ ok($control->poll_query_until('postgres', 'SELECT runops.cleanup() = 0 AND NOT E
 is(left('e7'), '0 0 0 | 0 0', 'in the store too');
 is(left('e8'), '20 20 10 | 20 20', 'and what was not deleted is there');
 
+# where there is no room for a worker, doctor() finds what waits for one
+
+$control->append_conf('postgresql.conf', "max_worker_processes = 2\n");
+$control->restart;
+$split->sql("INSERT INTO env VALUES ('e10', 'o1'); DELETE FROM env WHERE id = 'e10'");
+is($split->sql(q{SELECT count(*) FROM runops.doctor() WHERE object = 'cascades of public.env'}), '0', 'doctor() is patient');
+$split->sql("UPDATE runops.cascade_queue SET queued_at = queued_at - interval '1 hour'");
+is($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'cascades of public.env'}),
+	'a deleted row has been queued for ten minutes or more, and no worker has begun', 'but not for ever');
+$split->sql('SELECT runops.cleanup()');
+$control->append_conf('postgresql.conf', "max_worker_processes = 8\n");
+
 # a dump carries the queue
 
 $control->append_conf('postgresql.conf', "runops.database = ''\n");
