@@ -104,6 +104,15 @@ BEGIN;
 WITH gone AS (DELETE FROM env WHERE id = 'e2' RETURNING *) INSERT INTO env SELECT * FROM gone WHERE false;
 ROLLBACK;
 
+-- nor is it remembered over another declaration
+INSERT INTO env VALUES ('e8');
+INSERT INTO "Run" VALUES ('0123456789abcdefghijklmnr08', 'e8');
+DELETE FROM "Run" WHERE id = '0123456789abcdefghijklmnr08';
+SELECT runops.drop_reference('"Run"', 'envId', 'env');
+DELETE FROM env WHERE id = 'e8';
+SELECT runops.add_reference('"Run"', 'envId', 'env');
+INSERT INTO "Run" VALUES ('0123456789abcdefghijklmnr08', 'e8');
+
 -- no foreign key checks the legacy rows of this one
 SELECT runops.add_reference('"Run"', 'org', 'org');
 INSERT INTO org VALUES ('o1'), ('o2'), ('o3');
@@ -111,6 +120,18 @@ INSERT INTO "Run" VALUES ('c00000000000000000000ref5', NULL, 0, 'gone');
 INSERT INTO "Run" VALUES ('c00000000000000000000ref5', NULL, 0, 'o1'), ('0123456789abcdefghijklmnr09', NULL, 0, 'o2');
 UPDATE "Run" SET org = 'gone' WHERE id = 'c00000000000000000000ref5';
 UPDATE "Run" SET org = 'o1', n = n WHERE id = 'c00000000000000000000ref5';
+-- a trigger may change the column, whatever the statement sets
+CREATE FUNCTION stray() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.org := 'gone'; RETURN NEW; END $$;
+CREATE TRIGGER stray BEFORE UPDATE ON "Run" FOR EACH ROW EXECUTE FUNCTION stray();
+UPDATE "Run" SET n = 1 WHERE id = 'c00000000000000000000ref5';
+UPDATE "Run" SET n = 1 WHERE id = '0123456789abcdefghijklmnr09';
+DROP TRIGGER stray ON "Run";
+CREATE FUNCTION stray_key() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id := 'other'; RETURN NEW; END $$;
+ALTER TABLE org ADD n int;
+CREATE TRIGGER stray BEFORE UPDATE ON org FOR EACH ROW EXECUTE FUNCTION stray_key();
+UPDATE org SET n = 1 WHERE id = 'o1';
+DROP TRIGGER stray ON org;
+ALTER TABLE org DROP COLUMN n;
 DELETE FROM org WHERE id = 'o1';
 DELETE FROM org WHERE id = 'o2';
 DELETE FROM org WHERE id = 'o3';

@@ -50,7 +50,9 @@ typedef enum RunopsTagKind
 	RUNOPS_TAG_SLOT,			/* everything in a slot, or in all of them */
 	RUNOPS_TAG_ENVIRONMENT,
 	RUNOPS_TAG_ORGANIZATION,
-	RUNOPS_TAG_ORGANIZATION_ALONE	/* what belongs to no environment of it */
+	RUNOPS_TAG_ORGANIZATION_ALONE,	/* what belongs to no environment of it */
+	RUNOPS_TAG_REFERRING,		/* rows of stores that refer to a key, see reference.c */
+	RUNOPS_TAG_REFERRED			/* rows of stores with a key that is referred to */
 } RunopsTagKind;
 
 /* A tag: the number of its cell. */

@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "cache.h"
 #include "cleanup.h"
 #include "compat.h"
 #include "conncheck.h"
@@ -56,6 +57,15 @@ typedef struct Connection
 
 static dlist_head connections = DLIST_STATIC_INIT(connections);
 static bool callbacks_registered = false;
+
+/* When this transaction has first used a server; in TopTransactionContext. */
+typedef struct FirstUse
+{
+	Oid			serverid;
+	uint64		stamp;			/* as cache.h has it */
+} FirstUse;
+
+static List *first_uses = NIL;
 
 /* The connection that postgres_fdw is going to use, if there is one. */
 static Connection *next_connection = NULL;
@@ -301,6 +311,62 @@ ask_connection(RemoteSession *session, Oid relid)
 }
 
 /*
+ * At the end of a transaction: no server was used.
+ */
+static void
+forget_first_uses(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		first_uses = NIL;
+}
+
+/*
+ * The stamp of before this transaction used a server for the first time, and so of
+ * before its snapshot there; PG_UINT64_MAX if it has not.
+ *
+ * postgres_fdw has one snapshot in a transaction, whatever the isolation level.
+ */
+uint64
+runops_conn_first_use(Oid serverid)
+{
+	ListCell   *lc;
+
+	foreach(lc, first_uses)
+	{
+		FirstUse   *use = (FirstUse *) lfirst(lc);
+
+		if (use->serverid == serverid)
+			return use->stamp;
+	}
+
+	return PG_UINT64_MAX;
+}
+
+/*
+ * Note that a server is about to be used.
+ */
+static void
+note_use(Oid serverid)
+{
+	static bool registered = false;
+	MemoryContext oldcontext;
+	FirstUse   *use;
+
+	if (!runops_cache_enabled() || runops_conn_first_use(serverid) != PG_UINT64_MAX)
+		return;
+
+	if (!registered)
+		RegisterXactCallback(forget_first_uses, NULL);
+	registered = true;
+	oldcontext = MemoryContextSwitchTo(TopTransactionContext);
+	use = palloc(sizeof(FirstUse));
+	use->serverid = serverid;
+	use->stamp = runops_tags_now();
+	first_uses = lappend(first_uses, use);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
  * Make sure that postgres_fdw, which is about to work for a user on a server, can
  * connect if it has to; raises if not.
  *
@@ -312,6 +378,8 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 	Oid			umid = mapping_oid(userid, serverid);
 	RemoteSession session = {0};
 	RemoteFailure failure;
+
+	note_use(serverid);
 
 	/* without a mapping postgres_fdw says so */
 	next_connection = OidIsValid(umid) ? find_live_connection(umid) : NULL;

@@ -20,6 +20,7 @@ extern bool runops_conn_is_dead(PGconn *conn);
 /* in conncheck.c */
 extern void runops_conn_prepare(Oid serverid, Oid userid, Oid relid);
 extern void runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid);
+extern uint64 runops_conn_first_use(Oid serverid);
 
 extern void runops_conn_await(void);
 extern void runops_conn_answered(void);

@@ -19,6 +19,12 @@
  * the lock exclusively: what was found in an older one is looked up again.
  * That a row does not exist is never remembered.
  *
+ * In a store a transaction has one snapshot, which may be older than its lock.
+ * Who writes a referring row in a store, or deletes one there that may be referred
+ * to, therefore invalidates a tag of the key when he commits, while he still has
+ * the lock: see cache.h.  Who has the lock then finds out whether his snapshot is
+ * too old for the key, and gives up.
+ *
  * With the flag off nothing is checked: the other databases are not asked then.
  *
  * Copyright (c) 2026, The runops authors
@@ -30,7 +36,9 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
+#include "foreign/fdwapi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -38,7 +46,9 @@
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
+#include "cache.h"
 #include "compat.h"
+#include "conncheck.h"
 #include "reference.h"
 #include "runops.h"
 #include "shmem.h"
@@ -50,6 +60,7 @@
 typedef struct KnownParent
 {
 	Oid			parent;			/* its table, or invalid */
+	uint64		changes;		/* of the references when it was found */
 	uint64		generation;		/* of its lock when it was found */
 	uint32		length;			/* of its key */
 	char		key[KNOWN_KEY_LENGTH];
@@ -102,7 +113,8 @@ parent_known(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 
 	known = &known_parents[number];
 	bytes = key_bytes(column, &key, &length);
 
-	return known->generation == pg_atomic_read_u64(&runops_shared->reference_generations[number]) &&
+	return known->changes == runops_reference_changes &&
+		known->generation == pg_atomic_read_u64(&runops_shared->reference_generations[number]) &&
 		known->length == length && memcmp(known->key, bytes, length) == 0;
 }
 
@@ -126,6 +138,7 @@ remember_parent(Oid parent, const RunopsReferenceColumn *column, Datum key, uint
 											   RUNOPS_REFERENCE_KEYS * sizeof(KnownParent));
 	known = &known_parents[number];
 	known->parent = parent;
+	known->changes = runops_reference_changes;
 	known->generation = pg_atomic_read_u64(&runops_shared->reference_generations[number]);
 	known->length = length;
 	memcpy(known->key, bytes, length);
@@ -159,11 +172,51 @@ foreign_key_stands(Relation rel, AttrNumber attno, const RunopsReference *refere
 
 		if (info->nkeys == 1 && info->conkey[0] == attno &&
 			FOREIGN_KEY_ENFORCED(info) &&
-			runops_reference_table(info->confrelid) == reference->parent)
+			runops_reference_table(info->confrelid) == reference->parent &&
+			strcmp(get_attname(info->confrelid, info->confkey[0], false),
+				   NameStr(reference->parent_column)) == 0)
 			return true;
 	}
 
 	return false;
+}
+
+/*
+ * The tag of what concerns a key in stores; hash is that of its lock.
+ */
+static RunopsTag
+key_tag(RunopsTagKind kind, Oid table, uint64 hash)
+{
+	uint64		id[2] = {table, hash};
+
+	return runops_tags_make(runops_tags_prefix(MyDatabaseId, kind, NULL), (char *) id, sizeof(id));
+}
+
+/*
+ * Raise if this transaction may not see what others have done in a store to rows
+ * of a routed table with a key, since it began to read there.  The key is locked.
+ */
+static void
+require_new_snapshot(const RunopsReference *reference, Oid table, RunopsTag tag)
+{
+	const RunopsRoute *route = runops_route(table);
+
+	for (int i = 0; route != NULL && i < route->nleaves; i++)
+	{
+		uint64		stamp;
+
+		if (!route->leaves[i].foreign)
+			continue;
+		stamp = runops_conn_first_use(GetForeignServerIdByRelId(route->leaves[i].relid));
+		if (stamp != PG_UINT64_MAX && !runops_tags_valid(stamp, &tag, 1))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to a concurrent change of \"%s\"",
+							get_rel_name(table)),
+					 errdetail("Reference \"%s\" needs to see it, and this transaction had read store \"%s\" before.",
+							   NameStr(reference->name), route->leaves[i].store),
+					 errhint("The transaction might succeed if retried.")));
+	}
 }
 
 /*
@@ -175,12 +228,19 @@ require_parent(Relation rel, const RunopsReference *reference, Datum key)
 	RunopsReferenceColumn column;
 	bool		plain = get_rel_relkind(reference->parent) == RELKIND_RELATION;
 	bool		committed = false;
+	uint64		hash;
 	uint32		number;
 
 	runops_reference_column(reference, &column);
-	number = runops_reference_lock(reference->parent, &column, key, ShareLock);
+	hash = runops_reference_lock(reference->parent, &column, key, ShareLock);
+	number = hash % RUNOPS_REFERENCE_KEYS;
+	if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE && runops_cache_enabled())
+		runops_invalidate(key_tag(RUNOPS_TAG_REFERRING, reference->child, hash));
 	if (plain && parent_known(reference->parent, &column, key, number))
 		return;
+	if (!plain)
+		require_new_snapshot(reference, reference->parent,
+							 key_tag(RUNOPS_TAG_REFERRED, reference->parent, hash));
 
 	if (!runops_reference_query(reference, &column, REFERENCE_QUERY_PARENT, key, plain ? &committed : NULL))
 		ereport(ERROR,
@@ -352,7 +412,9 @@ runops_reference_check_update(Relation rel, TupleTableSlot *slot, const Bitmapse
 		bool		isnull;
 		Datum		key;
 
-		if (!column_assigned(relid, &reference->child_column, reference, assigned))
+		/* a trigger may assign any column */
+		if (!(rel->trigdesc && rel->trigdesc->trig_update_before_row) &&
+			!column_assigned(relid, &reference->child_column, reference, assigned))
 			continue;
 		key = slot_getattr(slot, runops_reference_attno(relid, &reference->child_column, reference),
 						   &isnull);
@@ -363,25 +425,36 @@ runops_reference_check_update(Relation rel, TupleTableSlot *slot, const Bitmapse
 
 /*
  * Refuse to leave rows behind that refer to a row that goes, or deal with them
- * as the foreign key did.
+ * as the foreign key did.  hash is that of the key's lock.
  */
 static void
 settle_children(const RunopsReference *reference, const RunopsReferenceColumn *column,
-				Datum key, bool deleted)
+				Datum key, uint64 hash, bool deleted)
 {
-	if (deleted && reference->on_delete == REFERENCE_DELETE)
-	{
-		(void) runops_reference_query(reference, column, REFERENCE_QUERY_DELETE, key, NULL);
-		return;
-	}
-	if (deleted && reference->on_delete == REFERENCE_SET_NULL)
-	{
-		(void) runops_reference_query(reference, column, REFERENCE_QUERY_SET_NULL, key, NULL);
-		return;
-	}
+	bool		acts = deleted && reference->on_delete != REFERENCE_REFUSE;
+	bool		routed = runops_route(reference->child) != NULL;
+
+	if (routed)
+		require_new_snapshot(reference, reference->child,
+							 key_tag(RUNOPS_TAG_REFERRING, reference->child, hash));
+	if (acts)
+		(void) runops_reference_query(reference, column,
+									  reference->on_delete == REFERENCE_DELETE ?
+									  REFERENCE_QUERY_DELETE : REFERENCE_QUERY_SET_NULL, key, NULL);
+
+	/* what the snapshot of the transaction does not show was not dealt with */
+	if (acts && !routed && IsolationUsesXactSnapshot() &&
+		runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to a concurrent change of \"%s\"",
+						get_rel_name(reference->child)),
+				 errdetail("Rows that refer by reference \"%s\" were written since this transaction began.",
+						   NameStr(reference->name)),
+				 errhint("The transaction might succeed if retried.")));
 
 	/* the row may be there again, under another form or as a new one */
-	if (runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL) &&
+	if (!acts && runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL) &&
 		!runops_reference_query(reference, column, REFERENCE_QUERY_PARENT, key, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -397,7 +470,7 @@ settle_children(const RunopsReference *reference, const RunopsReferenceColumn *c
 				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, NameStr(reference->name))));
 
 	/* a store shows a transaction the same rows until it ends, and so no new ones */
-	if (IsolationUsesXactSnapshot() && runops_route(reference->child) != NULL)
+	if (IsolationUsesXactSnapshot() && routed)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot update or delete rows of table \"%s\" at this isolation level",
@@ -434,7 +507,7 @@ runops_reference_parent(PG_FUNCTION_ARGS)
 		RunopsReferenceColumn column;
 		bool		isnull;
 		Datum		key = slot_getattr(data->tg_trigslot, attno, &isnull);
-		uint32		number;
+		uint64		hash;
 
 		if (isnull ||
 			strcmp(NameStr(reference->parent_column), data->tg_trigger->tgargs[0]) != 0)
@@ -449,11 +522,13 @@ runops_reference_parent(PG_FUNCTION_ARGS)
 		}
 
 		runops_reference_column(reference, &column);
-		number = runops_reference_lock(reference->parent, &column, key, ExclusiveLock);
+		hash = runops_reference_lock(reference->parent, &column, key, ExclusiveLock);
 		if (runops_shared != NULL)
-			pg_atomic_fetch_add_u64(&runops_shared->reference_generations[number], 1);
+			pg_atomic_fetch_add_u64(&runops_shared->reference_generations[hash % RUNOPS_REFERENCE_KEYS], 1);
+		if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE && runops_cache_enabled())
+			runops_invalidate(key_tag(RUNOPS_TAG_REFERRED, reference->parent, hash));
 		if (update || !runops_reference_cascades(reference))
-			settle_children(reference, &column, key, !update);
+			settle_children(reference, &column, key, hash, !update);
 	}
 
 	return PointerGetDatum(NULL);

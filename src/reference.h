@@ -48,7 +48,8 @@ typedef enum RunopsReferenceQuery
 	REFERENCE_QUERY_SET_NULL				/* let them refer to nothing */
 } RunopsReferenceQuery;
 
-/* in reference_config.c */
+/* in reference_config.c; grows with each change of the references */
+extern uint64 runops_reference_changes;
 extern Oid	runops_reference_table(Oid relid);
 extern RunopsReference *runops_reference_find(Oid child, const char *name);
 extern List *runops_references_from(Oid child);
@@ -61,7 +62,7 @@ extern AttrNumber runops_reference_attno(Oid relid, const NameData *column,
 										 const RunopsReference *reference);
 extern void runops_reference_column(const RunopsReference *reference,
 									RunopsReferenceColumn *column);
-extern uint32 runops_reference_lock(Oid parent, const RunopsReferenceColumn *column,
+extern uint64 runops_reference_lock(Oid parent, const RunopsReferenceColumn *column,
 									Datum key, LOCKMODE mode);
 extern bool runops_reference_query(const RunopsReference *reference,
 								   const RunopsReferenceColumn *column,

@@ -43,6 +43,8 @@ static List *references = NIL;	/* of RunopsReference */
 static MemoryContext reference_context = NULL;
 static bool references_known = false;
 
+uint64		runops_reference_changes = 0;
+
 /*
  * The table was written: read it again.
  */
@@ -50,6 +52,7 @@ static void
 forget_references(void)
 {
 	references_known = false;
+	runops_reference_changes++;
 }
 
 static RunopsConfigCache reference_cache = {

@@ -93,24 +93,23 @@ runops_reference_column(const RunopsReference *reference, RunopsReferenceColumn 
 }
 
 /*
- * Lock a key of a table until the transaction ends; the number of its lock.
+ * Lock a key of a table until the transaction ends.  The hash that is returned
+ * gives the number of the lock.
  */
-uint32
+uint64
 runops_reference_lock(Oid parent, const RunopsReferenceColumn *column, Datum key, LOCKMODE mode)
 {
 	LOCKTAG		tag;
 	uint64		hash;
-	uint32		number;
 
 	hash = DatumGetUInt64(FunctionCall2Coll(&column->cache->hash_extended_proc_finfo,
 											column->collation, key, UInt64GetDatum(0)));
 	hash = hash_combine64(hash, hash_combine(MyDatabaseId, parent));
-	number = (uint32) (hash % RUNOPS_REFERENCE_KEYS);
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, parent, number, REFERENCE_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, parent, hash % RUNOPS_REFERENCE_KEYS, REFERENCE_LOCK_CLASS);
 	(void) LockAcquire(&tag, mode, false, false);
 
-	return number;
+	return hash;
 }
 
 /*

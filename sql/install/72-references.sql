@@ -213,27 +213,46 @@ $$;
 
 /* The triggers of a reference, by relation. */
 CREATE FUNCTION runops._reference_triggers(r runops.reference_config)
-	RETURNS TABLE (relation regclass, name name, of_parent boolean, event text, function text)
+	RETURNS TABLE (relation regclass, name name, of_parent boolean, event text, changed name, function text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH ends AS (
 		SELECT runops._local_table(r.child) AS child, runops._local_table(r.parent) AS parent,
 			format('EXECUTE FUNCTION runops._reference_child(%L)', r.name) AS check_child,
 			format('EXECUTE FUNCTION runops._reference_parent(%L)', r.parent_column) AS check_parent)
-	SELECT r.child, ('runops_reference_' || r.child_column)::name, false, 'AFTER INSERT', e.check_child FROM ends e
+	SELECT r.child, ('runops_reference_' || r.child_column)::name, false, 'AFTER INSERT', NULL::name, e.check_child FROM ends e
 	UNION ALL
 	-- an update of a foreign leaf is checked by the wrapper, so that others stay one statement in the store
 	SELECT e.child, ('runops_reference_update_' || r.child_column)::name, false,
-		format('AFTER UPDATE OF %I', r.child_column), e.check_child
+		'AFTER UPDATE', r.child_column, e.check_child
 	FROM ends e JOIN pg_class c ON c.oid = e.child AND c.relkind = 'r'
 	UNION ALL
-	SELECT r.parent, ('runops_referenced_' || r.parent_column)::name, true, 'AFTER DELETE', e.check_parent FROM ends e
+	SELECT r.parent, ('runops_referenced_' || r.parent_column)::name, true, 'AFTER DELETE', NULL, e.check_parent FROM ends e
 	UNION ALL
 	SELECT e.parent, ('runops_referenced_update_' || r.parent_column)::name, true,
-		format('AFTER UPDATE OF %I', r.parent_column), e.check_parent
+		'AFTER UPDATE', r.parent_column, e.check_parent
 	FROM ends e JOIN pg_class c ON c.oid = e.parent AND c.relkind = 'r'
 	UNION ALL
-	SELECT r.parent, 'runops_referenced_truncate', true, 'BEFORE TRUNCATE', 'EXECUTE FUNCTION runops._reference_truncate()'
+	SELECT r.parent, 'runops_referenced_truncate', true, 'BEFORE TRUNCATE', NULL, 'EXECUTE FUNCTION runops._reference_truncate()'
+$$;
+
+/*
+ * A condition of a trigger of UPDATE for that a column has another value, or may
+ * have one; NULL if no column is given.
+ *
+ * Not UPDATE OF, because a trigger before it may change the column.  An operator
+ * that is not in pg_catalog would not be found when a dump is restored.
+ */
+CREATE FUNCTION runops._value_changed(relation regclass, changed name) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format(CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace AND coalesce(l.collisdeterministic, true)
+		THEN 'OLD.%1$I IS DISTINCT FROM NEW.%1$I'
+		ELSE '(OLD.%1$I IS NULL) IS NOT NULL' END, changed)
+	FROM pg_type t
+	JOIN pg_attribute a ON a.attrelid = relation AND a.attname = changed
+	LEFT JOIN pg_collation l ON l.oid = a.attcollation
+	WHERE t.oid = runops._compared_type(relation, changed)
 $$;
 
 /* Put the triggers of a reference on both tables; they hold off writers until the end of the transaction. */
@@ -247,8 +266,9 @@ BEGIN
 		SELECT * FROM runops._reference_triggers(r) x
 		WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.relation AND g.tgname = x.name)
 	LOOP
-		EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s %s', t.name, t.event, t.relation,
-					   CASE t.event WHEN 'BEFORE TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END, t.function);
+		EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s%s %s', t.name, t.event, t.relation,
+					   CASE t.event WHEN 'BEFORE TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END,
+					   ' WHEN (' || runops._value_changed(t.relation, t.changed) || ')', t.function);
 	END LOOP;
 END
 $$;
