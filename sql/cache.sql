@@ -27,6 +27,10 @@ SELECT runops.resolve('auth', 'e1') IS NOT NULL, runops.resolve('exists', 'e1') 
 SELECT runops.resolve('env', 'gone') IS NULL AS gone, runops.resolve('env', 'gone') IS NULL AS gone, reads();
 SELECT runops.resolve('worker', 'e3', 'current') IS NULL AS none, runops.resolve('worker', 'e3', 'current') IS NULL AS none, reads();
 SELECT * FROM counters ORDER BY slot;
+-- a long key is not kept
+SELECT runops.resolve('env', repeat('x', 2000)) IS NULL AS none, runops.resolve('env', repeat('x', 2000)) IS NULL AS none;
+SELECT entries FROM counters WHERE slot = 'env';
+SELECT reads();
 -- ttl 0 expires at once
 SELECT runops.resolve('brief', 'e1') IS NOT NULL, runops.resolve('brief', 'e1') IS NOT NULL;
 SELECT reads();
@@ -324,5 +328,24 @@ SELECT count(*) FROM pg_trigger WHERE tgrelid = 'environment'::regclass;
 SELECT runops.unwatch('environment');
 SELECT runops.unwatch('environment', if_exists => true);
 SELECT count(runops.drop_resolver(slot)) FROM (SELECT slot FROM runops.resolvers ORDER BY slot) s;
+-- slots of resolvers that were never committed are taken back once their values have expired
+DO $$
+BEGIN
+	FOR i IN 1..1100 LOOP
+		BEGIN
+			PERFORM runops.add_resolver('vain' || i, 'SELECT 1 AS one', ttl => '1 ms');
+			PERFORM runops.resolve('vain' || i, VARIADIC '{}');
+			RAISE division_by_zero;
+		EXCEPTION WHEN division_by_zero THEN
+		END;
+	END LOOP;
+	PERFORM pg_sleep(1.1);
+END
+$$;
+SELECT runops.add_resolver('late', 'SELECT 1 AS one', ttl => '1 hour');
+SELECT count(runops.resolve('late', VARIADIC '{}')) FROM generate_series(1, 3);
+SELECT entries, hits, misses FROM counters WHERE slot = 'late';
+
+SELECT runops.drop_resolver('late');
 SET client_min_messages = warning;
 DROP SCHEMA cache CASCADE;

@@ -150,6 +150,49 @@ SELECT entries, hits FROM runops.resolvers WHERE slot = 'outer';
 SELECT runops.add_resolver('down', 'SELECT CASE WHEN $1::int = 0 THEN ''[]'' ELSE runops.resolve(''down'', ($1::int - 1)::text) END AS v');
 SELECT runops.resolve('down', '3');
 
+-- a table that is gone is not found among the caller's temporary ones
+CREATE TABLE lost (id text, v int);
+SELECT runops.add_resolver('lost', 'SELECT v FROM lost WHERE id = $1');
+DROP TABLE lost;
+CREATE TEMP TABLE lost (id text, v int);
+INSERT INTO pg_temp.lost VALUES ('e1', 666);
+SELECT runops.resolve('lost', 'e1');
+DROP TABLE pg_temp.lost;
+CREATE TEMP VIEW lost AS SELECT 'e1'::text AS id, 666 AS v;
+SELECT runops.resolve('lost', 'e1');
+DROP VIEW pg_temp.lost;
+SELECT runops.drop_resolver('lost');
+
+-- what is written through one foreign table and not committed is not kept, read by whatever way
+CREATE TABLE far (id text PRIMARY KEY, v int);
+INSERT INTO far VALUES ('e1', 1);
+DO $$
+BEGIN
+	EXECUTE format('CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host %L, port %L, dbname %L)',
+		current_setting('unix_socket_directories'), current_setting('port'), current_database());
+END
+$$;
+CREATE USER MAPPING FOR CURRENT_USER SERVER loop;
+CREATE FOREIGN TABLE far1 (id text, v int) SERVER loop OPTIONS (schema_name 'Res', table_name 'far');
+CREATE FOREIGN TABLE far2 (id text, v int) SERVER loop OPTIONS (schema_name 'Res', table_name 'far');
+CREATE FUNCTION look(text) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN (SELECT v FROM far1 WHERE id = $1); END $$;
+SELECT runops.add_resolver('far', 'SELECT v FROM far2 WHERE id = $1');
+SELECT runops.add_resolver('look', 'SELECT look($1) AS v');
+BEGIN;
+UPDATE far1 SET v = 2;
+SELECT runops.resolve('far', 'e1'), runops.resolve('look', 'e1');
+ROLLBACK;
+SELECT runops.resolve('far', 'e1'), runops.resolve('look', 'e1');
+BEGIN;
+COPY far1 FROM stdin;
+e2	2
+\.
+SELECT runops.resolve('far', 'e2'), runops.resolve('look', 'e2');
+ROLLBACK;
+SELECT runops.resolve('far', 'e2'), runops.resolve('look', 'e2');
+SELECT runops.drop_resolver(s) FROM unnest('{far,look}'::text[]) s;
+DROP SERVER loop CASCADE;
+
 -- drop
 SELECT runops.drop_resolver('nowhere');
 SELECT runops.drop_resolver('nowhere', if_exists => true);

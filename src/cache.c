@@ -29,6 +29,9 @@
 #define HASH_TRANCHE "runops_cache_hash"
 #define DSA_TRANCHE "runops_cache_dsa"
 
+/* Microseconds that a new slot is left alone, though there is nothing in it. */
+#define SLOT_RESPITE USECS_PER_SEC
+
 /* The columns of runops._resolver_stats(). */
 #define STATS_COLS (3 + RUNOPS_CACHE_NCOUNTERS)
 
@@ -195,11 +198,43 @@ runops_cache_search_slots(Oid dbid, const char *name)
 }
 
 /*
+ * Give back a slot in which everything has expired, of any database.  Its resolver
+ * may be gone: one that was never committed, say.  False if there is none.
+ */
+static bool
+free_expired_slot(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	char		name[NAMEDATALEN];
+	Oid			dbid = InvalidOid;
+
+	LWLockAcquire(runops_cache_shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNOPS_CACHE_SLOTS && !OidIsValid(dbid); i++)
+	{
+		CacheSlot  *slot = &runops_cache_shared->slots[i];
+
+		LWLockAcquire(&slot->lock, LW_SHARED);
+		if (slot->latest <= now)
+		{
+			dbid = slot->dbid;
+			strlcpy(name, slot->name, NAMEDATALEN);
+		}
+		LWLockRelease(&slot->lock);
+	}
+	LWLockRelease(runops_cache_shared->lock);
+
+	if (OidIsValid(dbid))
+		runops_cache_purge(dbid, name);
+
+	return OidIsValid(dbid);
+}
+
+/*
  * Find the slot of this name in this database, or take one.  False if all are
  * taken.
  */
-bool
-runops_cache_slot(const char *name, RunopsCacheSlot *slot)
+static bool
+take_slot(const char *name, RunopsCacheSlot *slot)
 {
 	int			i;
 
@@ -221,6 +256,7 @@ runops_cache_slot(const char *name, RunopsCacheSlot *slot)
 			strlcpy(runops_cache_shared->slots[i].name, name, NAMEDATALEN);
 			for (int c = 0; c < RUNOPS_CACHE_NCOUNTERS; c++)
 				pg_atomic_write_u64(&runops_cache_shared->slots[i].counters[c], 0);
+			runops_cache_shared->slots[i].latest = GetCurrentTimestamp() + SLOT_RESPITE;
 			runops_cache_shared->slots[i].dbid = MyDatabaseId;
 		}
 	}
@@ -232,6 +268,15 @@ runops_cache_slot(const char *name, RunopsCacheSlot *slot)
 	LWLockRelease(runops_cache_shared->lock);
 
 	return i >= 0;
+}
+
+/*
+ * The slot of this name in this database.  False if all are taken.
+ */
+bool
+runops_cache_slot(const char *name, RunopsCacheSlot *slot)
+{
+	return take_slot(name, slot) || (free_expired_slot() && take_slot(name, slot));
 }
 
 /*

@@ -127,5 +127,6 @@ extern bool runops_invalidating(const RunopsTag *tags, int ntags);
 
 /* in watch_ddl.c */
 extern void runops_watch_ddl_init(void);
+extern bool runops_wrote_foreign(void);
 
 #endif							/* RUNOPS_CACHE_H */

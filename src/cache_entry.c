@@ -262,6 +262,7 @@ replace_entry(CacheSlot *slot, HashEntry *hashed, dsa_pointer chunk)
 		slot->last = chunk;
 	slot->bytes += entry->size - old->size;
 	slot->earliest = Min(slot->earliest, entry->expires);
+	slot->latest = Max(slot->latest, entry->expires);
 	hashed->chunk = chunk;
 	dsa_free(runops_cache_area, old_chunk);
 }
@@ -323,6 +324,7 @@ insert_entry(RunopsCacheSlot ref, CacheSlot *slot, dsa_pointer chunk)
 	slot->last = chunk;
 	slot->earliest = slot->nentries == 0 ? entry->expires :
 		Min(slot->earliest, entry->expires);
+	slot->latest = Max(slot->latest, entry->expires);
 	slot->nentries++;
 	slot->bytes += entry->size;
 

@@ -80,6 +80,7 @@ typedef struct CacheSlot
 	dsa_pointer first;			/* the oldest entry */
 	dsa_pointer last;
 	TimestampTz earliest;		/* no entry expires before it */
+	TimestampTz latest;			/* none expires after it */
 	int			nentries;
 	Size		bytes;
 	pg_atomic_uint64 counters[RUNOPS_CACHE_NCOUNTERS];

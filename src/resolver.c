@@ -54,6 +54,9 @@
 #define Anum_resolver_search_path			7
 #define Anum_resolver_keys					8
 
+/* What has longer keys is read each time. */
+#define MAX_KEY_LENGTH 1024
+
 /* What a query must not take from the session; see also execute(). */
 static const struct
 {
@@ -368,8 +371,13 @@ execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
 	if (*keep && runops_resolver_wrote(resolver))
 		*keep = false;
 
+	/* a standby may not have what was written before the stamp */
+	if (*keep)
+		runops_reader_suspend();
 	rc = SPI_execute_snapshot(resolver->plan, values, nulls, GetLatestSnapshot(),
 							  InvalidSnapshot, true, false, 2);
+	if (*keep)
+		runops_reader_resume();
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(rc));
 
@@ -633,8 +641,9 @@ runops_resolve_key(const char *slot, ArrayType *key, bool *from_cache)
 	if (resolver->cached)
 	{
 		make_cache_key(&cache_key, keys, isnull, nkeys);
-		answer = runops_cache_lookup(resolver->cache, cache_key.data, cache_key.len,
-									 &value);
+		if (cache_key.len <= MAX_KEY_LENGTH)
+			answer = runops_cache_lookup(resolver->cache, cache_key.data, cache_key.len,
+										 &value);
 	}
 	if (from_cache != NULL)
 		*from_cache = answer == RUNOPS_CACHE_VALUE || answer == RUNOPS_CACHE_ABSENT;

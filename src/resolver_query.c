@@ -199,6 +199,16 @@ runops_resolver_prepare(RunopsResolver *resolver)
 	{
 		Oid			relid = lfirst_oid(lc);
 
+		/* a table that is gone must not be found among the caller's own */
+		if (get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("the query of resolver \"%s\" must not use temporary tables",
+							resolver->slot),
+					 errdetail("It finds temporary table \"%s\" where it once found another.",
+							   get_rel_name(relid)),
+					 errhint("Make the other table again, or drop the resolver.")));
+
 		/* a child may be foreign, now or later */
 		if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
 			has_subclass(relid))
@@ -245,6 +255,8 @@ runops_resolver_wrote(RunopsResolver *resolver)
 	if (!has_xid && !resolver->distant)
 		return false;
 	if (has_xid && resolver->opaque)
+		return true;
+	if (resolver->distant && runops_wrote_foreign())
 		return true;
 
 	foreach(lc, plan_source(resolver->plan)->relationOids)

@@ -151,26 +151,16 @@ static void
 watch_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 					   SubTransactionId parentSubid, void *arg)
 {
-	int			kept = 0;
-
+	/* the innermost one's are the last */
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
-		for (int i = 0; i < npending; i++)
-		{
-			if (pending[i].subid == mySubid)
-				pending[i].subid = parentSubid;
-		}
+		for (int i = npending; i > 0 && pending[i - 1].subid == mySubid; i--)
+			pending[i - 1].subid = parentSubid;
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		for (int i = 0; i < npending; i++)
-		{
-			if (pending[i].subid == mySubid)
-				clear_bit(pending[i].tag);
-			else
-				pending[kept++] = pending[i];
-		}
-		npending = kept;
+		while (npending > 0 && pending[npending - 1].subid == mySubid)
+			clear_bit(pending[--npending].tag);
 	}
 }
 

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * watch_ddl.c
- *	  DDL that may change what a resolver reads invalidates its values.
+ *	  DDL that may change what a resolver reads invalidates its values.  And which
+ *	  transactions write to foreign tables, which no lock here tells in full.
  *
  * Which objects a query depends on is not looked into: its tables, the views
  * and functions over them, their policies, the privileges of the registrant,
@@ -24,8 +25,11 @@
 #include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -43,6 +47,10 @@ typedef enum DdlScope
 } DdlScope;
 
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+
+/* Has this transaction written to a foreign table, or may it have? */
+static bool wrote_foreign = false;
 
 /*
  * Is there a table among those of TRUNCATE whose own trigger cannot tell?
@@ -64,7 +72,8 @@ truncates_untold(TruncateStmt *stmt)
 			return true;
 	}
 
-	return false;
+	/* whatever refers to the tables, perhaps a partition, goes with them */
+	return stmt->behavior == DROP_CASCADE;
 }
 
 /*
@@ -216,6 +225,9 @@ watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 				runops_cache_purge(dbid, NULL);
 		}
 
+		if (IsA(stmt, CopyStmt) && ((CopyStmt *) stmt)->is_from)
+			wrote_foreign = true;
+
 		/* the tree may be gone when it has run */
 		commits_prepared = IsA(stmt, TransactionStmt) &&
 			((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
@@ -245,11 +257,62 @@ watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 }
 
 /*
- * Install the hook.
+ * ExecutorStart_hook: note a statement that writes to a foreign table, or to a
+ * partitioned one, which may have foreign partitions.
+ */
+static void
+watch_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	ListCell   *lc;
+
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	{
+		foreach(lc, queryDesc->plannedstmt->resultRelations)
+		{
+			char		relkind = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable)->relkind;
+
+			if (relkind == RELKIND_FOREIGN_TABLE || relkind == RELKIND_PARTITIONED_TABLE)
+				wrote_foreign = true;
+		}
+	}
+
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+}
+
+/*
+ * May this transaction have written to a foreign table?
+ *
+ * What it has written there, others do not see, and it sees by any foreign table
+ * of that server.
+ */
+bool
+runops_wrote_foreign(void)
+{
+	return wrote_foreign;
+}
+
+/*
+ * Transaction callback: nothing is written.
+ */
+static void
+forget_writes(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		wrote_foreign = false;
+}
+
+/*
+ * Install the hooks.
  */
 void
 runops_watch_ddl_init(void)
 {
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = watch_ProcessUtility;
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = watch_ExecutorStart;
+	RegisterXactCallback(forget_writes, NULL);
 }
