@@ -21,6 +21,8 @@
  */
 #include "postgres.h"
 
+#include <sys/socket.h>
+
 #include "access/xact.h"
 #include "catalog/pg_user_mapping.h"
 #include "lib/ilist.h"
@@ -37,6 +39,7 @@
 #include "cleanup.h"
 #include "compat.h"
 #include "conncheck.h"
+#include "errcodes.h"
 #include "fdw.h"
 #include "sentinel.h"
 
@@ -49,6 +52,7 @@ typedef struct Connection
 	bool		asked;			/* and is it what was proved? */
 	bool		standby;		/* was it in recovery then? */
 	bool		stale;			/* was server or mapping altered? */
+	uint64		changes;		/* runops_sentinel_changes() when it was asked */
 	int			nest_level;		/* of the transaction that used it last */
 	int			timeout_ms;		/* what connecting may take; 0 is for ever */
 	pg_atomic_uint64 *turns;	/* of the table that used it last; may be NULL */
@@ -193,10 +197,33 @@ mapping_oid(Oid userid, Oid serverid)
 }
 
 /*
+ * The server was proved to lead to another database since a connection was
+ * asked, and somebody wants it so: the connection still leads to the old one.
+ *
+ * It is cut, so that postgres_fdw makes another; in the middle of a transaction
+ * that would be too late.
+ */
+static void
+cut_connection(Connection *c, Oid serverid, Oid relid)
+{
+	if (PQtransactionStatus(c->conn) != PQTRANS_IDLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
+				 errmsg("cannot access store \"%s\" in this transaction any more",
+						OidIsValid(relid) ? runops_fdw_store_label(relid) :
+						GetForeignServer(serverid)->servername),
+				 errdetail("Its server was proved to lead to another database since the transaction began to use it."),
+				 errhint("Repeat the transaction.")));
+
+	if (PQsocket(c->conn) >= 0)
+		(void) shutdown(PQsocket(c->conn), SHUT_RDWR);
+}
+
+/*
  * The connection for a mapping that postgres_fdw is going to use, or NULL.
  */
 static Connection *
-find_live_connection(Oid umid)
+find_live_connection(Oid umid, Oid serverid, Oid relid)
 {
 	dlist_iter	iter;
 
@@ -206,6 +233,9 @@ find_live_connection(Oid umid)
 
 		if (c->umid != umid || !c->asked)
 			continue;
+		if (c->changes != runops_sentinel_changes(serverid) &&
+			PQstatus(c->conn) == CONNECTION_OK)
+			cut_connection(c, serverid, relid);
 		/* in a remote transaction it is used, however it fares */
 		if (PQtransactionStatus(c->conn) != PQTRANS_IDLE &&
 			PQstatus(c->conn) == CONNECTION_OK)
@@ -247,9 +277,21 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 	RunopsProofState proved;
 	char		reason[RUNOPS_REASON_LEN];
 
-	/* closed in the meantime: what asks next finds out why */
-	if (!runops_sentinel_peek(serverid, &proved) || proved.verdict != RUNOPS_DISTINCT)
-		return;
+	/*
+	 * Closed since the gate was asked, or altered: nothing says of what was
+	 * reached that it may be used.
+	 */
+	if (!runops_sentinel_peek(serverid, &proved))
+	{
+		proved.cause = RUNOPS_CAUSE_UNREACHABLE;
+		strlcpy(proved.reason, _("The server was altered while a connection to it was made."),
+				RUNOPS_REASON_LEN);
+	}
+	if (proved.verdict != RUNOPS_DISTINCT)
+		runops_gate_raise(&proved,
+						  OidIsValid(relid) ? runops_fdw_store_label(relid) :
+						  GetForeignServer(serverid)->servername,
+						  OidIsValid(relid) ? get_rel_name(relid) : NULL);
 
 	if (!now->in_recovery && !lock_obtained && !RecoveryInProgress())
 		close_gate(serverid, relid, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
@@ -367,6 +409,16 @@ note_use(Oid serverid)
 }
 
 /*
+ * Ask a connection of our own, which has just been made, whether it has reached
+ * what was proved; raises if not.
+ */
+void
+runops_conn_ask(RemoteSession *session)
+{
+	(void) ask_connection(session, InvalidOid);
+}
+
+/*
  * Make sure that postgres_fdw, which is about to work for a user on a server, can
  * connect if it has to; raises if not.
  *
@@ -382,7 +434,7 @@ runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
 	note_use(serverid);
 
 	/* without a mapping postgres_fdw says so */
-	next_connection = OidIsValid(umid) ? find_live_connection(umid) : NULL;
+	next_connection = OidIsValid(umid) ? find_live_connection(umid, serverid, relid) : NULL;
 	if (next_connection != NULL)
 		next_connection->turns = runops_stats_counter(relid, RUNOPS_TURNS);
 	if (!OidIsValid(umid) || next_connection != NULL)
@@ -547,6 +599,7 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	c->nest_level = GetCurrentTransactionNestLevel();
 	if (!c->asked)
 	{
+		c->changes = runops_sentinel_changes(serverid);
 		c->standby = ask_pgfdw_connection(c, serverid, userid, relid);
 		c->asked = true;
 	}

@@ -13,11 +13,14 @@
 #include "libpq-fe.h"
 #include "nodes/execnodes.h"
 
+#include "remote.h"
+
 /* in conncancel.c */
 extern void runops_conn_cancel(PGconn *conn);
 extern bool runops_conn_is_dead(PGconn *conn);
 
 /* in conncheck.c */
+extern void runops_conn_ask(RemoteSession *session);
 extern void runops_conn_prepare(Oid serverid, Oid userid, Oid relid);
 extern void runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid);
 extern uint64 runops_conn_first_use(Oid serverid);

@@ -23,6 +23,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "conncheck.h"
 #include "remote.h"
 #include "runops.h"
 
@@ -272,6 +273,7 @@ static void
 do_work(RemoteSession *session, const Work *work)
 {
 	runops_remote_open(session);
+	runops_conn_ask(session);
 	set_up_session(session, work->transaction, work->rows != NULL);
 	if (work->query)
 		fetch_rows(session, work->query, work->rsinfo, work->rows);

@@ -246,6 +246,7 @@ extern RunopsVerdict runops_sentinel_verdict(Oid serverid, Oid userid,
 extern bool runops_sentinel_stands(Oid serverid);
 extern bool runops_sentinel_distinct(Oid serverid);
 extern bool runops_sentinel_peek(Oid serverid, RunopsProofState *state);
+extern uint64 runops_sentinel_changes(Oid serverid);
 extern void runops_sentinel_close(Oid serverid, RunopsVerdict verdict,
 								  RunopsCause cause, const char *reason);
 extern const char *runops_verdict_name(RunopsVerdict verdict);

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "access/table.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/defrem.h"
 #include "common/hashfn.h"
@@ -51,6 +52,12 @@ typedef struct CachedServer
 
 static HTAB *servers = NULL;
 
+static void forget_roles(void);
+
+/* what a server is for stands in these */
+static RunopsConfigCache store_table = {.table = "store_config",.forget = forget_roles};
+static RunopsConfigCache routed_table = {.table = "table_config",.forget = forget_roles};
+
 PG_FUNCTION_INFO_V1(runops_recheck);
 
 /*
@@ -68,8 +75,58 @@ forget_servers(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
+ * Stores, or the tables that they hold, have changed: so may have what servers
+ * are for.
+ */
+static void
+forget_roles(void)
+{
+	if (servers != NULL)
+		forget_servers((Datum) 0, 0, 0);
+}
+
+/*
+ * Append what a server is for: it was proved as the writer or the reader of
+ * certain stores, or of none, and is not compared with others' where it was not
+ * asked to be.
+ *
+ * Stores in one schema are compared in any case, and need not be named.
+ */
+static void
+append_roles(StringInfo buf, Oid serverid)
+{
+	List	   *stores;
+	ListCell   *lc;
+
+	table_close(runops_config_open(&store_table), AccessShareLock);
+	table_close(runops_config_open(&routed_table), AccessShareLock);
+
+	stores = runops_stores();
+	foreach(lc, stores)
+	{
+		RunopsStore *store = (RunopsStore *) lfirst(lc);
+		ListCell   *lc2;
+
+		if (store->readerid == serverid)
+			appendStringInfo(buf, " reader %s %u", store->store, store->serverid);
+		if (store->serverid != serverid)
+			continue;
+		appendStringInfo(buf, " writer %s %zu %s", store->store,
+						 strlen(store->remote_schema), store->remote_schema);
+		foreach(lc2, stores)
+		{
+			RunopsStore *other = (RunopsStore *) lfirst(lc2);
+
+			if (strcmp(other->remote_schema, store->remote_schema) != 0 &&
+				runops_stores_meet(store, other))
+				appendStringInfo(buf, " meets %s %u", other->store, other->serverid);
+		}
+	}
+}
+
+/*
  * Hash of all that a verdict on a server is about: where it is, as its options
- * say, and whether this server is a standby.
+ * say, what it is for, and whether this server is a standby.
  */
 static uint64
 options_hash(Oid serverid)
@@ -80,6 +137,7 @@ options_hash(Oid serverid)
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%u %u %d", MyDatabaseId, serverid, RecoveryInProgress());
+	append_roles(&buf, serverid);
 	foreach(lc, server->options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
@@ -192,6 +250,16 @@ any_uncompared(Oid serverid, List *stores, List *compared)
 }
 
 /*
+ * Do two fingerprints say the same of cluster and database?
+ */
+static bool
+same_database(const RunopsIdentity *a, const RunopsIdentity *b)
+{
+	return a->sysid_known == b->sysid_known && a->sysid == b->sysid &&
+		strcmp(a->database, b->database) == 0;
+}
+
+/*
  * Write a verdict into shared memory.  The caller holds the lock.
  */
 static void
@@ -206,8 +274,15 @@ store_verdict(RunopsProof *proof, uint64 hash, const RunopsProofState *state)
 	proof->state = *state;
 	proof->state.since = since;
 	proof->hash = hash;
-	if (state->verdict == RUNOPS_DISTINCT)
-		pg_atomic_write_u64(&proof->stamp, STAMP(hash, RUNOPS_DISTINCT));
+	if (state->verdict != RUNOPS_DISTINCT)
+		return;
+
+	if (!same_database(&proof->proved, &state->identity))
+	{
+		proof->proved = state->identity;
+		pg_atomic_fetch_add_u64(&proof->changes, 1);
+	}
+	pg_atomic_write_u64(&proof->stamp, STAMP(hash, RUNOPS_DISTINCT));
 }
 
 /*
@@ -241,9 +316,7 @@ static void
 keep_changed(const RunopsProof *proof, uint64 hash, RunopsProofState *state)
 {
 	if (proof->hash != hash || proof->state.cause != RUNOPS_CAUSE_CHANGED ||
-		(proof->state.identity.sysid_known == state->identity.sysid_known &&
-		 proof->state.identity.sysid == state->identity.sysid &&
-		 strcmp(proof->state.identity.database, state->identity.database) == 0))
+		same_database(&proof->state.identity, &state->identity))
 		return;
 
 	state->verdict = proof->state.verdict;
@@ -486,6 +559,21 @@ runops_sentinel_peek(Oid serverid, RunopsProofState *state)
 	LWLockRelease(runops_shared->lock);
 
 	return found;
+}
+
+/*
+ * How often the database that a server was proved to lead to became another
+ * one: what was connected to it before is not to be used any more.
+ *
+ * The gate to the server has been asked in this backend.
+ */
+uint64
+runops_sentinel_changes(Oid serverid)
+{
+	CachedServer *entry = servers ? hash_search(servers, &serverid, HASH_FIND, NULL) : NULL;
+
+	return entry != NULL && entry->proof != NULL ?
+		pg_atomic_read_u64(&entry->proof->changes) : 0;
 }
 
 /*

@@ -59,6 +59,7 @@ start_shmem(void)
 		for (int i = 0; i < RUNOPS_MAX_PROOFS; i++)
 		{
 			pg_atomic_init_u64(&runops_shared->proofs[i].stamp, 0);
+			pg_atomic_init_u64(&runops_shared->proofs[i].changes, 0);
 			ConditionVariableInit(&runops_shared->proofs[i].probed);
 		}
 		for (int i = 0; i < RUNOPS_REFERENCE_KEYS; i++)
@@ -131,6 +132,7 @@ runops_shmem_make_proof(Oid serverid)
 
 	pg_atomic_write_u64(&oldest->stamp, 0);
 	memset(&oldest->state, 0, sizeof(oldest->state));
+	memset(&oldest->proved, 0, sizeof(oldest->proved));
 	oldest->hash = 0;
 	oldest->umid = InvalidOid;
 	oldest->for_mapping = false;

@@ -5,9 +5,9 @@
  *	  server of a store.
  *
  * One LWLock, RunopsShared->lock, protects the proofs.  Searching the array,
- * and reading any field of a proof but its stamp, takes it in shared mode;
- * writing takes it in exclusive mode.  The stamp alone may be read without it:
- * it holds the verdict together with a hash of everything the verdict is about,
+ * and reading any field of a proof but its stamp and its count of changes, takes
+ * it in shared mode; writing takes it in exclusive mode.  Those two alone may be
+ * read without it: the stamp holds the verdict together with a hash of everything the verdict is about,
  * so that it cannot be mistaken for that of another server or of other options.
  * It is written under the lock, as the last field.
  *
@@ -45,6 +45,8 @@ typedef struct RunopsProof
 	pg_atomic_uint64 stamp;		/* hash and verdict; 0 before the first one */
 	RunopsProofState state;		/* the last verdict, and all about it */
 	uint64		hash;			/* what that verdict is about */
+	RunopsIdentity proved;		/* the database that was proved last */
+	pg_atomic_uint64 changes;	/* how often that became another one */
 	uint64		probes;			/* how many probes have ended */
 	Oid			umid;			/* user mapping of the last probe */
 	bool		for_mapping;	/* did it fail for reasons of that mapping? */

@@ -27,6 +27,9 @@ CREATE TABLE runops.table_config (
 	saved jsonb NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.table_config', '');
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.table_config
+	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
+ALTER TABLE runops.table_config ENABLE ALWAYS TRIGGER config_changed;
 
 CREATE VIEW runops.stores AS
 SELECT s.store,

@@ -204,6 +204,29 @@ is($split->sql(q{SELECT store, verdict FROM runops.recheck() ORDER BY 1}), "e|di
 $split->sql(q{ALTER SERVER shard_e OPTIONS (SET dbname 'run_ops'); SELECT runops.drop_store('e', force => true)});
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the first is open without the other');
 
+# a server that was asked before it was a store: the proof is not one for that
+$split->sql(sprintf(<<'EOT', $store->host, $store->port));
+CREATE SERVER twin FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '%s', port '%s', dbname 'run_ops');
+CREATE USER MAPPING FOR CURRENT_USER SERVER twin;
+CREATE FOREIGN TABLE twin (id text, n int) SERVER twin OPTIONS (table_name 'run');
+EOT
+is($split->sql('SELECT n FROM twin WHERE n = 2'), '2', 'a server of no store is proved for itself');
+$split->sql(q{SELECT runops.add_store('e', 'twin')});
+($stdout, $stderr) = $split->try("SELECT n FROM run WHERE id = '0123456789abcdefghijklmne2'; SELECT n FROM run WHERE id = '$new_id';");
+is(scalar(() = $stderr =~ /RO002/g), 2, 'as a store it is compared with the others');
+$split->sql(q{SELECT runops.drop_store('e', force => true); SELECT runops.add_store('e', 'twin', remote_schema => 'aside')});
+is($split->sql(q{SELECT store, verdict FROM runops.recheck() ORDER BY 1}), "e|distinct\nnew|distinct", 'in a schema of its own it is distinct');
+$split->sql(q{SELECT runops.drop_store('e', force => true); SELECT runops.add_store('e', 'twin')});
+($stdout, $stderr) = $split->try("SELECT n FROM run WHERE id = '0123456789abcdefghijklmne2';");
+like($stderr, qr/RO002/, 'without one it is not, though it was proved with it');
+$split->sql(q{SELECT runops.drop_store('e', force => true); SELECT runops.add_store('e', 'twin', remote_schema => 'aside')});
+is($split->sql(q{SELECT store, verdict FROM runops.recheck() ORDER BY 1}), "e|distinct\nnew|distinct", 'again');
+$split->sql('CREATE SCHEMA aside; CREATE TABLE aside.t (id text PRIMARY KEY)');
+is($split->sql(q{BEGIN; SELECT FROM runops.attach('aside.t', 'id'); SELECT state FROM runops.status() WHERE item = 'gate'; ROLLBACK}) =~ s/\n//gr, 'closed',
+	'a table that both would have closes the gate');
+$split->sql(q{SELECT runops.drop_store('e', force => true); DROP FOREIGN TABLE twin; DROP SERVER twin CASCADE; DROP SCHEMA aside CASCADE});
+is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'open');
+
 # functions that ask the store go over the gate too
 
 point_at($control, 'postgres');

@@ -72,6 +72,56 @@ like($stderr, qr/RO002/, 'closed once more');
 is($split->sql(q{SELECT verdict FROM runops.recheck('new')}), 'distinct', 'somebody says that it is meant to be so');
 is($split->sql('SELECT count(*) FROM run'), '1', 'and it is open');
 
+# the same for a session that is still connected to what was the store: its rows are not those of the store any more
+$relay->target($store->host, $store->port);
+$relay->drop;
+$split->sql(q{SELECT runops.recheck()});
+is($session->query("BEGIN; SELECT n FROM run WHERE id = '$new_id'"), '2', 'a transaction reads the store');
+$relay->target($other->host, $other->port);
+($stdout, $stderr) = $split->try('SELECT count(*) FROM run;');
+like($stderr, qr/RO002/, 'closed by another session');
+$split->sql(q{SELECT runops.recheck()});
+is($session->query("SELECT n FROM run WHERE id = '$new_id'"), '', 'the transaction does not go on');
+like($session->{stderr}, qr/cannot access store "new" in this transaction any more\n.*DETAIL:  Its server was proved to lead to another database since .*\n.*HINT:  Repeat the transaction/, 'and says so');
+$session->{stderr} = '';
+is($session->query("ROLLBACK; SELECT count(*) FROM run"), '1', 'the next one reads the database that was proved');
+$relay->target($store->host, $store->port);
+($stdout, $stderr) = $split->try('SELECT count(*) FROM run;');
+$split->sql(q{SELECT runops.recheck()});
+is($session->query("UPDATE run SET n = 2 WHERE id = '$new_id' RETURNING n"), '2', 'and so in the other direction, for a write');
+is($split->store_sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the store has the row');
+is($session->{stderr} =~ /ERROR/ ? $session->{stderr} : '', '', 'without an error');
+
+# the proof is withdrawn while a session connects: what it reaches is not taken for the store
+$session->query(q{BEGIN; ALTER SERVER run_ops OPTIONS (ADD application_name 'aside')});
+$relay->target($other->host, $other->port);
+$relay->freeze;
+my ($in, $out, $err) = ("SELECT 'read', count(*) FROM run WHERE id = '$new_id';\n\\q\n", '', '');
+my $late = IPC::Run::start([ 'psql', '-XAtq', '-d', $control->connstr('postgres'), '-f', '-' ], '<', \$in, '>', \$out, '2>', \$err,
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+
+$late->pump_nb;
+$control->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT ''read''%' AND state = 'active' AND wait_event_type = 'Extension'});
+$session->query(sprintf(q{ALTER SERVER run_ops OPTIONS (SET host '%s', SET port '%s'); SELECT count(*) FROM run; ROLLBACK}, $store->host, $store->port));
+$relay->thaw;
+$late->finish;
+is($out, '', 'a connection that was made meanwhile is not used');
+like($err, qr/the gate is closed\nDETAIL:  The server was altered while a connection to it was made/, 'but refused');
+
+# set-up functions make connections of their own
+$relay->target($store->host, $store->port);
+is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the store is proved again');
+$relay->target($other->host, $other->port);
+foreach my $sql (q{SELECT runops.drop_store('new')}, q{SELECT * FROM runops.provision('new')})
+{
+	$relay->target($store->host, $store->port);
+	$split->sql("SELECT n FROM run WHERE id = '$new_id'");
+	$relay->target($other->host, $other->port);
+	($stdout, $stderr) = $split->try("$sql;");
+	like($stderr, qr/ERROR:  RO002: .*\nDETAIL:  The server was proved with system identifier/, "another cluster: $sql");
+}
+$session->{stderr} = '';
+
 # back, and to the control plane's cluster and database
 $relay->target($store->host, $store->port);
 $relay->drop;
