@@ -25,18 +25,22 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "commands/prepare.h"
 #include "executor/executor.h"
 #include "foreign/foreign.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "storage/lmgr.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "compat.h"
 #include "conncheck.h"
@@ -82,6 +86,7 @@ static int	writing_depth = 0;
 
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 /*
  * The foreign table that stands for the reader of a store; InvalidOid if the
@@ -226,12 +231,13 @@ runops_reader_leave(const char *store)
  *
  * That the writer of legacy in this database was used is not noted; that it was
  * written to is.  A transaction with one snapshot for all its statements has one of the writer
- * from the start if it may write.  A standby knows no serializable ones.
+ * from the start if it may write.  A standby knows no serializable ones, and a
+ * parallel worker does not know what the transaction has used.
  */
 static bool
 reader_may_serve(const char *store, Oid serverid)
 {
-	if (suspensions != NIL || writing_depth > 0 ||
+	if (suspensions != NIL || writing_depth > 0 || IsParallelWorker() ||
 		IsolationIsSerializable() ||
 		(IsolationUsesXactSnapshot() && !XactReadOnly) ||
 		list_member_oid(left_readers, serverid) || runops_writes_has(store))
@@ -260,20 +266,34 @@ runops_reader_serves(const char *store)
 }
 
 /*
- * Does the transaction keep others from writing to a table?
+ * Has the transaction locked a table against writers?
+ */
+static bool
+locked_by_me(Oid relid)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		result;
+
+	if (!RelationIsValid(rel))
+		return false;
+	result = CheckRelationLockedByMe(rel, ShareLock, true);
+	RelationClose(rel);
+
+	return result;
+}
+
+/*
+ * Does the transaction keep others from writing to a leaf?
  *
  * Who locks a table and then looks whether a row is there wants to know it of
- * now.  LOCK TABLE of a routed table locks its leaves as well.
+ * now.  LOCK TABLE of a routed table locks its leaves as well, unless it says
+ * ONLY, and one that is new has no lock.
  */
 static bool
 keeps_others_out(Oid relid)
 {
-	Relation	rel = table_open(relid, NoLock);
-	bool		result = CheckRelationLockedByMe(rel, ShareLock, true);
-
-	table_close(rel, NoLock);
-
-	return result;
+	return locked_by_me(relid) ||
+		(get_rel_relispartition(relid) && locked_by_me(get_partition_parent(relid, true)));
 }
 
 /*
@@ -561,6 +581,94 @@ reader_ExecutorFinish(QueryDesc *queryDesc)
 }
 
 /*
+ * Does a utility statement write, or compute what is stored?
+ *
+ * Expressions of a table's columns, constraints and indexes are computed outside
+ * of any plan, and so are the arguments of EXECUTE.
+ */
+static bool
+utility_writes(Node *stmt)
+{
+	PreparedStatement *prepared;
+	ListCell   *lc;
+
+	switch (nodeTag(stmt))
+	{
+		case T_CopyStmt:
+			return ((CopyStmt *) stmt)->is_from;
+		case T_AlterTableStmt:
+		case T_AlterDomainStmt:
+		case T_CreateTableAsStmt:
+		case T_RefreshMatViewStmt:
+		case T_IndexStmt:
+		case T_ReindexStmt:
+		case T_ClusterStmt:
+			return true;
+		case T_ExecuteStmt:
+			prepared = FetchPreparedStatement(((ExecuteStmt *) stmt)->name, false);
+			if (prepared == NULL)
+				return false;
+			foreach(lc, prepared->plansource->query_list)
+			{
+				Query	   *query = lfirst_node(Query, lc);
+
+				if (query->commandType != CMD_SELECT || query->hasModifyingCTE ||
+					query->hasForUpdate)
+					return true;
+			}
+			return false;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Call the next ProcessUtility in the chain.
+ */
+static void
+utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			 ProcessUtilityContext context, ParamListInfo params,
+			 QueryEnvironment *queryEnv, DestReceiver *dest,
+			 QueryCompletion *qc)
+{
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+/*
+ * ProcessUtility_hook: the same for utility statements.
+ */
+static void
+reader_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					  bool readOnlyTree, ProcessUtilityContext context,
+					  ParamListInfo params, QueryEnvironment *queryEnv,
+					  DestReceiver *dest, QueryCompletion *qc)
+{
+	if (!utility_writes(pstmt->utilityStmt))
+	{
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+		return;
+	}
+
+	writing_depth++;
+	PG_TRY();
+	{
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		writing_depth--;
+	}
+	PG_END_TRY();
+}
+
+/*
  * Install the hooks.
  */
 void
@@ -570,4 +678,6 @@ runops_reader_init(void)
 	ExecutorRun_hook = reader_ExecutorRun;
 	prev_ExecutorFinish_hook = ExecutorFinish_hook;
 	ExecutorFinish_hook = reader_ExecutorFinish;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = reader_ProcessUtility;
 }

@@ -116,6 +116,11 @@ $store->safe_psql('run_ops_e', "UPDATE run SET n = 30; UPDATE edge SET name = 'B
 
 $split->sql(<<"EOT");
 CREATE FUNCTION peek() RETURNS int LANGUAGE sql AS \$\$ SELECT n FROM run WHERE id = '$new' \$\$;
+CREATE FUNCTION peek_parallel() RETURNS int STABLE PARALLEL SAFE LANGUAGE plpgsql AS \$\$ BEGIN RETURN (SELECT n FROM run WHERE id = '$new'); END \$\$;
+CREATE TABLE many AS SELECT g AS n FROM generate_series(1, 1000) g;
+CREATE TABLE computed (x int, n int DEFAULT peek());
+CREATE TABLE ruled (n int);
+CREATE RULE r AS ON INSERT TO ruled DO ALSO INSERT INTO local SELECT run.n FROM run WHERE id = '$new';
 CREATE FUNCTION read_write_read() RETURNS text LANGUAGE plpgsql AS \$\$
 DECLARE a int; b int; c int;
 BEGIN
@@ -187,6 +192,15 @@ foreach my $case (
 	[ 'a function in a statement that writes', 'INSERT INTO local VALUES (peek()); SELECT * FROM local; DELETE FROM local', '20' ],
 	[ 'a trigger', 'INSERT INTO triggered VALUES (0) RETURNING n', '20' ],
 	[ 'a trigger of COPY FROM', "COPY triggered FROM STDIN;\n0\n\\.\nSELECT DISTINCT n FROM triggered", '20' ],
+	[ 'a default that COPY FROM computes', "COPY computed (x) FROM STDIN;\n0\n\\.\nDELETE FROM computed RETURNING n", '20' ],
+	[ 'a column that ALTER TABLE computes', "INSERT INTO computed VALUES (0, 0); ALTER TABLE computed ALTER n TYPE bigint USING peek(); DELETE FROM computed RETURNING n", '20' ],
+	[ 'a constraint that is validated', "INSERT INTO local VALUES (20); ALTER TABLE local ADD CONSTRAINT peeked CHECK (n = peek()); ALTER TABLE local DROP CONSTRAINT peeked; DELETE FROM local", '' ],
+	[ 'an argument of EXECUTE', 'PREPARE p (int) AS INSERT INTO local VALUES ($1); EXECUTE p (peek()); DELETE FROM local RETURNING n', '20' ],
+	[ 'but not of one that reads', 'PREPARE p (int) AS SELECT $1; EXECUTE p (peek())', '2' ],
+	[ 'a rule that writes', 'INSERT INTO ruled VALUES (1); DELETE FROM local RETURNING n', '20' ],
+	[ 'a worker, which does not know what the leader has done', "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+		SET parallel_leader_participation = off; BEGIN; $write; SELECT DISTINCT peek_parallel() + 0 * n FROM many; COMMIT", '20' ],
+	[ 'a transaction that has locked the parent alone', "BEGIN; LOCK TABLE ONLY run IN EXCLUSIVE MODE; $one; COMMIT", '20' ],
 	[ 'a transaction that has written', "BEGIN; $one; $write; $one; COMMIT; $one", '2 20 2' ],
 	[ 'but not in the other store', "BEGIN; $write; $one; SELECT n FROM run WHERE id = '$e'; COMMIT", '20 3' ],
 	[ 'one that has inserted', "BEGIN; INSERT INTO run VALUES ('$new2', 9, 'x'); SELECT n FROM run WHERE id = '$new2'; $one; ROLLBACK", '9 20' ],
