@@ -211,6 +211,29 @@ insert_or_raise(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 }
 
 /*
+ * Wait for a transaction that is inserting or deleting the entry that was found
+ * by a dirty snapshot; false if there is none.
+ */
+static bool
+await_entry(RunopsOwnTable *table, const SnapshotData *dirty)
+{
+	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
+	ItemPointerData tid = table->found->tts_tid;
+
+	if (!TransactionIdIsValid(xid))
+		return false;
+
+	/* no page stays pinned while we wait */
+	ExecClearTuple(table->found);
+	if (TransactionIdIsValid(dirty->xmin) && dirty->speculativeToken != 0)
+		SpeculativeInsertionWait(dirty->xmin, dirty->speculativeToken);
+	else
+		XactLockTableWait(xid, table->rel, &tid, XLTW_InsertIndex);
+
+	return true;
+}
+
+/*
  * Insert an entry for ON CONFLICT DO NOTHING; false if there is one of the same
  * store.
  *
@@ -227,8 +250,6 @@ insert_or_skip(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 	for (;;)
 	{
 		SnapshotData dirty;
-		TransactionId xid;
-		ItemPointerData tid;
 
 		CHECK_FOR_INTERRUPTS();
 		InitDirtySnapshot(dirty);
@@ -239,26 +260,17 @@ insert_or_skip(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 			continue;
 		}
 
-		xid = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-		if (!TransactionIdIsValid(xid))
-		{
-			if (!is_of_store(table, key, keys->store))
-				raise_violation(keys, key, values);
-			if (IsolationUsesXactSnapshot() &&
-				!TransactionIdIsCurrentTransactionId(runops_own_xmin(table)) &&
-				!table_tuple_satisfies_snapshot(table->rel, table->found, GetActiveSnapshot()))
-				ereport(ERROR,
-						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("could not serialize access due to concurrent update")));
-			return false;
-		}
-
-		tid = table->found->tts_tid;
-		ExecClearTuple(table->found);
-		if (TransactionIdIsValid(dirty.xmin) && dirty.speculativeToken != 0)
-			SpeculativeInsertionWait(dirty.xmin, dirty.speculativeToken);
-		else
-			XactLockTableWait(xid, table->rel, &tid, XLTW_InsertIndex);
+		if (await_entry(table, &dirty))
+			continue;
+		if (!is_of_store(table, key, keys->store))
+			raise_violation(keys, key, values);
+		if (IsolationUsesXactSnapshot() &&
+			!TransactionIdIsCurrentTransactionId(runops_own_xmin(table)) &&
+			!table_tuple_satisfies_snapshot(table->rel, table->found, GetActiveSnapshot()))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		return false;
 	}
 }
 
@@ -291,20 +303,33 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 
 /*
  * Delete the entry of a row, which may have none.
+ *
+ * A store commits before this database does, so that the row can be there while
+ * who has made it has not committed its entry yet: it is waited for.
  */
 static void
 delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 			 const Datum *values)
 {
 	RunopsOwnTable table;
+	SnapshotData dirty;
 
 	runops_own_open(&table, key->entries);
-	if (runops_own_find(&table, values, SnapshotSelf) &&
-		is_of_store(&table, key, keys->store) &&
-		runops_own_delete(&table, true) != TM_Ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		InitDirtySnapshot(dirty);
+		if (!runops_own_find(&table, values, &dirty) ||
+			!is_of_store(&table, key, keys->store))
+			break;
+		if (await_entry(&table, &dirty))
+			continue;
+		if (runops_own_delete(&table, true) != TM_Ok)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		break;
+	}
 	runops_own_close(&table);
 
 	if (keys->foreign)

@@ -17,7 +17,8 @@ use Time::HiRes qw(time);
 
 my $split = TwoClusters->new(
 	relay => 1,
-	conf => "runops.cross_store_writes = allow\nmax_connections = 40\nfsync = off\n",
+	conf => "runops.cross_store_writes = allow\nmax_connections = 40\nfsync = off\n" .
+	  "wal_level = replica\nmax_wal_senders = 2\nsynchronous_commit = local\n",
 	store_conf => "log_statement = none\nfsync = off\n");
 my $control = $split->control;
 my $relay = $split->relay;
@@ -127,6 +128,37 @@ sub gone
 	like($stderr, qr/23505: duplicate key value violates unique constraint "run_key_key"/, 'and its key is taken');
 	$split->sql('DELETE FROM run');
 	consistent('rebuilt');
+}
+
+# The store has committed a row and this database has not committed its entry:
+# it waits for a standby that never comes.  Who meets the row waits.
+foreach my $sql ("DELETE FROM run WHERE id = '0123456789abcdefghijklmn41'",
+	"UPDATE run SET key = 'e' WHERE id = '0123456789abcdefghijklmn41'")
+{
+	$split->sql(q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+	$control->reload;
+	$control->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'nobody'});
+
+	my ($first, $second) = map { $control->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
+	my ($first_pid, $second_pid) = map { $_->query_safe('SELECT pg_backend_pid()') } $first, $second;
+
+	$first->query_safe('SET synchronous_commit = on');
+	$first->query_safe("BEGIN; INSERT INTO run VALUES ('0123456789abcdefghijklmn41', 'd')");
+	$first->query_until(qr/commits/, "\\echo commits\nCOMMIT;\n");
+	ok($control->poll_query_until('postgres', "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $first_pid"),
+		'the store has committed, and this database not yet');
+	is($split->store_sql(q{SELECT key FROM run}), 'd', 'the row is there');
+
+	$second->query_until(qr/writes/, "\\echo writes\n$sql;\n");
+	ok($control->poll_query_until('postgres',
+			"SELECT wait_event = 'transactionid' FROM pg_stat_activity WHERE pid = $second_pid"),
+		'who changes the row waits for its entry');
+
+	$split->sql(q{ALTER SYSTEM RESET synchronous_standby_names});
+	$control->reload;
+	$_->quit foreach $first, $second;
+	consistent($sql);
+	$split->sql('DELETE FROM run');
 }
 
 # Sixteen clients write colliding keys into both stores while backends are
