@@ -212,6 +212,79 @@ RESET ROLE;
 DROP OWNED BY refs_user;
 DROP ROLE refs_user;
 
+-- a column that a trigger sets, and one that is generated
+SET client_min_messages = warning;
+CREATE TABLE job (id text PRIMARY KEY, n int, tag text, env text, made text GENERATED ALWAYS AS ('e' || n) STORED);
+CREATE INDEX ON job (env);
+CREATE INDEX ON job (made);
+CREATE INDEX ON job (tag);
+SELECT runops.attach('job', 'id');
+SELECT count(*) > 0 AS provisioned FROM runops.provision('new', relation => 'job');
+RESET client_min_messages;
+SELECT runops.add_reference('job', 'made', 'env');
+INSERT INTO job VALUES ('c00000000000000000000job1', 1), ('0123456789abcdefghijklmnj01', 1);
+UPDATE job SET n = 99 WHERE id = 'c00000000000000000000job1';
+UPDATE job SET n = 99 WHERE id = '0123456789abcdefghijklmnj01';
+UPDATE job SET n = 2;
+SELECT runops.drop_reference('job', 'made', 'env');
+SELECT runops.add_reference('job', 'env', 'env');
+CREATE FUNCTION set_env() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.env := NEW.tag; RETURN NEW; END $$;
+CREATE TRIGGER set_env BEFORE UPDATE ON job FOR EACH ROW EXECUTE FUNCTION set_env();
+UPDATE job SET tag = 'gone' WHERE id = 'c00000000000000000000job1';
+UPDATE job SET tag = 'gone' WHERE id = '0123456789abcdefghijklmnj01';
+UPDATE job SET tag = 'e1';
+SELECT id, env FROM job ORDER BY id COLLATE "C";
+DROP TRIGGER set_env ON job;
+-- a table that is dropped takes its references with it
+CREATE TABLE tag (id text PRIMARY KEY);
+INSERT INTO tag VALUES ('e1');
+SELECT runops.add_reference('job', 'tag', 'tag');
+UPDATE job SET tag = 'e3';
+DROP TABLE tag;
+UPDATE job SET tag = 'e3';
+INSERT INTO job (id, tag) VALUES ('c00000000000000000000job2', 'e4'), ('0123456789abcdefghijklmnj02', 'e4');
+SELECT child, child_column FROM runops.reference_keys WHERE child = 'job'::regclass;
+SELECT runops.add_reference('job', 'tag', 'env');
+DELETE FROM job WHERE tag = 'e4';
+UPDATE job SET tag = 'e1';
+SELECT runops.add_reference('job', 'tag', 'env');
+UPDATE job SET tag = 'gone';
+
+-- a table keeps its references when it is routed, and when it is not any more
+SET client_min_messages = warning;
+CREATE TABLE page (id int, run text NOT NULL CONSTRAINT page_run REFERENCES runops_legacy."Run" (id), env text REFERENCES env, PRIMARY KEY (run, id));
+CREATE INDEX ON page (env);
+SELECT runops.add_reference('page', 'run', '"Run"');
+SELECT runops.attach('page', 'run');
+SELECT runops.attach('env', 'id');
+SELECT count(*) > 0 AS provisioned FROM runops.provision('new');
+RESET client_min_messages;
+SELECT child, child_column, parent, replaces_foreign_key FROM runops.reference_keys
+WHERE child IN ('page'::regclass, 'job'::regclass, '"Run"'::regclass) ORDER BY child::text COLLATE "C", child_column;
+INSERT INTO page VALUES (1, 'c00000000000000000000re99');
+INSERT INTO page VALUES (1, '0123456789abcdefghijklmnr99');
+INSERT INTO env VALUES ('0123456789abcdefghijklmne01');
+INSERT INTO page VALUES (1, 'c00000000000000000000ref1', 'e1'), (2, '0123456789abcdefghijklmnr00', NULL);
+INSERT INTO "Run" VALUES ('0123456789abcdefghijklmnr00', '0123456789abcdefghijklmne01');
+INSERT INTO "Run" VALUES ('c00000000000000000000ref8', '0123456789abcdefghijklmne01');
+INSERT INTO page VALUES (1, 'c00000000000000000000ref1', 'e1'), (2, '0123456789abcdefghijklmnr00', NULL);
+DELETE FROM env WHERE id = '0123456789abcdefghijklmne01';
+DELETE FROM "Run" WHERE id = '0123456789abcdefghijklmnr00';
+SELECT runops.detach('page', force => true);
+INSERT INTO page VALUES (2, '0123456789abcdefghijklmnr99');
+INSERT INTO page VALUES (2, '0123456789abcdefghijklmnr00');
+DELETE FROM "Run" WHERE id = '0123456789abcdefghijklmnr00';
+DROP TABLE page;
+DELETE FROM "Run" WHERE "envId" = '0123456789abcdefghijklmne01';
+DELETE FROM env WHERE id = '0123456789abcdefghijklmne01';
+SELECT runops.detach('env');
+SELECT child, child_column, parent, replaces_foreign_key FROM runops.reference_keys
+WHERE child IN ('job'::regclass, '"Run"'::regclass) ORDER BY child::text COLLATE "C", child_column;
+UPDATE "Run" SET "envId" = 'gone' WHERE id = 'c00000000000000000000ref1';
+UPDATE job SET env = 'gone';
+SELECT runops.detach('job', force => true);
+DROP TABLE job;
+
 -- drop and detach make the foreign keys again
 SELECT runops.drop_reference('item', 'run', '"Run"');
 SELECT conrelid::regclass, pg_get_constraintdef(oid), convalidated FROM pg_constraint

@@ -546,8 +546,8 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	RunopsFdwCall call;
 
 	check_row(estate, rri, slot, CMD_UPDATE);
-	runops_reference_check_update(rri->ri_RelationDesc, slot,
-								  ExecGetUpdatedCols(rri, estate));
+	runops_reference_check_update(rri->ri_RelationDesc,
+								  runops_fdw_old_row(rri, planSlot), slot);
 	if (state->unique)
 		runops_fdw_unique_update(state->unique, rri, slot, planSlot);
 

@@ -98,14 +98,13 @@ runops_fdw_unique_skipped(RunopsFdwUnique *unique, TupleTableSlot *slot)
 }
 
 /*
- * Keep the row that is about to be changed or deleted, as the plan has read it.
+ * The row that is about to be changed or deleted, as the plan has read it.
+ *
+ * Every UPDATE that goes row by row has it, and a DELETE if it was asked for.
  */
-void
-runops_fdw_unique_read_old(RunopsFdwUnique *unique, ResultRelInfo *rri,
-						   TupleTableSlot *planSlot)
+HeapTupleHeader
+runops_fdw_old_row(ResultRelInfo *rri, TupleTableSlot *planSlot)
 {
-	HeapTupleData tuple;
-	HeapTupleHeader row;
 	bool		isnull;
 	Datum		datum;
 
@@ -115,7 +114,19 @@ runops_fdw_unique_read_old(RunopsFdwUnique *unique, ResultRelInfo *rri,
 	if (isnull)
 		elog(ERROR, "wholerow is NULL");
 
-	row = DatumGetHeapTupleHeader(datum);
+	return DatumGetHeapTupleHeader(datum);
+}
+
+/*
+ * Keep the row that is about to be changed or deleted.
+ */
+void
+runops_fdw_unique_read_old(RunopsFdwUnique *unique, ResultRelInfo *rri,
+						   TupleTableSlot *planSlot)
+{
+	HeapTupleHeader row = runops_fdw_old_row(rri, planSlot);
+	HeapTupleData tuple;
+
 	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = RelationGetRelid(rri->ri_RelationDesc);

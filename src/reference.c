@@ -332,9 +332,10 @@ runops_reference_child(PG_FUNCTION_ARGS)
 }
 
 /*
- * Is a column of a foreign leaf among those that an UPDATE assigns?
+ * May an UPDATE of a foreign leaf with these columns assigned change a column?
  *
- * They are numbered like those of pull_varattnos.
+ * They are numbered like those of pull_varattnos.  A generated column changes
+ * with any other.
  */
 static bool
 column_assigned(Oid relid, const NameData *column, const RunopsReference *reference,
@@ -342,7 +343,8 @@ column_assigned(Oid relid, const NameData *column, const RunopsReference *refere
 {
 	AttrNumber	attno = runops_reference_attno(relid, column, reference);
 
-	return bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, assigned);
+	return bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, assigned) ||
+		get_attgenerated(relid, attno) != '\0';
 }
 
 /*
@@ -377,27 +379,48 @@ runops_reference_assigned(Oid relid, const Bitmapset *assigned)
 }
 
 /*
- * Check the references of a row of a foreign leaf that an UPDATE with these
- * columns assigned is about to make.
+ * Does an UPDATE of a foreign leaf change a column of a reference?  If it does,
+ * the new value is returned as well.
+ */
+static bool
+column_changes(Relation rel, const NameData *column, const RunopsReference *reference,
+			   HeapTuple old, TupleTableSlot *slot, Datum *value, bool *isnull)
+{
+	AttrNumber	attno = runops_reference_attno(RelationGetRelid(rel), column, reference);
+	bool		old_null;
+	Datum		old_value = heap_getattr(old, attno, RelationGetDescr(rel), &old_null);
+
+	*value = slot_getattr(slot, attno, isnull);
+
+	return !same_value(rel, attno, old_value, old_null, *value, *isnull);
+}
+
+/*
+ * Check the references of a row of a foreign leaf that an UPDATE is about to
+ * make; old is the row as the plan has read it.
  *
- * The old row is not known here, so that the column that others refer to cannot
- * change.
+ * What refers to a row is not looked for in the middle of a statement, so that
+ * the column that others refer to cannot change.
  */
 void
-runops_reference_check_update(Relation rel, TupleTableSlot *slot, const Bitmapset *assigned)
+runops_reference_check_update(Relation rel, HeapTupleHeader old, TupleTableSlot *slot)
 {
-	Oid			relid = RelationGetRelid(rel);
-	Oid			table = runops_reference_table(relid);
+	Oid			table = runops_reference_table(RelationGetRelid(rel));
+	HeapTupleData tuple;
+	Datum		value;
+	bool		isnull;
 	ListCell   *lc;
 
-	if (runops_gate_flag_off())
-		return;
+	tuple.t_len = HeapTupleHeaderGetDatumLength(old);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = RelationGetRelid(rel);
+	tuple.t_data = old;
 
 	foreach(lc, runops_references_to(table))
 	{
 		RunopsReference *reference = (RunopsReference *) lfirst(lc);
 
-		if (column_assigned(relid, &reference->parent_column, reference, assigned))
+		if (column_changes(rel, &reference->parent_column, reference, &tuple, slot, &value, &isnull))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot update column \"%s\" of a row of \"%s\" in another store",
@@ -409,17 +432,10 @@ runops_reference_check_update(Relation rel, TupleTableSlot *slot, const Bitmapse
 	foreach(lc, runops_references_from(table))
 	{
 		RunopsReference *reference = (RunopsReference *) lfirst(lc);
-		bool		isnull;
-		Datum		key;
 
-		/* a trigger may assign any column */
-		if (!(rel->trigdesc && rel->trigdesc->trig_update_before_row) &&
-			!column_assigned(relid, &reference->child_column, reference, assigned))
-			continue;
-		key = slot_getattr(slot, runops_reference_attno(relid, &reference->child_column, reference),
-						   &isnull);
-		if (!isnull)
-			require_parent(rel, reference, key);
+		if (column_changes(rel, &reference->child_column, reference, &tuple, slot, &value, &isnull) &&
+			!isnull)
+			require_parent(rel, reference, value);
 	}
 }
 

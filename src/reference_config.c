@@ -157,6 +157,17 @@ copy_reference(const RunopsReference *reference)
 }
 
 /*
+ * Are both tables of a reference there?  One whose table has been dropped counts
+ * no more, like a foreign key.
+ */
+static bool
+tables_exist(const RunopsReference *reference)
+{
+	return get_rel_name(reference->child) != NULL &&
+		get_rel_name(reference->parent) != NULL;
+}
+
+/*
  * The reference of a table with this name, or NULL.
  */
 RunopsReference *
@@ -170,10 +181,31 @@ runops_reference_find(Oid child, const char *name)
 		RunopsReference *reference = (RunopsReference *) lfirst(lc);
 
 		if (reference->child == child && strcmp(NameStr(reference->name), name) == 0)
-			return copy_reference(reference);
+		{
+			RunopsReference *copy = copy_reference(reference);
+
+			return tables_exist(copy) ? copy : NULL;
+		}
 	}
 
 	return NULL;
+}
+
+/*
+ * Leave out of a list of copies what counts no more.
+ */
+static List *
+without_dropped(List *copies)
+{
+	ListCell   *lc;
+
+	foreach(lc, copies)
+	{
+		if (!tables_exist(lfirst(lc)))
+			copies = foreach_delete_current(copies, lc);
+	}
+
+	return copies;
 }
 
 /*
@@ -194,13 +226,11 @@ runops_references_from(Oid child)
 			result = lappend(result, copy_reference(reference));
 	}
 
-	return result;
+	return without_dropped(result);
 }
 
 /*
  * The references of others to a table.
- *
- * One whose table has been dropped since counts no more.
  */
 List *
 runops_references_to(Oid parent)
@@ -216,13 +246,8 @@ runops_references_to(Oid parent)
 		if (reference->parent == parent)
 			result = lappend(result, copy_reference(reference));
 	}
-	foreach(lc, result)
-	{
-		if (get_rel_name(((RunopsReference *) lfirst(lc))->child) == NULL)
-			result = foreach_delete_current(result, lc);
-	}
 
-	return result;
+	return without_dropped(result);
 }
 
 /*

@@ -208,8 +208,8 @@ extern List *runops_reader_query(const char *store, const char *sql);
 
 /* in reference.c */
 extern bool runops_reference_assigned(Oid relid, const Bitmapset *assigned);
-extern void runops_reference_check_update(Relation rel, TupleTableSlot *slot,
-										  const Bitmapset *assigned);
+extern void runops_reference_check_update(Relation rel, HeapTupleHeader old,
+											  TupleTableSlot *slot);
 
 /* in routes.c */
 extern const RunopsRoute *runops_route(Oid relid);

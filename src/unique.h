@@ -57,6 +57,8 @@ extern bool runops_fdw_unique_insert(RunopsFdwUnique *unique,
 									 TupleTableSlot *slot);
 extern void runops_fdw_unique_skipped(RunopsFdwUnique *unique,
 									  TupleTableSlot *slot);
+extern HeapTupleHeader runops_fdw_old_row(ResultRelInfo *rri,
+										  TupleTableSlot *planSlot);
 extern void runops_fdw_unique_read_old(RunopsFdwUnique *unique,
 									   ResultRelInfo *rri,
 									   TupleTableSlot *planSlot);

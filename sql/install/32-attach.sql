@@ -278,11 +278,13 @@ DECLARE
 	parent regclass;
 	definitions text[];
 	publications record;
+	released jsonb;
 	saved jsonb;
 	ddl text;
 BEGIN
 	SELECT * INTO STRICT old FROM pg_class WHERE oid = relation;
 
+	released := runops._release_references(relation);
 	SELECT array_agg(d) INTO definitions FROM runops._definitions(relation, false) d;
 	SELECT * INTO publications FROM runops._publish_via_root(relation);
 	definitions := definitions || runops._leave_publications(relation, publications.movable);
@@ -319,6 +321,7 @@ BEGIN
 	INSERT INTO runops.table_config VALUES (parent, relation, key, aliases, saved);
 	PERFORM runops._create_leaf(parent, c.store)
 	FROM runops.store_config c WHERE c.server IS NOT NULL ORDER BY c.store;
+	PERFORM runops._resume_references(released, relation, parent);
 END
 $$;
 

@@ -217,7 +217,7 @@ BEGIN
 	FOREACH ddl IN ARRAY definitions || publications LOOP
 		EXECUTE ddl;
 	END LOOP;
-	PERFORM runops._restore_references(released, config);
+	PERFORM runops._resume_references(released, config.relation, config.leaf);
 
 	PERFORM runops._drop_empty_leaf_schemas();
 END

@@ -264,9 +264,10 @@ DECLARE
 BEGIN
 	FOR t IN
 		SELECT * FROM runops._reference_triggers(r) x
-		WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.relation AND g.tgname = x.name)
+		-- those of the table that is referred to are shared, any others are of a reference whose table was dropped
+		WHERE NOT x.of_parent OR NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.relation AND g.tgname = x.name)
 	LOOP
-		EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s%s %s', t.name, t.event, t.relation,
+		EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s FOR EACH %s%s %s', t.name, t.event, t.relation,
 					   CASE t.event WHEN 'BEFORE TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END,
 					   ' WHEN (' || runops._value_changed(t.relation, t.changed) || ')', t.function);
 	END LOOP;
@@ -409,6 +410,7 @@ BEGIN
 	IF NOT FOUND THEN
 		IF if_exists THEN
 			RAISE NOTICE 'reference of column % of % does not exist, skipping', quote_ident(child_column), child;
+			PERFORM set_config('lock_timeout', old_timeout, true);
 			RETURN;
 		END IF;
 		RAISE EXCEPTION USING
@@ -429,7 +431,7 @@ $$;
 COMMENT ON FUNCTION runops.drop_reference(regclass, name, regclass, boolean) IS
 	'drops a reference, and makes the foreign key again that it replaced';
 
-/* Drop the references from and to a table that is about to be detached; they are given to _restore_references. */
+/* Drop the references from and to a table that is about to be attached or detached; they are given to _resume_references. */
 CREATE FUNCTION runops._release_references(relation regclass) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -437,30 +439,58 @@ DECLARE
 	r runops.reference_config;
 	released jsonb := '[]';
 BEGIN
+	FOR r IN
+		SELECT * FROM runops.reference_config c
+		WHERE relation IN (c.child, c.parent)
+			-- the other table may have been dropped
+			AND EXISTS (SELECT FROM pg_class x WHERE x.oid = c.child) AND EXISTS (SELECT FROM pg_class x WHERE x.oid = c.parent)
+	LOOP
+		released := released || jsonb_build_array(to_jsonb(r)
+			|| jsonb_build_object('child', r.child::oid, 'parent', r.parent::oid));
+		PERFORM runops._drop_reference(r);
+	END LOOP;
 	FOR r IN SELECT * FROM runops.reference_config c WHERE relation IN (c.child, c.parent) LOOP
-		released := released || jsonb_build_array(jsonb_build_object(
-			'child', r.child::oid, 'column', r.child_column, 'parent', r.parent::oid, 'dropped', r.dropped));
 		PERFORM runops._drop_reference(r);
 	END LOOP;
 	RETURN released;
 END
 $$;
 
-/* Make the foreign keys again that the references replaced, now that the leaf is the table. */
-CREATE FUNCTION runops._restore_references(released jsonb, config runops.table_config) RETURNS void
+/*
+ * Make the references again that _release_references has dropped, now that
+ * another relation stands in the table's place.  Where that leaves no routed
+ * table at either end, the foreign key that the reference replaced comes back;
+ * so it does where the table that is referred to is a plain one now, beside the
+ * reference, which goes on for the rows of other stores.
+ */
+CREATE FUNCTION runops._resume_references(released jsonb, before regclass, after regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	r record;
+	r runops.reference_config;
+	parent_routed boolean;
 BEGIN
 	FOR r IN
-		SELECT CASE x.child WHEN config.relation::oid THEN config.leaf ELSE runops._local_table(x.child::regclass) END AS child,
-			CASE x.parent WHEN config.relation::oid THEN config.leaf ELSE runops._local_table(x.parent::regclass) END AS parent,
-			x.column, x.dropped
-		FROM jsonb_to_recordset(released) AS x (child oid, parent oid, "column" name, dropped jsonb)
-		WHERE x.dropped <> 'null'
+		SELECT CASE x.child WHEN before::oid THEN after ELSE x.child::regclass END, x.child_column,
+			CASE x.parent WHEN before::oid THEN after ELSE x.parent::regclass END, x.parent_column,
+			x.name, x.on_delete, nullif(x.dropped, 'null')
+		FROM jsonb_to_recordset(released) AS x (child oid, child_column name, parent oid, parent_column name,
+												name name, on_delete "char", dropped jsonb)
 	LOOP
-		PERFORM runops._restore_foreign_key(r.child, r.column, r.parent, r.dropped);
+		parent_routed := EXISTS (SELECT FROM runops.table_config t WHERE t.relation = r.parent);
+		IF r.dropped IS NULL AND parent_routed THEN
+			r.dropped := runops._drop_seam_keys(r.child, r.child_column, r.parent);
+			IF r.dropped ->> 'delete' IN ('c', 'n') THEN
+				r.on_delete := (r.dropped ->> 'delete')::"char";
+			END IF;
+		ELSIF r.dropped IS NOT NULL AND NOT parent_routed THEN
+			PERFORM runops._restore_foreign_key(runops._local_table(r.child), r.child_column, r.parent, r.dropped);
+			r.dropped := NULL;
+		END IF;
+		CONTINUE WHEN NOT parent_routed AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = r.child);
+
+		PERFORM runops._create_reference_triggers(r);
+		INSERT INTO runops.reference_config SELECT r.*;
 	END LOOP;
 END
 $$;
@@ -478,7 +508,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._check_referring_rows(runops.reference_config),
 	runops._drop_reference(runops.reference_config),
 	runops._release_references(regclass),
-	runops._restore_references(jsonb, runops.table_config),
+	runops._resume_references(jsonb, regclass, regclass),
 	runops.add_reference(regclass, name, regclass, name),
 	runops.drop_reference(regclass, name, regclass, boolean)
 FROM PUBLIC;
