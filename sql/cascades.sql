@@ -356,6 +356,23 @@ INSERT INTO ticket VALUES ('c00000000000000000000002', 'e6');
 DELETE FROM env WHERE id = 'e6';
 SELECT drain();
 SELECT env FROM ticket;
+-- likewise the parent of cascades, which can be routed again
+CREATE TABLE stub (id int PRIMARY KEY, ticket text);
+CREATE INDEX ON stub (ticket);
+SELECT runops.add_cascade('ticket', 'stub', 'ticket');
+SELECT runops.attach('ticket', 'id');
+SELECT runops.detach('ticket', force => true);
+SELECT tgname, tgtype & 1 AS is_row FROM pg_trigger WHERE tgrelid = 'ticket'::regclass ORDER BY 1;
+SELECT runops.attach('ticket', 'id');
+SELECT count(*) > 0 AS provisioned FROM runops.provision('new', relation => 'ticket');
+INSERT INTO ticket VALUES ('c00000000000000000000003'), ('000000000000000000000003h1');
+INSERT INTO stub VALUES (1, 'c00000000000000000000003'), (2, '000000000000000000000003h1'), (3, NULL);
+DELETE FROM ticket WHERE id IN ('c00000000000000000000003', '000000000000000000000003h1');
+SELECT drain();
+SELECT * FROM stub;
+SELECT runops.drop_cascade('ticket', 'stub', 'ticket');
+SELECT runops.detach('ticket', force => true);
+DROP TABLE stub;
 DROP TABLE ticket;
 SELECT child FROM runops.cascades WHERE parent = 'env'::regclass ORDER BY ord;
 

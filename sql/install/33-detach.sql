@@ -218,6 +218,8 @@ BEGIN
 		EXECUTE ddl;
 	END LOOP;
 	PERFORM runops._resume_references(released, config.relation, config.leaf);
+	PERFORM runops._cascade_triggers(config.leaf)
+	FROM pg_trigger t WHERE t.tgrelid = config.leaf AND t.tgfoid = 'runops._cascade_queue_row()'::regprocedure;
 
 	PERFORM runops._drop_empty_leaf_schemas();
 END

@@ -381,7 +381,7 @@ $$;
  * them: there it is a trigger for each row.
  */
 CREATE FUNCTION runops._cascade_triggers(parent regclass) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	g name;
@@ -520,7 +520,7 @@ BEGIN
 	DELETE FROM runops.cascade_failure WHERE child = before;
 	UPDATE runops.cascade_queue SET parent = after WHERE parent = before;
 	UPDATE runops.cascade_config SET parent = after WHERE parent = before;
-	-- detach carries the triggers of the routed table itself
+	-- detach sees to the triggers itself, when the leaf is the table
 	IF FOUND AND TG_OP = 'INSERT' THEN
 		PERFORM runops._cascade_triggers(after);
 	END IF;
