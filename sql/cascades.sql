@@ -328,6 +328,26 @@ DROP OWNED BY casc_author CASCADE;
 RESET client_min_messages;
 DROP ROLE casc_author;
 
+-- a partitioned parent, whose partitions are written to by themselves too
+CREATE TABLE zone (id text PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE zone_a PARTITION OF zone FOR VALUES IN ('a');
+CREATE TABLE zone_b PARTITION OF zone FOR VALUES IN ('b', 'c') PARTITION BY LIST (id);
+CREATE TABLE zone_bb PARTITION OF zone_b FOR VALUES IN ('b', 'c');
+CREATE TABLE lot (id int PRIMARY KEY, zone text);
+CREATE INDEX ON lot (zone);
+INSERT INTO zone VALUES ('a'), ('b'), ('c');
+INSERT INTO lot VALUES (1, 'a'), (2, 'b'), (3, 'c');
+SELECT runops.add_cascade('zone_a', 'lot', 'zone');
+SELECT runops.add_cascade('zone', 'lot', 'zone');
+DELETE FROM zone_a;
+DELETE FROM zone_bb WHERE id = 'b';
+SELECT parent, value FROM runops.cascade_queue ORDER BY value;
+DELETE FROM zone;
+TRUNCATE zone;
+SELECT drain();
+SELECT count(*) FROM lot;
+DROP TABLE zone, lot;
+
 -- max_rows
 SELECT runops.cleanup(0);
 SELECT runops.cleanup(NULL);

@@ -158,8 +158,8 @@ runops_cascade_queue(PG_FUNCTION_ARGS)
 /*
  * _cascade_queue_row() returns trigger
  *
- * AFTER DELETE FOR EACH ROW of a routed table and of each of its leaves.  What
- * a cleanup deletes it has cleaned up before.
+ * AFTER DELETE FOR EACH ROW of a routed table or another partitioned one, and of
+ * each of its partitions.  What a cleanup deletes it has cleaned up before.
  */
 Datum
 runops_cascade_queue_row(PG_FUNCTION_ARGS)
@@ -175,7 +175,7 @@ runops_cascade_queue_row(PG_FUNCTION_ARGS)
 	char	   *key;
 	char	   *sql;
 
-	if (rel->rd_rel->relispartition)
+	while (get_rel_relispartition(parent))
 		parent = get_partition_parent(parent, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");

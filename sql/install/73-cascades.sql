@@ -179,6 +179,13 @@ BEGIN
 			DETAIL = 'A cascade reaches the rows of all stores.',
 			HINT = format('Name the routed table: %s.', routed);
 	END IF;
+	IF c.relispartition AND what = 'parent' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s cannot be the %s of a cascade', relation, what),
+			DETAIL = 'It is a partition, whose rows can be deleted through its parent.',
+			HINT = format('Name the partitioned table: %s.', pg_partition_root(relation));
+	END IF;
 	IF NOT pg_has_role(c.relowner, 'USAGE') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
@@ -398,12 +405,15 @@ BEGIN
 		RETURN;
 	END IF;
 
-	IF EXISTS (SELECT FROM runops.table_config t WHERE t.relation = parent) THEN
+	-- of a partition no trigger for each statement of its parent is fired
+	IF EXISTS (SELECT FROM pg_class c WHERE c.oid = parent AND c.relkind = 'p') THEN
 		EXECUTE format('CREATE TRIGGER runops_cascade AFTER DELETE ON %s '
 					   'FOR EACH ROW EXECUTE FUNCTION runops._cascade_queue_row()', parent);
 	ELSE
 		EXECUTE format('CREATE TRIGGER runops_cascade AFTER DELETE ON %s REFERENCING OLD TABLE AS runops_deleted '
 					   'FOR EACH STATEMENT EXECUTE FUNCTION runops._cascade_queue()', parent);
+	END IF;
+	IF NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = parent) THEN
 		EXECUTE format('CREATE TRIGGER runops_cascade_truncate BEFORE TRUNCATE ON %s '
 					   'FOR EACH STATEMENT EXECUTE FUNCTION runops._cascade_truncate()', parent);
 	END IF;
