@@ -255,10 +255,10 @@ SET client_min_messages = warning;
 CREATE TABLE page (id int, run text NOT NULL CONSTRAINT page_run REFERENCES runops_legacy."Run" (id), env text REFERENCES env, PRIMARY KEY (run, id));
 CREATE INDEX ON page (env);
 SELECT runops.add_reference('page', 'run', '"Run"');
+RESET client_min_messages;
 SELECT runops.attach('page', 'run');
 SELECT runops.attach('env', 'id');
 SELECT count(*) > 0 AS provisioned FROM runops.provision('new');
-RESET client_min_messages;
 SELECT child, child_column, parent, replaces_foreign_key FROM runops.reference_keys
 WHERE child IN ('page'::regclass, 'job'::regclass, '"Run"'::regclass) ORDER BY child::text COLLATE "C", child_column;
 INSERT INTO page VALUES (1, 'c00000000000000000000re99');

@@ -326,7 +326,8 @@ BEGIN
 		WHERE t.tgrelid = relation AND NOT t.tgisinternal
 			AND (t.tgtype & 1 = 1 OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL)
 			-- those of references and cascades follow the table
-			AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = t.tgfoid AND p.pronamespace = 'runops'::regnamespace)
+			AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = t.tgfoid AND p.pronamespace = 'runops'::regnamespace
+							AND p.proname ~ '^_(reference|cascade)_')
 		ORDER BY t.tgname
 	LOOP
 		RAISE NOTICE USING
