@@ -283,17 +283,32 @@ locked_by_me(Oid relid)
 }
 
 /*
- * Does the transaction keep others from writing to a leaf?
+ * Does the transaction keep others from writing to a table that a statement
+ * reads from some store?
  *
  * Who locks a table and then looks whether a row is there wants to know it of
  * now.  LOCK TABLE of a routed table locks its leaves as well, unless it says
  * ONLY, and one that is new has no lock.
  */
 static bool
-keeps_others_out(Oid relid)
+keeps_others_out(EState *estate)
 {
-	return locked_by_me(relid) ||
-		(get_rel_relispartition(relid) && locked_by_me(get_partition_parent(relid, true)));
+	ListCell   *lc;
+
+	foreach(lc, estate->es_range_table)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind != RTE_RELATION ||
+			(rte->relkind != RELKIND_FOREIGN_TABLE && rte->relkind != RELKIND_PARTITIONED_TABLE))
+			continue;
+		if (locked_by_me(rte->relid) ||
+			(get_rel_relispartition(rte->relid) &&
+			 locked_by_me(get_partition_parent(rte->relid, true))))
+			return true;
+	}
+
+	return false;
 }
 
 /*
@@ -345,11 +360,10 @@ find_decision(EState *estate, Oid serverid)
 }
 
 /*
- * Decide for a statement whether a reader serves it; relid is the first of the
- * store's foreign tables that it reads.
+ * Decide for a statement whether the reader of a store serves it.
  */
 static Decision *
-decide(EState *estate, Oid relid, const char *store, Oid serverid)
+decide(EState *estate, const char *store, Oid serverid)
 {
 	Decision   *decision;
 
@@ -357,7 +371,7 @@ decide(EState *estate, Oid relid, const char *store, Oid serverid)
 	decision->estate = estate;
 	decision->serverid = serverid;
 	decision->by_reader = !statement_writes(estate->es_plannedstmt) &&
-		reader_may_serve(store, serverid) && !keeps_others_out(relid);
+		reader_may_serve(store, serverid) && !keeps_others_out(estate);
 	namestrcpy(&decision->server, GetForeignServer(serverid)->servername);
 	decision->callback.func = forget_decision;
 	decision->callback.arg = decision;
@@ -393,7 +407,7 @@ runops_reader_for_scan(ForeignScanState *node)
 	serverid = GetForeignServerIdByRelId(table);
 	decision = find_decision(estate, serverid);
 	if (decision == NULL)
-		decision = decide(estate, relid, store, serverid);
+		decision = decide(estate, store, serverid);
 	if (decision->by_reader)
 		return table;
 

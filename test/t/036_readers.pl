@@ -208,6 +208,7 @@ foreach my $case (
 	[ 'one that has locked', "BEGIN; SELECT n FROM run WHERE id = '$new' FOR SHARE; $one; COMMIT", '20 20' ],
 	[ 'a prepared statement before and after a write', "PREPARE p AS $one; EXECUTE p; BEGIN; $write; EXECUTE p; COMMIT; EXECUTE p", '2 20 2' ],
 	[ 'a transaction that has locked the table', "BEGIN; LOCK TABLE run IN SHARE ROW EXCLUSIVE MODE; $one; COMMIT", '20' ],
+	[ 'one that has locked another table of the statement', "BEGIN; LOCK TABLE run IN SHARE MODE; SELECT ($one), name FROM edge WHERE run_id = '$new'; COMMIT", '20|A' ],
 	[ 'an upsert of one\'s own', "BEGIN; LOCK TABLE run; INSERT INTO local SELECT 1 WHERE NOT EXISTS (SELECT FROM run WHERE n = 20); SELECT count(*) FROM local; ROLLBACK", '0' ],
 	[ 'a write in a savepoint', "BEGIN; SAVEPOINT s; $write; $one; RELEASE s; $one; COMMIT", '20 20' ],
 	[ 'a write that is undone: what was seen does not go back', "BEGIN; $one; SAVEPOINT s; $write; $one; ROLLBACK TO s; $one; COMMIT; $one", '2 20 20 2' ],
