@@ -65,12 +65,27 @@ sub store_backends
 		q{SELECT pid FROM pg_stat_activity WHERE datname = 'run_ops' AND application_name = 'postgres_fdw'});
 }
 
-# Wait until a node takes connections after a crash.
+# Kill processes of a node, which makes it start anew once it notices.
+my %checkpointer;
+
+sub kill_processes
+{
+	my ($node, @pids) = @_;
+
+	$checkpointer{ $node->name } =
+	  $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
+	kill 'KILL', @pids;
+	return;
+}
+
+# Wait until a node has noticed a crash and takes connections again.
 sub wait_for
 {
 	my ($node, $database) = @_;
 
-	$node->poll_query_until($database, 'SELECT true') or die 'the server did not come back';
+	$node->poll_query_until($database,
+		qq{SELECT pid <> $checkpointer{ $node->name } FROM pg_stat_activity WHERE backend_type = 'checkpointer'})
+	  or die 'the server did not come back';
 	return;
 }
 
@@ -96,7 +111,7 @@ sub start_again
 	my @pids = store_backends();
 
 	is(scalar(@pids), 1, 'one connection serves it');
-	kill 'KILL', @pids;
+	kill_processes($split->store, @pids);
 	wait_for($split->store, 'run_ops');
 	$session->query('COMMIT');
 	like($session->{stderr}, qr/ERROR:  /, 'a killed process of the store makes COMMIT fail');
@@ -140,7 +155,7 @@ sub start_again
 	my $session = writing_session();
 	my $pid = backend($session);
 
-	kill 'KILL', $pid;
+	kill_processes($split->control, $pid);
 	eval { $session->quit };
 	wait_for($split->control, 'postgres');
 	$split->store->poll_query_until('run_ops',
@@ -172,7 +187,7 @@ sub start_again
 
 	$session->query("BEGIN; SELECT runops.attach('other', 'id')");
 	is($session->{stderr}, '', 'attach in a transaction');
-	kill 'KILL', backend($session);
+	kill_processes($split->control, backend($session));
 	eval { $session->quit };
 	wait_for($split->control, 'postgres');
 	is($split->sql($facts), $before, 'a crash before its commit leaves the table as it was');
@@ -185,7 +200,7 @@ sub start_again
 	$session = $split->control->background_psql('postgres', on_error_stop => 0);
 	$session->query("BEGIN; SELECT runops.detach('other')");
 	is($session->{stderr}, '', 'detach in a transaction');
-	kill 'KILL', backend($session);
+	kill_processes($split->control, backend($session));
 	eval { $session->quit };
 	wait_for($split->control, 'postgres');
 	is($split->sql($facts), $attached, 'a crash before its commit leaves it routed');
