@@ -79,6 +79,14 @@ SELECT runops.drop_store('legacy');
 SELECT runops.drop_store('legacy');
 SELECT to_regclass('runops_legacy.runops_reader');
 SELECT runops.drop_store('r', force => true);
+-- a schema that others have would let them put a reader of their own there
+CREATE ROLE rd_planter;
+CREATE SCHEMA runops_shard_r AUTHORIZATION rd_planter;
+CREATE FOREIGN TABLE runops_shard_r.runops_reader () SERVER rd_other;
+SELECT runops.add_store('r', 'rd_shard', remote_schema => 'rd_schema');
+SELECT runops.add_store('r', 'rd_shard', reader => 'rd_reader', remote_schema => 'rd_schema');
+DROP SCHEMA runops_shard_r CASCADE;
+DROP ROLE rd_planter;
 SELECT runops.detach('rd_run');
 DROP TABLE rd_run;
 DROP SERVER rd_shard CASCADE;

@@ -138,6 +138,34 @@ AS $$
 $$;
 
 /*
+ * Make the schema for the leaves of a store unless it is there, and return its name.
+ *
+ * Its owner can put a table in the place of a leaf or of a reader, and so lead
+ * statements to a server of his own: one who may not change the topology is not
+ * to have it.
+ */
+CREATE FUNCTION runops._make_leaf_schema(store text) RETURNS name
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	leaf_schema CONSTANT name := runops._leaf_schema(store);
+	owner oid;
+BEGIN
+	SELECT n.nspowner INTO owner FROM pg_namespace n WHERE n.nspname = leaf_schema;
+	IF NOT FOUND THEN
+		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
+	ELSIF NOT has_table_privilege(owner, 'runops.store_config', 'UPDATE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('schema "%s" cannot be used for store "%s"', leaf_schema, store),
+			DETAIL = format('It belongs to role "%s", which may not change the topology.', pg_get_userbyid(owner)),
+			HINT = 'Use ALTER SCHEMA ... OWNER TO, or DROP SCHEMA, after a look at what is in it.';
+	END IF;
+	RETURN leaf_schema;
+END
+$$;
+
+/*
  * Make the schema for the leaves of a store unless it is there, and return a
  * free name in it for the leaf of a table.
  *
@@ -148,7 +176,7 @@ CREATE FUNCTION runops._new_leaf_name(store text, relation regclass) RETURNS nam
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	leaf_schema CONSTANT name := runops._leaf_schema(store);
+	leaf_schema CONSTANT name := runops._make_leaf_schema(store);
 	r record;
 BEGIN
 	SELECT c.relname, pg_get_userbyid(c.relowner) AS owner, (n.nspname || '.' || c.relname)::name AS qualified, y.typname AS array_type
@@ -157,9 +185,6 @@ BEGIN
 	JOIN pg_type t ON t.oid = c.reltype JOIN pg_type y ON y.oid = t.typarray
 	WHERE c.oid = relation;
 
-	IF to_regnamespace(quote_ident(leaf_schema)) IS NULL THEN
-		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
-	END IF;
 	IF NOT has_schema_privilege(r.owner, leaf_schema, 'USAGE') THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', leaf_schema, r.owner);
 	END IF;
@@ -372,11 +397,8 @@ CREATE FUNCTION runops._create_reader_table(store text, reader name) RETURNS voi
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	leaf_schema CONSTANT name := runops._leaf_schema(store);
+	leaf_schema CONSTANT name := runops._make_leaf_schema(store);
 BEGIN
-	IF to_regnamespace(quote_ident(leaf_schema)) IS NULL THEN
-		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
-	END IF;
 	EXECUTE format('CREATE FOREIGN TABLE %I.runops_reader () SERVER %I', leaf_schema, reader);
 	EXECUTE format('COMMENT ON FOREIGN TABLE %I.runops_reader IS %L', leaf_schema,
 				   'stands for the reader of the store; has no rows of its own');
@@ -543,6 +565,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._limit_lock_wait(),
 	runops._lock_table(regclass, text),
 	runops._topology_lock(),
+	runops._make_leaf_schema(text),
 	runops._new_leaf_name(text, regclass),
 	runops._forget_compression(regclass),
 	runops._create_leaf(regclass, text),
