@@ -455,7 +455,11 @@ runops_protect_start(PG_FUNCTION_ARGS)
 	trigdata = (EventTriggerData *) fcinfo->context;
 
 	if (IsA(trigdata->parsetree, DropStmt))
+	{
 		check_drop((DropStmt *) trigdata->parsetree);
+		if (OidIsValid(runops_config_oid("reference_config")))
+			runops_reference_check_drop((DropStmt *) trigdata->parsetree);
+	}
 	else if (IsA(trigdata->parsetree, AlterTableStmt))
 	{
 		check_detach((AlterTableStmt *) trigdata->parsetree);

@@ -11,6 +11,7 @@
 #define RUNOPS_REFERENCE_H
 
 #include "access/attnum.h"
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 #include "utils/typcache.h"
@@ -56,6 +57,7 @@ extern List *runops_references_from(Oid child);
 extern List *runops_references_to(Oid parent);
 extern bool runops_reference_cascades(const RunopsReference *reference);
 extern const char *runops_reference_of_column(Oid relid, const char *column);
+extern void runops_reference_check_drop(DropStmt *stmt);
 
 /* in reference_query.c */
 extern AttrNumber runops_reference_attno(Oid relid, const NameData *column,

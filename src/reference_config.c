@@ -18,10 +18,14 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "commands/trigger.h"
+#include "parser/scansup.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
+#include "errcodes.h"
 #include "reference.h"
 #include "runops.h"
 
@@ -270,6 +274,66 @@ runops_reference_of_column(Oid relid, const char *column)
 	}
 
 	return NULL;
+}
+
+/*
+ * Is this the name of a trigger of a reference: what it begins with, and a column?
+ */
+static bool
+is_trigger_name(const char *trigger, const char *prefix, const NameData *column)
+{
+	char	   *name = psprintf("%s%s", prefix, NameStr(*column));
+
+	truncate_identifier(name, strlen(name), false);
+
+	return strcmp(trigger, name) == 0;
+}
+
+/*
+ * Raise for a DROP TRIGGER after which a reference would not be checked.
+ * drop_reference forgets the reference first.
+ */
+void
+runops_reference_check_drop(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_TRIGGER)
+		return;
+
+	foreach(lc, stmt->objects)
+	{
+		List	   *object = castNode(List, lfirst(lc));
+		const char *trigger = strVal(llast(object));
+		List	   *name = list_truncate(list_copy(object), list_length(object) - 1);
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(name), NoLock, true);
+		List	   *of_table;
+		ListCell   *lc2;
+
+		if (!OidIsValid(relid) || !OidIsValid(get_trigger_oid(relid, trigger, true)))
+			continue;
+		relid = runops_reference_table(relid);
+		of_table = list_concat(runops_references_from(relid), runops_references_to(relid));
+		foreach(lc2, of_table)
+		{
+			RunopsReference *reference = (RunopsReference *) lfirst(lc2);
+
+			if ((reference->child == relid &&
+				 (is_trigger_name(trigger, "runops_reference_", &reference->child_column) ||
+				  is_trigger_name(trigger, "runops_reference_update_", &reference->child_column))) ||
+				(reference->parent == relid &&
+				 (is_trigger_name(trigger, "runops_referenced_", &reference->parent_column) ||
+				  is_trigger_name(trigger, "runops_referenced_update_", &reference->parent_column) ||
+				  strcmp(trigger, "runops_referenced_truncate") == 0)))
+				ereport(ERROR,
+						(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
+						 errmsg("cannot drop trigger \"%s\" of table \"%s\" because a reference needs it",
+								trigger, get_rel_name(relid)),
+						 errdetail("It is reference \"%s\" of table \"%s\".",
+								   NameStr(reference->name), get_rel_name(reference->child)),
+						 errhint("Use runops.drop_reference().")));
+		}
+	}
 }
 
 /*
