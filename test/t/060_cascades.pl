@@ -133,7 +133,8 @@ until_is("SELECT phase FROM runops.progress WHERE object = 'env e3'", 'waiting',
 is(left('e3'), '0 0 0', 'and is cleaned up in legacy');
 like($split->sql(q{SELECT severity || ' ' || finding FROM runops.doctor() WHERE object LIKE 'cascade to %attempt%'}),
 	qr/^warning cannot be cleaned up in store "new", for 2 deleted rows: could not connect/, 'doctor() says why');
-$control->restart('immediate');
+$control->stop('immediate');
+$control->start;
 is($split->sql('SELECT count(*) FROM runops.progress'), '2', 'a crash loses nothing');
 $store->start;
 ok(drained(), 'it goes on when the store is back');
