@@ -4,7 +4,7 @@ EXTENSION   = runops
 EXTVERSION  = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
 MODULE_big  = runops
 PGFILEDESC  = "runops - one logical table over several databases"
-OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c))) $(WIN32RES)
+OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c))) $(WIN32RES)
 DATA_built  = sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -DRUNOPS_VERSION='"$(EXTVERSION)"' $(ASSERTS)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
@@ -20,7 +20,7 @@ ISOLATION_OPTS = --inputdir=test/isolation --load-extension=postgres_fdw --load-
                  --temp-instance=./tmp_isolation --temp-config=./test/runops.conf
 TAP_TESTS      = 1
 PROVE_TESTS   ?= test/t/*.pl
-EXTRA_CLEAN    = tmp_regress tmp_isolation tmp_check $(wildcard src/*.gcno src/*.gcda)
+EXTRA_CLEAN    = tmp_regress tmp_isolation tmp_check $(wildcard src/*.gc?? src/*/*.gc??)
 
 # one locale and encoding for every run, whatever the caller's
 export LANG = C.UTF-8
@@ -42,7 +42,7 @@ all install installcheck clean:
 	@echo 'no server headers for "$(PG_CONFIG)": install postgresql-server-dev-15 or set PG_CONFIG' >&2; exit 1
 endif
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*/*.h)
 
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/install/*.sql))
 	cat $^ > $@

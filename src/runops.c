@@ -6,7 +6,7 @@
  * Without shared_preload_libraries the library is loaded by the first call of
  * one of its functions, too late for postmaster settings and for hooks that
  * have to see every statement.  The id functions work in that case; what needs
- * the gate reports why it cannot (see gate.c).
+ * the gate reports why it cannot (see gate/gate.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -17,10 +17,10 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "cache.h"
-#include "compat.h"
-#include "runops.h"
-#include "writes.h"
+#include "base/compat.h"
+#include "base/runops.h"
+#include "control_plane/cache.h"
+#include "xact/writes.h"
 
 RUNOPS_MODULE_MAGIC;
 

@@ -3,7 +3,7 @@
 
 /*
  * Statement trigger: tells the caches of a table that it was written; see
- * src/config.c.  ENABLE ALWAYS it, for the sake of replicas.
+ * src/topology/config_cache.c.  ENABLE ALWAYS it, for the sake of replicas.
  */
 CREATE FUNCTION runops._config_changed() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -199,7 +199,7 @@ BEGIN
 END
 $$;
 
--- Writes to the catalogs what SQL cannot say of a foreign table; see src/carry.c.
+-- Writes to the catalogs what SQL cannot say of a foreign table; see src/setup/catalog_transfer.c.
 CREATE FUNCTION runops._forget_compression(leaf regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_forget_compression';
@@ -390,7 +390,7 @@ END
 $$;
 
 /*
- * Make the foreign table that stands for the reader of a store; see src/reader.c.
+ * Make the foreign table that stands for the reader of a store; see src/xact/reader_policy.c.
  * It has no columns: nobody reads it, it only belongs to the reader's server.
  */
 CREATE FUNCTION runops._create_reader_table(store text, reader name) RETURNS void

@@ -3,7 +3,7 @@
  * of its name.
  */
 
--- Write to the catalogs what SQL cannot express without loss; see src/carry.c.
+-- Write to the catalogs what SQL cannot express without loss; see src/setup/catalog_transfer.c.
 CREATE FUNCTION runops._carry_privileges("from" regclass, "to" regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_carry_privileges';

@@ -3,7 +3,7 @@
  * again, with what stood on the parent.
  */
 
--- ALTER TABLE parent DETACH PARTITION leaf, past a check that goes wrong; see src/carry.c.
+-- ALTER TABLE parent DETACH PARTITION leaf, past a check that goes wrong; see src/setup/catalog_transfer.c.
 CREATE FUNCTION runops._detach_partition(parent regclass, leaf regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_detach_partition';

@@ -18,7 +18,7 @@ COMMENT ON TABLE runops.store_identity IS 'the control plane, as it was when eac
 
 /*
  * Which stores are known to hold rows of which tables: what a server with the
- * flag off has to go by.  Written by held.c, which may leave several rows that
+ * flag off has to go by.  Written by gate/hidden_rows.c, which may leave several rows that
  * say the same.  It is in a dump, like the stores themselves.
  */
 CREATE TABLE runops.held_rows (

@@ -64,7 +64,7 @@ $$;
  * Ask both sides.  relations are those of interest; the tables of all are
  * reported, because a foreign key may point at any.
  *
- * The settings are those of a remote session (see remote.c): constants in
+ * The settings are those of a remote session (see session/store_sql.c): constants in
  * expressions are printed by them.
  */
 CREATE FUNCTION runops._facts(store text, relations regclass[]) RETURNS TABLE (here jsonb, there jsonb)

@@ -4,7 +4,7 @@
 /*
  * The flags: of each organization that has one, and the global one, whose org is
  * NULL.  A kind of NULL is an entry that was removed and whose grace has not
- * passed.  Written by set_mint_kind; see src/mint_flip.c for why not by hand.
+ * passed.  Written by set_mint_kind; see src/mint/flip.c for why not by hand.
  */
 CREATE TABLE runops.mint_config (
 	org text COLLATE "C" CONSTRAINT mint_config_org_key UNIQUE NULLS NOT DISTINCT,

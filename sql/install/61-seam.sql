@@ -15,7 +15,7 @@ CREATE FUNCTION runops.completion_store(waitpoint_id text, route_kind text,
 COMMENT ON FUNCTION runops.completion_store(text, text, runops.residency_type, boolean, boolean) IS
 	'the store in which a waitpoint is completed: the one that its id names, or legacy where what waits for it is legacy''s';
 
--- The calls of completion_store in a text of SQL or PL/pgSQL; see src/unblock.c.
+-- The calls of completion_store in a text of SQL or PL/pgSQL; see src/mint/unblock_routes.c.
 CREATE FUNCTION runops._count_calls(body text) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_count_calls';

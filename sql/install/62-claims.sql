@@ -3,7 +3,7 @@
  * goes to.
  */
 
--- Written by the functions alone; see src/claims.c.  A dump carries it: a key
+-- Written by the functions alone; see src/integrity/claims.c.  A dump carries it: a key
 -- that was claimed is claimed in the copy.
 CREATE TABLE runops.claim_entry (
 	scope text COLLATE "C" NOT NULL,

@@ -4,7 +4,7 @@
  * A key is defined by an index on ONLY the routed table: core checks its columns
  * and its predicate, follows a renamed column, and dumps it; it holds nothing.
  * What decides is the primary key of a table of entries, one for each row that
- * has the key; see src/unique.c.
+ * has the key; see src/integrity/unique.c.
  */
 
 CREATE TABLE runops.unique_config (

@@ -16,7 +16,7 @@ SELECT relation, columns, expires, dead_when FROM runops.idempotency_config;
 COMMENT ON VIEW runops.idempotency_keys IS 'idempotency keys of routed tables, what expires them, and which rows have lost theirs';
 GRANT SELECT ON runops.idempotency_keys TO PUBLIC;
 
--- The text of a condition as core writes it; see src/deadwhen.c.
+-- The text of a condition as core writes it; see src/reads/dead_when.c.
 CREATE FUNCTION runops._dead_condition(relation regclass, condition text) RETURNS text
 	LANGUAGE c STABLE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_dead_condition';

@@ -4,7 +4,7 @@
 /*
  * Whose rights a query runs with stands in its row, so nobody but the owner may
  * write here; add_resolver does it for others.  The columns are numbered in
- * src/resolver.c.
+ * src/control_plane/resolver.c.
  */
 CREATE TABLE runops.resolver_config (
 	slot text NOT NULL PRIMARY KEY,

@@ -108,7 +108,7 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW runops.progress IS 'work that goes on after its statement: rows done, rows in all as far as counted, and rows per second';
 GRANT SELECT ON runops.progress TO pg_monitor;
 
--- the triggers of a parent; see src/cascade.c.  What they write is read in another session.
+-- the triggers of a parent; see src/cascade/queue.c.  What they write is read in another session.
 CREATE FUNCTION runops._cascade_queue() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = '1'

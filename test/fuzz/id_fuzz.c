@@ -7,7 +7,7 @@
  * reading of the rule, and whatever decodes must encode to the same again.
  *
  *	clang -g -O1 -fsanitize=fuzzer,address,undefined -I src \
- *		-o id_fuzz test/fuzz/id_fuzz.c src/id.c && ./id_fuzz test/fuzz/corpus
+ *		-o id_fuzz test/fuzz/id_fuzz.c src/base/id.c && ./id_fuzz test/fuzz/corpus
  *
  * With -DRUNOPS_REPLAY it has a main() that runs each file named once.
  *
@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "id.h"
+#include "base/id.h"
 
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "id.h"
+#include "base/id.h"
 
 #define MS_2026		INT64_C(1767225600000)
 #define KSUID_FIRST	INT64_C(1400000000000)

@@ -5,5 +5,5 @@
 # On failure: strlcpy, snprintf, psprintf, strtoint and the like from PostgreSQL;
 # pg_strong_random.  malloc leaks on error: palloc.
 grep -nwE '(strcpy|strcat|strncpy|strncat|sprintf|vsprintf|strtok|atoi|atol|atoll|gets|sscanf|rand|srand|srandom|drand48|alloca|malloc|calloc|realloc|strdup|system|popen) ?\(|random ?\( ?\)' \
-	src/*.c src/*.h
+	src/*.c src/*/*.c src/*/*.h
 exit 0

@@ -1,18 +1,18 @@
 #!/bin/sh
 # Every C file says what it is, and every function what it does.
 #
-# On failure: the header has the shape of src/gate.c: the file's name, then one
+# On failure: the header has the shape of src/gate/gate.c: the file's name, then one
 # sentence.  The comment of a function stands right before its return type and
 # says what it returns, what it assumes and when it raises.
 exec perl -e '
-	foreach my $file (glob("src/*.c src/*.h test/fuzz/*.c test/ids/*.c"))
+	foreach my $file (glob("src/*.c src/*/*.c src/*/*.h test/fuzz/*.c test/ids/*.c"))
 	{
 		open(my $f, "<", $file) or die "$file: $!";
 		my @lines = <$f>;
 		my ($base) = $file =~ m{([^/]+)$};
 
 		chomp @lines;
-		print "$file:1: the header is not that of src/gate.c\n"
+		print "$file:1: the header is not that of src/gate/gate.c\n"
 		  unless $lines[0] =~ m{^/\*-{20,}$}
 		  && $lines[1] eq " *"
 		  && $lines[2] eq " * $base"

@@ -2,11 +2,11 @@
 # Every setting, SQLSTATE, function and view has its place in docs/.
 #
 # On failure: write it into the file that the message names.
-sed -n 's/^.*DefineCustom[A-Za-z]*Variable("\(runops\.[a-z_]*\)".*/\1/p' src/guc.c | sort -u |
+sed -n 's/^.*DefineCustom[A-Za-z]*Variable("\(runops\.[a-z_]*\)".*/\1/p' src/base/guc.c | sort -u |
 	while read -r name; do
 		grep -qF "$name" docs/settings.md || echo "docs/settings.md:1: nothing about $name"
 	done
-sed -n "s/.*MAKE_SQLSTATE('R','O','\(.\)','\(.\)','\(.\)').*/RO\1\2\3/p" src/errcodes.h | sort -u |
+sed -n "s/.*MAKE_SQLSTATE('R','O','\(.\)','\(.\)','\(.\)').*/RO\1\2\3/p" src/base/errcodes.h | sort -u |
 	while read -r code; do
 		grep -qF "$code" docs/errors.md || echo "docs/errors.md:1: nothing about $code"
 	done

@@ -5,7 +5,7 @@
 # is for what cannot happen.  The message starts in lower case and has no full
 # stop; detail and hint are sentences.
 exec perl -e '
-	foreach my $file (glob("src/*.c"))
+	foreach my $file (glob("src/*.c src/*/*.c"))
 	{
 		my $text = do { local (@ARGV, $/) = $file; <> };
 

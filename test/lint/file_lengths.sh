@@ -31,4 +31,4 @@ awk '
 			printf "%s:%d: %s() has %d lines\n", FILENAME, start, name, FNR - start + 1
 		start = 0
 	}
-' src/*.c src/*.h sql/install/*.sql
+' src/*.c src/*/*.c src/*/*.h sql/install/*.sql

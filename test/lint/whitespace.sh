@@ -12,5 +12,5 @@ find . -type f ! -path './.git/*' ! -name '*.out' ! -name '*.tsv' ! -name '*.pat
 		grep -nE '[[:blank:]]+$' "$f" | sed "s|^\([0-9]*\):.*|${f#./}:\1: trailing white space|"
 		[ -z "$(tail -c 1 "$f")" ] || echo "${f#./}:1: no newline at the end"
 	done
-grep -nE '^    ' src/*.c src/*.h sql/install/*.sql | sed 's/^\([^:]*:[0-9]*\):.*/\1: indented by spaces/'
+grep -nE '^    ' src/*.c src/*/*.c src/*/*.h sql/install/*.sql | sed 's/^\([^:]*:[0-9]*\):.*/\1: indented by spaces/'
 exit 0

@@ -1,0 +1,143 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.c
+ *	  Shared memory of the extension: its size, its start, and the search for
+ *	  a server's proof.
+ *
+ * See shmem.h for which lock protects what.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#include "base/shmem.h"
+
+/* name of the tranche, and of the memory */
+#define SHMEM_NAME "runops"
+
+RunopsShared *runops_shared = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+/*
+ * Ask the postmaster for memory and lock.
+ */
+static void
+request_shmem(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+
+	RequestAddinShmemSpace(MAXALIGN(sizeof(RunopsShared)));
+	RequestNamedLWLockTranche(SHMEM_NAME, 1);
+}
+
+/*
+ * Initialize the memory, or attach to it.
+ */
+static void
+start_shmem(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	runops_shared = ShmemInitStruct(SHMEM_NAME, sizeof(RunopsShared), &found);
+	if (!found)
+	{
+		memset(runops_shared, 0, sizeof(RunopsShared));
+		runops_shared->lock = &(GetNamedLWLockTranche(SHMEM_NAME))->lock;
+		for (int i = 0; i < RUNOPS_MAX_PROOFS; i++)
+		{
+			pg_atomic_init_u64(&runops_shared->proofs[i].stamp, 0);
+			pg_atomic_init_u64(&runops_shared->proofs[i].changes, 0);
+			ConditionVariableInit(&runops_shared->proofs[i].probed);
+		}
+		for (int i = 0; i < RUNOPS_REFERENCE_KEYS; i++)
+			pg_atomic_init_u64(&runops_shared->reference_generations[i], 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Install the hooks of shared memory.
+ */
+void
+runops_shmem_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = start_shmem;
+}
+
+/*
+ * The proof of a server of this database, or NULL.  The caller holds the lock.
+ */
+RunopsProof *
+runops_shmem_find_proof(Oid serverid)
+{
+	Assert(LWLockHeldByMe(runops_shared->lock));
+
+	for (int i = 0; i < RUNOPS_MAX_PROOFS; i++)
+	{
+		RunopsProof *proof = &runops_shared->proofs[i];
+
+		if (proof->serverid == serverid && proof->dbid == MyDatabaseId)
+			return proof;
+	}
+
+	return NULL;
+}
+
+/*
+ * The proof of a server of this database, made if there is none.  The caller
+ * holds the lock exclusively.
+ *
+ * If all are taken, the one whose verdict is the oldest goes: most likely its
+ * server or database has been dropped.  NULL if even that one is in use.
+ */
+RunopsProof *
+runops_shmem_make_proof(Oid serverid)
+{
+	RunopsProof *proof = runops_shmem_find_proof(serverid);
+	RunopsProof *oldest = NULL;
+
+	if (proof != NULL)
+		return proof;
+
+	for (int i = 0; i < RUNOPS_MAX_PROOFS; i++)
+	{
+		proof = &runops_shared->proofs[i];
+		if (!OidIsValid(proof->dbid))
+		{
+			oldest = proof;
+			break;
+		}
+		if (proof->prober == 0 &&
+			(oldest == NULL || proof->state.checked_at < oldest->state.checked_at))
+			oldest = proof;
+	}
+	if (oldest == NULL)
+		return NULL;
+
+	pg_atomic_write_u64(&oldest->stamp, 0);
+	memset(&oldest->state, 0, sizeof(oldest->state));
+	memset(&oldest->proved, 0, sizeof(oldest->proved));
+	oldest->hash = 0;
+	oldest->umid = InvalidOid;
+	oldest->for_mapping = false;
+	oldest->dbid = MyDatabaseId;
+	oldest->serverid = serverid;
+
+	return oldest;
+}

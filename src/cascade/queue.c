@@ -1,0 +1,241 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  The triggers of a cascade's parent: they write down what was deleted, in
+ *	  the same transaction, and wake the worker when it has committed.
+ *
+ * Nothing else happens in the deleting transaction: no child is looked at, and
+ * no other database.  What it writes goes with it if it aborts.
+ *
+ * All that one transaction deletes is one task, by its transaction ID: see
+ * batch.c for the turns that tasks have.
+ *
+ * The functions are SECURITY DEFINER, because who may delete a project need not
+ * be allowed to write to the queue.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "cascade/cleanup.h"
+
+/* has this transaction queued anything, as far as is known? */
+static bool queued = false;
+static bool callback_registered = false;
+
+PG_FUNCTION_INFO_V1(runops_cascade_queue);
+PG_FUNCTION_INFO_V1(runops_cascade_queue_row);
+PG_FUNCTION_INFO_V1(runops_cascade_truncate);
+
+/*
+ * Transaction callback: what was queued is there to be found.
+ *
+ * A savepoint that was rolled back with it makes the worker look in vain.
+ */
+static void
+cascade_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT && queued)
+		runops_cleaner_wake();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		queued = false;
+}
+
+/*
+ * Note that this transaction has queued something.
+ */
+static void
+note_queued(void)
+{
+	if (!callback_registered)
+	{
+		RegisterXactCallback(cascade_xact_callback, NULL);
+		callback_registered = true;
+	}
+	queued = true;
+}
+
+/*
+ * The trigger's data, if it is one that was called as it should be.
+ */
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo, const char *name, bool row)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BY_DELETE(data->tg_event) ||
+		!TRIGGER_FIRED_AFTER(data->tg_event) ||
+		(row ? !TRIGGER_FIRED_FOR_ROW(data->tg_event) : data->tg_oldtable == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired as runops.add_cascade() makes its trigger", name)));
+
+	return data;
+}
+
+/*
+ * Make the row of this transaction's task, unless it is there.
+ */
+static void
+make_task(uint64 task)
+{
+	char	   *sql = psprintf("INSERT INTO runops.cascade_task (id, turn)"
+							   " VALUES (" INT64_FORMAT ", pg_catalog.nextval('runops.cascade_seq'))"
+							   " ON CONFLICT DO NOTHING", (int64) task);
+
+	if (SPI_execute(sql, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not make a task of cascades");
+	pfree(sql);
+}
+
+/*
+ * _cascade_queue() returns trigger
+ *
+ * AFTER DELETE FOR EACH STATEMENT: queue what is in the transition table.
+ */
+Datum
+runops_cascade_queue(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "_cascade_queue", false);
+	Oid			relid = RelationGetRelid(data->tg_relation);
+	uint64		task;
+	char	   *key;
+	char	   *sql;
+
+	if (tuplestore_tuple_count(data->tg_oldtable) == 0)
+		PG_RETURN_POINTER(NULL);
+
+	if (SPI_connect() != SPI_OK_CONNECT ||
+		SPI_register_trigger_data(data) != SPI_OK_TD_REGISTER)
+		elog(ERROR, "could not connect to SPI");
+
+	sql = psprintf("SELECT pg_catalog.quote_ident(runops._cascade_key(%u))", relid);
+	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not look up the key of a cascade");
+	key = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" has no primary key of one column",
+						RelationGetRelationName(data->tg_relation)),
+				 errdetail("Cascades of its rows could not be cleaned up."),
+				 errhint("Add the primary key again, or use runops.drop_cascade().")));
+
+	/* not by a cast, whose function might be anybody's and would run as we do */
+	task = U64FromFullTransactionId(GetTopFullTransactionId());
+	sql = psprintf("INSERT INTO runops.cascade_queue (id, task, parent, value, queued_at, turn)"
+				   " SELECT s.n, " INT64_FORMAT ", %u, s.v, pg_catalog.clock_timestamp(), s.n"
+				   " FROM (SELECT pg_catalog.nextval('runops.cascade_seq') AS n, pg_catalog.format('%%s', d.%s) AS v"
+				   " FROM runops_deleted d OFFSET 0) AS s",
+				   (int64) task, relid, key);
+	make_task(task);
+	if (SPI_execute(sql, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not queue deleted rows of a cascade");
+	SPI_finish();
+
+	note_queued();
+
+	/* a null pointer, which is not a null result */
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * _cascade_queue_row() returns trigger
+ *
+ * AFTER DELETE FOR EACH ROW of a routed table or another partitioned one, and of
+ * each of its partitions.  What a cleanup deletes it has cleaned up before.
+ */
+Datum
+runops_cascade_queue_row(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr plan = NULL;
+	TriggerData *data = trigger_data(fcinfo, "_cascade_queue_row", true);
+	Relation	rel = data->tg_relation;
+	Oid			parent = RelationGetRelid(rel);
+	Oid			types[3] = {INT8OID, REGCLASSOID, TEXTOID};
+	Datum		values[3];
+	uint64		task;
+	AttrNumber	attno;
+	char	   *key;
+	char	   *sql;
+
+	while (get_rel_relispartition(parent))
+		parent = get_partition_parent(parent, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+
+	sql = psprintf("SELECT runops._cascade_key(%u)", parent);
+	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not look up the key of a cascade");
+	key = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	attno = key ? SPI_fnumber(RelationGetDescr(rel), key) : SPI_ERROR_NOATTRIBUTE;
+	if (attno <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" has no primary key of one column",
+						RelationGetRelationName(rel)),
+				 errdetail("Cascades of its rows could not be cleaned up."),
+				 errhint("Add the primary key again, or use runops.drop_cascade().")));
+	key = SPI_getvalue(data->tg_trigtuple, RelationGetDescr(rel), attno);
+
+	if (key != NULL && !runops_cleanup_is_deleting(parent, key))
+	{
+		task = U64FromFullTransactionId(GetTopFullTransactionId());
+		make_task(task);
+		if (plan == NULL)
+		{
+			plan = SPI_prepare("INSERT INTO runops.cascade_queue (id, task, parent, value, queued_at, turn)"
+							   " SELECT s.n, $1, $2, $3, pg_catalog.clock_timestamp(), s.n"
+							   " FROM pg_catalog.nextval('runops.cascade_seq') AS s (n)",
+							   3, types);
+			if (plan == NULL || SPI_keepplan(plan) != 0)
+				elog(ERROR, "could not prepare to queue a row of a cascade");
+		}
+		values[0] = Int64GetDatum((int64) task);
+		values[1] = ObjectIdGetDatum(parent);
+		values[2] = CStringGetTextDatum(key);
+		if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not queue a deleted row of a cascade");
+		note_queued();
+	}
+	SPI_finish();
+
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * _cascade_truncate() returns trigger
+ *
+ * BEFORE TRUNCATE: refuse, as core does where foreign keys refer to the table.
+ */
+Datum
+runops_cascade_truncate(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "_cascade_truncate")));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot truncate \"%s\" because cascades lead from it",
+					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
+			 errdetail("Nobody would know what hangs on the rows."),
+			 errhint("Use DELETE, or runops.drop_cascade() first.")));
+}

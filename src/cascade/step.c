@@ -1,0 +1,586 @@
+/*-------------------------------------------------------------------------
+ *
+ * step.c
+ *	  The steps of a cleanup: selects rows of one child in one store, and deletes
+ *	  them or sets their column to NULL.
+ *
+ * Rows are selected by the child's index and then changed by their places.  In
+ * a store both go over the gate through the leaf, so that what else watches the
+ * routed table sees it, and each is one statement there.
+ *
+ * The rows of a child that is a routed table may have cascades of their own.
+ * What hangs on them goes first, in the same step; if that is more than may be
+ * changed, they have to wait.
+ *
+ * Each step is a subtransaction.  It runs as the owner of the child, as what a
+ * foreign key does, so that nobody's trigger gets the rights of a superuser.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
+
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/runops.h"
+#include "cascade/cleanup.h"
+#include "session/remote.h"
+
+/* How far rows are counted ahead, for the view progress. */
+#define COUNT_LIMIT 1000000
+
+/* Milliseconds that the worker waits for one step in a store. */
+#define STEP_PATIENCE 30000
+
+/* The rows of a routed table that are being deleted, for its own trigger. */
+static Oid	deleting_relid = InvalidOid;
+static const CascadeRows *deleting_rows = NULL;
+static int	deleting_next = 0;
+
+/* Is a step going on, and who runs it? */
+static bool in_step = false;
+static Oid	step_userid = InvalidOid;
+static int	step_sec_context = 0;
+
+/*
+ * Is a row being deleted by a cleanup, which has looked after what hangs on it?
+ */
+bool
+runops_cleanup_is_deleting(Oid relid, const char *key)
+{
+	if (deleting_rows == NULL || relid != deleting_relid)
+		return false;
+
+	/* they come in the order in which they were selected, or nearly so */
+	for (int i = 0; i < deleting_rows->n; i++)
+	{
+		int			at = (deleting_next + i) % deleting_rows->n;
+
+		if (deleting_rows->keys[at] != NULL && strcmp(deleting_rows->keys[at], key) == 0)
+		{
+			deleting_next = at + 1;
+			return true;
+		}
+	}
+
+	return false;
+}
+
+/*
+ * Set up a connection that a step is about to use: nobody there may have to wait
+ * for one who waits himself, and the index has to be used.
+ */
+void
+runops_cleanup_connected(PGconn *conn, Oid serverid, Oid userid)
+{
+	RemoteSession session = {0};
+	RemoteFailure failure;
+	bool		ok;
+
+	if (!in_step || conn == NULL)
+		return;
+
+	session.conn = conn;
+	session.server = GetForeignServer(serverid);
+	session.store = session.server->servername;
+	session.user = GetUserMapping(userid, serverid);
+	runops_remote_set_deadline(&session);
+	ok = runops_remote_try_query(&session,
+								 "SET LOCAL lock_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
+								 &failure);
+	PQclear(session.res);
+	if (!ok)
+		runops_remote_raise(&failure);
+}
+
+/*
+ * Strings as an array literal, whose type follows from what it is compared with.
+ */
+static char *
+array_literal(char **strings, int from, int to)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	for (int i = from; i < to; i++)
+	{
+		appendStringInfoString(&buf, i > from ? ",\"" : "\"");
+		for (const char *c = strings[i]; *c; c++)
+		{
+			if (*c == '"' || *c == '\\')
+				appendStringInfoChar(&buf, '\\');
+			appendStringInfoChar(&buf, *c);
+		}
+		appendStringInfoChar(&buf, '"');
+	}
+	appendStringInfoChar(&buf, '}');
+
+	return quote_literal_cstr(buf.data);
+}
+
+/*
+ * The table of a leaf as it is named in SQL.
+ */
+static char *
+table_name(const RunopsLeaf *leaf)
+{
+	return quote_qualified_identifier(leaf->schema, leaf->name);
+}
+
+/*
+ * The condition for the rows that hang on a value, given as a literal.
+ */
+static char *
+hangs_on(const Cascade *cascade, const char *value)
+{
+	return psprintf("%s OPERATOR(pg_catalog.=) %s", quote_identifier(cascade->column), value);
+}
+
+/*
+ * Would a change of a foreign leaf, an UPDATE or a DELETE, run code that is not a
+ * superuser's?
+ */
+static bool
+runs_code_of_others(Oid relid, bool update)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	bool		result = update && constr != NULL && constr->has_generated_stored;
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(rel->trigdesc->triggers[i].tgfoid));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		if (!superuser_arg(((Form_pg_proc) GETSTRUCT(tuple))->proowner))
+			result = true;
+		ReleaseSysCache(tuple);
+	}
+	table_close(rel, NoLock);
+
+	return result;
+}
+
+/*
+ * Become the owner of a leaf until the end of the step.
+ *
+ * Not every owner has a user mapping.  To a store goes the one who runs the
+ * cleanup, unless code of others would get his rights here.
+ *
+ * Deferred triggers would run at the commit, with the rights of whoever commits:
+ * as a superuser in the worker.  runops_cleanup_run() has made all of them
+ * immediate, and in a restricted operation none can be deferred again.
+ */
+static void
+become_owner(const RunopsLeaf *leaf, bool update)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(leaf->relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", leaf->schema, leaf->name)));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+
+	if (leaf->foreign && !runs_code_of_others(leaf->relid, update))
+		owner = step_userid;
+	SetUserIdAndSecContext(owner, step_sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS |
+						   (superuser_arg(owner) ? 0 : SECURITY_RESTRICTED_OPERATION));
+}
+
+/*
+ * Is an error one of the store as a whole, so that nothing else need be tried
+ * there for now?
+ */
+static bool
+is_store_trouble(int sqlerrcode)
+{
+	switch (sqlerrcode)
+	{
+		case ERRCODE_RUNOPS_GATE_CLOSED:
+		case ERRCODE_RUNOPS_STORE_NOT_CONFIGURED:
+		case ERRCODE_ADMIN_SHUTDOWN:
+		case ERRCODE_CRASH_SHUTDOWN:
+		case ERRCODE_CANNOT_CONNECT_NOW:
+		case ERRCODE_READ_ONLY_SQL_TRANSACTION:
+		case ERRCODE_QUERY_CANCELED:
+			return true;
+		default:
+			break;
+	}
+
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_CONNECTION_EXCEPTION ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+}
+
+/*
+ * Run a step in a subtransaction; false if it has failed, with part->error set.
+ *
+ * What the user has canceled is not the step's failure; the worker cancels
+ * itself when a store does not answer.
+ */
+bool
+runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		timed = cleanup->worker && part->leaf->foreign;
+	volatile bool ok = false;
+
+	cleanup->steps++;
+	GetUserIdAndSecContext(&step_userid, &step_sec_context);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		if (timed)
+			enable_timeout_after(STATEMENT_TIMEOUT, STEP_PATIENCE);
+		in_step = true;
+		runops_reader_suspend();
+		become_owner(part->leaf, part->cascade->set_null);
+		step->run(cleanup, part, step);
+		SetUserIdAndSecContext(step_userid, step_sec_context);
+		in_step = false;
+		if (timed)
+			disable_timeout(STATEMENT_TIMEOUT, false);
+
+		ReleaseCurrentSubTransaction();
+		ok = true;
+	}
+	PG_CATCH();
+	{
+		in_step = false;
+		deleting_rows = NULL;
+		if (timed)
+			disable_timeout(STATEMENT_TIMEOUT, false);
+
+		MemoryContextSwitchTo(cxt);
+		part->error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+
+	if (!ok && part->error->sqlerrcode == ERRCODE_QUERY_CANCELED && !cleanup->worker)
+		ReThrowError(part->error);
+	if (part->leaf->foreign && (ok || is_store_trouble(part->error->sqlerrcode)))
+		runops_cleanup_store_answers(cleanup, part->leaf->store, ok);
+
+	return ok;
+}
+
+/*
+ * Run a query in a step, or raise; how many rows it had.
+ */
+static int64
+step_sql(int expected, const char *sql)
+{
+	int			rc = SPI_execute(sql, false, 0);
+
+	if (rc != expected)
+		elog(ERROR, "unexpected result of \"%s\": %d", sql, rc);
+
+	return (int64) SPI_processed;
+}
+
+/*
+ * Take places, and keys if there are any, from the last result.
+ */
+void
+runops_cascade_take_rows(CascadeRows *rows, bool keys)
+{
+	rows->n = (int) SPI_processed;
+	rows->tids = palloc_array(char *, rows->n + 1);
+	rows->keys = keys ? palloc_array(char *, rows->n + 1) : NULL;
+	for (int i = 0; i < rows->n; i++)
+	{
+		rows->tids[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		if (keys)
+			rows->keys[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Select at most so many rows of a leaf, by a condition.
+ *
+ * Rows that others have locked are passed over where that can be said.
+ */
+static void
+select_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
+			int64 limit, CascadeRows *rows)
+{
+	bool		keys = cascade->nested != NIL;
+
+	step_sql(SPI_OK_SELECT,
+			 psprintf("SELECT ctid%s%s FROM %s WHERE %s LIMIT " INT64_FORMAT "%s",
+					  keys ? ", " : "", keys ? quote_identifier(cascade->key) : "",
+					  table_name(leaf), where, limit,
+					  leaf->foreign ? "" : " FOR UPDATE SKIP LOCKED"));
+	runops_cascade_take_rows(rows, keys);
+}
+
+/*
+ * Change rows of a leaf; how many.
+ *
+ * The condition is asked again, for what others have changed meanwhile.
+ */
+static int64
+change_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
+			const CascadeRows *rows, int from, int to)
+{
+	char	   *verb = cascade->set_null ?
+		psprintf("UPDATE %s SET %s = NULL", table_name(leaf), quote_identifier(cascade->column)) :
+		psprintf("DELETE FROM %s", table_name(leaf));
+	int64		changed;
+
+	if (cascade->nested != NIL)
+	{
+		deleting_relid = cascade->child;
+		deleting_rows = rows;
+		deleting_next = from;
+	}
+	changed = step_sql(cascade->set_null ? SPI_OK_UPDATE_RETURNING : SPI_OK_DELETE,
+					   psprintf("%s WHERE ctid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.tid[]) AND %s%s",
+								verb, array_literal(rows->tids, from, to), where,
+								cascade->set_null ? psprintf(" RETURNING %s", quote_identifier(cascade->column)) : ""));
+	deleting_rows = NULL;
+
+	/* it would never come to an end */
+	for (int64 i = 0; cascade->set_null && i < changed; i++)
+	{
+		if (SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+					 errmsg("column \"%s\" of \"%s\" could not be set to NULL",
+							cascade->column, leaf->name),
+					 errdetail("A trigger has set it again.")));
+	}
+
+	return changed;
+}
+
+/*
+ * Change what hangs on rows that are to be deleted, of all children of theirs,
+ * at most limit rows; how many.  complete becomes false if there may be more.
+ *
+ * store is where the rows are that are to be deleted.
+ */
+static int64
+change_nested(Cleanup *cleanup, const Cascade *above, const char *store,
+			  const CascadeRows *parents, int from, int to, int64 limit,
+			  bool *complete)
+{
+	int64		changed = 0;
+	ListCell   *lc;
+
+	foreach(lc, above->nested)
+	{
+		Cascade    *cascade = (Cascade *) lfirst(lc);
+		char	   *where = hangs_on(cascade, psprintf("ANY (%s)", array_literal(parents->keys, from, to)));
+
+		for (int i = 0; i < cascade->nleaves; i++)
+		{
+			RunopsLeaf *leaf = &cascade->leaves[i];
+			int64		left = limit - changed;
+			CascadeRows rows;
+
+			if (cascade->same_store && strcmp(leaf->store, store) != 0)
+				continue;
+			if (left <= 0)
+			{
+				*complete = false;
+				return changed;
+			}
+
+			/* a leaf that only looks empty is not */
+			if (leaf->foreign)
+				runops_gate_require_settings(leaf->store, leaf->name);
+			become_owner(leaf, cascade->set_null);
+			cleanup->steps++;
+			select_rows(cascade, leaf, where, left, &rows);
+			if (rows.n == 0)
+				continue;
+			if (cascade->nested != NIL)
+				changed += change_nested(cleanup, cascade, leaf->store, &rows, 0, rows.n, left, complete);
+			if (*complete)
+				changed += change_rows(cascade, leaf, where, &rows, 0, Min(rows.n, limit - changed));
+			if (rows.n == left)
+				*complete = false;
+			if (!*complete)
+				return changed;
+		}
+	}
+
+	return changed;
+}
+
+/*
+ * Step: select rows, other than those that are set aside; complete if there are
+ * none.
+ */
+void
+runops_cascade_select(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
+{
+	char	   *where = hangs_on(part->cascade, part->value);
+
+	if (part->aside_rows.n > 0)
+		where = psprintf("%s AND ctid OPERATOR(pg_catalog.<>) ALL (%s::pg_catalog.tid[])", where,
+						 array_literal(part->aside_rows.tids, 0, part->aside_rows.n));
+	select_rows(part->cascade, part->leaf, where, step->limit, step->rows);
+
+	/* is that all, or is the rest locked? */
+	step->complete = step->rows->n == 0 &&
+		(part->leaf->foreign ||
+		 step_sql(SPI_OK_SELECT, psprintf("SELECT FROM %s WHERE %s LIMIT 1", table_name(part->leaf), where)) == 0);
+}
+
+/*
+ * Step: change rows, and before that what hangs on them; complete if all of them
+ * were looked after.
+ */
+void
+runops_cascade_change(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
+{
+	Cascade    *cascade = part->cascade;
+	int			to = step->to;
+
+	step->result = 0;
+	step->nested = 0;
+	step->complete = true;
+	if (cascade->nested != NIL)
+	{
+		step->nested = change_nested(cleanup, cascade, part->leaf->store, step->rows, step->from, to,
+									 step->limit, &step->complete);
+		if (!step->complete)
+			return;
+		become_owner(part->leaf, part->cascade->set_null);
+	}
+	if (to - step->from > step->limit - step->nested)
+	{
+		to = step->from + (int) (step->limit - step->nested);
+		step->complete = false;
+	}
+	if (to > step->from)
+		step->result = change_rows(cascade, part->leaf, hangs_on(cascade, part->value),
+									step->rows, step->from, to);
+}
+
+/*
+ * Count the rows of a query in a store; -1 if that cannot be done.
+ *
+ * On a connection of its own: postgres_fdw would fetch the rows to count them.
+ */
+static int64
+count_in_store(const char *store, const char *sql)
+{
+	RemoteSession *session;
+	RemoteFailure failure;
+	volatile int64 result = -1;
+
+	runops_gate_require(store, NULL);
+	session = runops_remote_session(store);
+	PG_TRY();
+	{
+		if (runops_remote_try_open(session, &failure) &&
+			runops_remote_try_query(session,
+									psprintf("SET search_path = pg_catalog; SET enable_seqscan = off; SET jit = off; %s", sql),
+									&failure) &&
+			PQntuples(session->res) == 1)
+			result = pg_strtoint64(PQgetvalue(session->res, 0, 0));
+	}
+	PG_FINALLY();
+	{
+		runops_remote_close(session);
+	}
+	PG_END_TRY();
+
+	return result;
+}
+
+/*
+ * Step: count the rows of a part, up to a limit; -1 if that cannot be done.
+ */
+void
+runops_cascade_count(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
+{
+	char	   *schema = part->leaf->schema;
+	char	   *name = part->leaf->name;
+	char	   *sql;
+
+	if (part->leaf->foreign)
+	{
+		ListCell   *lc;
+
+		foreach(lc, GetForeignTable(part->leaf->relid)->options)
+		{
+			DefElem    *def = lfirst_node(DefElem, lc);
+
+			if (strcmp(def->defname, "schema_name") == 0)
+				schema = defGetString(def);
+			else if (strcmp(def->defname, "table_name") == 0)
+				name = defGetString(def);
+		}
+	}
+	sql = psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s WHERE %s LIMIT %d) AS s",
+				   quote_qualified_identifier(schema, name),
+				   hangs_on(part->cascade, part->value), COUNT_LIMIT);
+
+	if (part->leaf->foreign)
+	{
+		/* by the mapping that everything else goes by */
+		step->result = count_in_store(part->leaf->store, sql);
+		return;
+	}
+	(void) step_sql(SPI_OK_SELECT, sql);
+	step->result = pg_strtoint64(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+}
+
+/*
+ * Step: what identifies a row, as JSON: its primary key, or else its place.
+ */
+void
+runops_cascade_describe(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
+{
+	char	   *columns;
+
+	/* the catalogs know the key of legacy's table; the others are like it */
+	(void) step_sql(SPI_OK_SELECT,
+					psprintf("SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ')"
+							 " FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a"
+							 " ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid AND a.attnum OPERATOR(pg_catalog.=) ANY (x.indkey)"
+							 " WHERE x.indisprimary AND x.indrelid OPERATOR(pg_catalog.=) %u",
+							 part->cascade->leaves[0].relid));
+	columns = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	(void) step_sql(SPI_OK_SELECT,
+					psprintf("SELECT pg_catalog.to_jsonb(s) FROM (SELECT %s FROM %s"
+							 " WHERE ctid OPERATOR(pg_catalog.=) %s::pg_catalog.tid AND %s LIMIT 1) AS s",
+							 columns ? columns : "ctid", table_name(part->leaf),
+							 quote_literal_cstr(step->rows->tids[step->from]),
+							 hangs_on(part->cascade, part->value)));
+	step->text = SPI_processed > 0 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+}

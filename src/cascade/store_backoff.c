@@ -1,0 +1,147 @@
+/*-------------------------------------------------------------------------
+ *
+ * store_backoff.c
+ *	  Remembers which stores did not answer a cleanup, and when to ask them again.
+ *
+ * A store that is down or does not answer must not be asked for each deleted row
+ * in turn: that would keep everything else waiting.  The worker's cleaners pass
+ * on to each other what they know.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "cascade/cleanup.h"
+
+/* Stores that did not answer this backend, of RunopsStoreTrouble *. */
+static List *troubles = NIL;
+
+/*
+ * The entry of a store in the list of those that did not answer, or NULL.
+ */
+static RunopsStoreTrouble *
+find_trouble(const char *store)
+{
+	ListCell   *lc;
+
+	foreach(lc, troubles)
+	{
+		RunopsStoreTrouble *trouble = (RunopsStoreTrouble *) lfirst(lc);
+
+		if (strcmp(trouble->store, store) == 0)
+			return trouble;
+	}
+
+	return NULL;
+}
+
+/*
+ * The entry of a store, made if need be.
+ */
+static RunopsStoreTrouble *
+make_trouble(const char *store)
+{
+	RunopsStoreTrouble *trouble = find_trouble(store);
+
+	if (trouble == NULL)
+	{
+		MemoryContext oldcxt = MemoryContextSwitchTo(TopMemoryContext);
+
+		trouble = palloc0(sizeof(RunopsStoreTrouble));
+		strlcpy(trouble->store, store, sizeof(trouble->store));
+		troubles = lappend(troubles, trouble);
+		MemoryContextSwitchTo(oldcxt);
+	}
+
+	return trouble;
+}
+
+/*
+ * Fill in RUNOPS_MAX_TROUBLES entries with the stores that did not answer ...
+ */
+void
+runops_cleanup_remember(RunopsStoreTrouble *known)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	memset(known, 0, sizeof(RunopsStoreTrouble) * RUNOPS_MAX_TROUBLES);
+	foreach(lc, troubles)
+	{
+		RunopsStoreTrouble *trouble = (RunopsStoreTrouble *) lfirst(lc);
+
+		if (trouble->failures > 0 && n < RUNOPS_MAX_TROUBLES)
+			known[n++] = *trouble;
+	}
+}
+
+/*
+ * ... and take them over in another backend.
+ */
+void
+runops_cleanup_recall(const RunopsStoreTrouble *known)
+{
+	for (int i = 0; i < RUNOPS_MAX_TROUBLES; i++)
+	{
+		if (known[i].failures > 0)
+			*make_trouble(known[i].store) = known[i];
+	}
+}
+
+/*
+ * Until when a store is not to be asked; 0 if it may be.
+ *
+ * It is never asked again in the same batch, and by the worker not for a while.
+ */
+TimestampTz
+runops_cleanup_store_waits(const Cleanup *cleanup, const char *store)
+{
+	RunopsStoreTrouble *trouble = find_trouble(store);
+
+	if (trouble == NULL || trouble->failures == 0)
+		return 0;
+	if (trouble->since == cleanup->now ||
+		(cleanup->worker && trouble->retry_at > cleanup->now))
+		return Max(trouble->retry_at, cleanup->now);
+
+	return 0;
+}
+
+/*
+ * Note that a store has answered, or that it has not.
+ */
+void
+runops_cleanup_store_answers(const Cleanup *cleanup, const char *store, bool answers)
+{
+	RunopsStoreTrouble *trouble = find_trouble(store);
+
+	if (answers)
+	{
+		if (trouble != NULL)
+			trouble->failures = 0;
+		return;
+	}
+	trouble = make_trouble(store);
+	trouble->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													Min(RUNOPS_FIRST_PAUSE << Min(trouble->failures, 10), RUNOPS_LONGEST_PAUSE) * 1000L);
+	trouble->since = cleanup->now;
+	trouble->failures++;
+}
+
+/*
+ * Has the store not answered when it was asked last?
+ */
+bool
+runops_cleanup_store_is_out(const char *store)
+{
+	RunopsStoreTrouble *trouble = find_trouble(store);
+
+	return trouble != NULL && trouble->failures > 0;
+}

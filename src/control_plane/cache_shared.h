@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * cache_shared.h
+ *	  The shared cache of what resolvers read: how it lies in memory.
+ *
+ * Slots are an array in the main shared memory.  Entries are in dynamic shared
+ * memory, which the first backend that needs it makes: each is a chunk with its
+ * tags, key and value, listed by its slot in the order of insertion, and found
+ * through one hash table by a hash of database, slot and key.  The chunk has the
+ * key in full, so that two keys of one hash are never mixed up.
+ *
+ * A dropped slot is given to the next one, with another generation, and whoever
+ * still knows it by the old one finds nothing and stores nothing.
+ *
+ * See cache.h for the locks.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_CACHE_SHARED_H
+#define RUNOPS_CACHE_SHARED_H
+
+#include "lib/dshash.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "utils/dsa.h"
+
+#include "control_plane/cache.h"
+
+/* How many slots there can be, in all databases; others are not cached. */
+#define RUNOPS_CACHE_SLOTS 1024
+
+/* The key of the hash table. */
+typedef struct EntryKey
+{
+	Oid			dbid;
+	int			slot;
+	uint32		generation;
+	uint32		zero;			/* no padding */
+	uint64		hash[2];		/* of the resolver's key */
+} EntryKey;
+
+/* An element of the hash table. */
+typedef struct HashEntry
+{
+	EntryKey	key;			/* hash key, first */
+	dsa_pointer chunk;
+} HashEntry;
+
+/* An entry.  The links are those of the order of insertion. */
+typedef struct CacheEntry
+{
+	dsa_pointer next;
+	dsa_pointer prev;
+	EntryKey	key;
+	Size		size;			/* of the chunk */
+	uint64		stamp;			/* valid while no tag has a greater number */
+	TimestampTz expires;
+	bool		absent;			/* there was no row: no value follows */
+	bool		in_recovery;	/* read on a standby */
+	int			keylen;
+	int			valuelen;
+	int			ntags;
+	RunopsTag	tags[FLEXIBLE_ARRAY_MEMBER];	/* then the value, then the key */
+} CacheEntry;
+
+#define ENTRY_VALUE_OFFSET(ntags) \
+	MAXALIGN(offsetof(CacheEntry, tags) + (ntags) * sizeof(RunopsTag))
+#define ENTRY_VALUE(entry) ((char *) (entry) + ENTRY_VALUE_OFFSET((entry)->ntags))
+#define ENTRY_KEY(entry) (ENTRY_VALUE(entry) + (entry)->valuelen)
+
+/* A slot. */
+typedef struct CacheSlot
+{
+	Oid			dbid;			/* invalid: free */
+	char		name[NAMEDATALEN];
+	uint32		generation;		/* how often it was given away */
+	LWLock		lock;			/* protects all to the counters */
+	dsa_pointer first;			/* the oldest entry */
+	dsa_pointer last;
+	TimestampTz earliest;		/* no entry expires before it */
+	TimestampTz latest;			/* none expires after it */
+	int			nentries;
+	Size		bytes;
+	pg_atomic_uint64 counters[RUNOPS_CACHE_NCOUNTERS];
+} CacheSlot;
+
+/* What is in shared memory; the tags' cells follow. */
+typedef struct CacheShared
+{
+	LWLock	   *lock;
+	int			hash_tranche;
+	int			dsa_tranche;
+	uint64		seed[2];		/* of the hashes of keys */
+	dsa_handle	dsa;			/* invalid before somebody has made it */
+	dshash_table_handle table;
+	CacheSlot	slots[RUNOPS_CACHE_SLOTS];
+} CacheShared;
+
+/* in cache.c */
+extern CacheShared *runops_cache_shared;
+extern dsa_area *runops_cache_area;
+extern dshash_table *runops_cache_table;
+extern void runops_cache_attach(void);
+extern int	runops_cache_search_slots(Oid dbid, const char *name);
+
+#endif							/* RUNOPS_CACHE_SHARED_H */

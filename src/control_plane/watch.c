@@ -1,0 +1,419 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch.c
+ *	  What a transaction invalidates in the shared cache when it commits.
+ *
+ * Triggers on watched tables, invalidate_environment() and its like, and the
+ * DDL of watch_ddl.c collect tags.  Until the transaction ends they make the
+ * transaction itself pass by the cache; a subtransaction that aborts takes its
+ * own along, and the end of an aborted transaction all of them.
+ *
+ * At a commit the tags are raised twice.  The first time comes once the rows
+ * are visible to others, while the transaction still holds its locks: whoever
+ * has waited for a row finds the cache invalidated.  The second time comes after
+ * the messages about catalogs have been sent.  Before that another backend may
+ * still read by an old plan or connection, and what it reads must not last.
+ * Both come before the client is told.  They can fail at neither point, so that
+ * collecting needs memory and raising none.
+ *
+ * Nothing can be kept for COMMIT PREPARED, which another backend may run: that
+ * invalidates all of its database, see watch_ddl.c.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "control_plane/cache.h"
+
+/* A tag to invalidate, and the subtransaction that wants it. */
+typedef struct PendingTag
+{
+	RunopsTag	tag;
+	SubTransactionId subid;
+} PendingTag;
+
+/*
+ * What this transaction invalidates, each tag once, in TopTransactionContext.
+ * A tag stands there for the outermost subtransaction that wants it, since it
+ * was found there when an inner one came.
+ */
+static PendingTag *pending = NULL;
+static int	npending = 0;
+static int	maxpending = 0;
+
+/* The same as a set, to look at. */
+static bits8 pending_set[RUNOPS_CACHE_CELLS / BITS_PER_BYTE];
+
+static bool callbacks_registered = false;
+
+PG_FUNCTION_INFO_V1(runops_watch_trigger);
+PG_FUNCTION_INFO_V1(runops_watch_arguments);
+PG_FUNCTION_INFO_V1(runops_invalidate_environment);
+PG_FUNCTION_INFO_V1(runops_invalidate_organization);
+PG_FUNCTION_INFO_V1(runops_resolver_changed);
+
+/*
+ * Take a tag out of the set.
+ */
+static inline void
+clear_bit(RunopsTag tag)
+{
+	pending_set[tag / BITS_PER_BYTE] &= ~(1 << (tag % BITS_PER_BYTE));
+}
+
+/*
+ * Does this transaction invalidate this tag?
+ */
+static inline bool
+is_pending(RunopsTag tag)
+{
+	return (pending_set[tag / BITS_PER_BYTE] & (1 << (tag % BITS_PER_BYTE))) != 0;
+}
+
+/*
+ * Forget everything, at the end of a transaction.
+ */
+static void
+forget_pending(void)
+{
+	for (int i = 0; i < npending; i++)
+		clear_bit(pending[i].tag);
+	pending = NULL;
+	npending = maxpending = 0;
+}
+
+/*
+ * Raise everything.  May not fail.
+ */
+static void
+raise_pending(void)
+{
+	for (int i = 0; i < npending; i++)
+		runops_tags_bump(&pending[i].tag, 1);
+}
+
+/*
+ * Transaction callback: the first time, or the end of it all.
+ */
+static void
+watch_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			raise_pending();
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			forget_pending();
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Resource owner callback: the second time.
+ */
+static void
+watch_release_callback(ResourceReleasePhase phase, bool isCommit,
+					   bool isTopLevel, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel || pending == NULL)
+		return;
+
+	if (isCommit)
+		raise_pending();
+	forget_pending();
+}
+
+/*
+ * Subtransaction callback: what an aborted one wanted is not wanted; what a
+ * finished one wanted, its parent wants.
+ */
+static void
+watch_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+					   SubTransactionId parentSubid, void *arg)
+{
+	/* the innermost one's are the last */
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = npending; i > 0 && pending[i - 1].subid == mySubid; i--)
+			pending[i - 1].subid = parentSubid;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (npending > 0 && pending[npending - 1].subid == mySubid)
+			clear_bit(pending[--npending].tag);
+	}
+}
+
+/*
+ * Invalidate a tag when this transaction commits, and pass it by until then.
+ */
+void
+runops_invalidate(RunopsTag tag)
+{
+	if (is_pending(tag))
+		return;
+
+	if (!callbacks_registered)
+	{
+		RegisterXactCallback(watch_xact_callback, NULL);
+		RegisterSubXactCallback(watch_subxact_callback, NULL);
+		RegisterResourceReleaseCallback(watch_release_callback, NULL);
+		callbacks_registered = true;
+	}
+
+	if (npending == maxpending)
+	{
+		int			newmax = Max(64, maxpending * 2);
+
+		if (pending == NULL)
+			pending = MemoryContextAlloc(TopTransactionContext,
+										 newmax * sizeof(PendingTag));
+		else
+			pending = repalloc(pending, newmax * sizeof(PendingTag));
+		maxpending = newmax;
+	}
+	pending[npending].tag = tag;
+	pending[npending].subid = GetCurrentSubTransactionId();
+	npending++;
+	pending_set[tag / BITS_PER_BYTE] |= 1 << (tag % BITS_PER_BYTE);
+}
+
+/*
+ * Does this transaction invalidate one of these tags?
+ */
+bool
+runops_invalidating(const RunopsTag *tags, int ntags)
+{
+	if (npending == 0)
+		return false;
+
+	for (int i = 0; i < ntags; i++)
+	{
+		if (is_pending(tags[i]))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Invalidate an id of one kind, or with id NULL everything, in the slots named
+ * by the arguments of a trigger from the third on, or in all if there are none.
+ */
+static void
+invalidate_in_slots(RunopsTagKind kind, const char *id, int nslots, char **slots)
+{
+	int			len = id == NULL ? 0 : strlen(id);
+
+	if (nslots == 0)
+		runops_invalidate(runops_tags_make(runops_tags_prefix(MyDatabaseId, kind, NULL),
+										   id, len));
+	for (int i = 0; i < nslots; i++)
+		runops_invalidate(runops_tags_make(runops_tags_prefix(MyDatabaseId, kind, slots[i]),
+										   id, len));
+}
+
+/*
+ * The value of a column that is an argument of a trigger; NULL if it is null or
+ * there is none.  Sets *missing if the column is not there any more.
+ */
+static char *
+watched_value(const char *column, HeapTuple row, TupleDesc tupdesc, bool *missing)
+{
+	int			attno;
+
+	if (column[0] == '\0')
+		return NULL;
+	attno = SPI_fnumber(tupdesc, column);
+	if (attno == SPI_ERROR_NOATTRIBUTE)
+	{
+		*missing = true;
+		return NULL;
+	}
+
+	return SPI_getvalue(row, tupdesc, attno);
+}
+
+/*
+ * Invalidate by one row of a watched table.
+ *
+ * If it names an environment, that is what it is about: what belongs to other
+ * environments of its organization stays.  A row whose columns are all NULL may
+ * concern anybody; so may any row if a column that was given to watch() is not
+ * there any more.
+ */
+static void
+invalidate_by_row(Trigger *trigger, HeapTuple row, TupleDesc tupdesc)
+{
+	int			nslots = trigger->tgnargs - 2;
+	char	  **slots = trigger->tgargs + 2;
+	bool		missing = false;
+	char	   *environment = watched_value(trigger->tgargs[0], row, tupdesc, &missing);
+	char	   *organization = watched_value(trigger->tgargs[1], row, tupdesc, &missing);
+
+	if (missing || (environment == NULL && organization == NULL))
+		invalidate_in_slots(RUNOPS_TAG_SLOT, NULL, nslots, slots);
+	if (environment != NULL)
+	{
+		invalidate_in_slots(RUNOPS_TAG_ENVIRONMENT, environment, nslots, slots);
+		pfree(environment);
+	}
+	if (organization != NULL)
+	{
+		invalidate_in_slots(environment != NULL ? RUNOPS_TAG_ORGANIZATION_ALONE :
+							RUNOPS_TAG_ORGANIZATION, organization, nslots, slots);
+		pfree(organization);
+	}
+}
+
+/*
+ * _watch() returns trigger
+ *
+ * Of a watched table, after each row, or after TRUNCATE.  The arguments are the
+ * columns of the environment and the organization, empty if there is none, and
+ * then the slots.
+ */
+Datum
+runops_watch_trigger(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	TupleDesc	tupdesc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "_watch")));
+	if (!TRIGGER_FIRED_AFTER(trigdata->tg_event) || trigdata->tg_trigger->tgnargs < 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by a trigger of its own", "_watch"),
+				 errhint("Use %s.watch().", RUNOPS_SCHEMA)));
+
+	if (!runops_cache_enabled())
+		PG_RETURN_POINTER(NULL);
+
+	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+	{
+		invalidate_in_slots(RUNOPS_TAG_SLOT, NULL, trigdata->tg_trigger->tgnargs - 2,
+							trigdata->tg_trigger->tgargs + 2);
+		PG_RETURN_POINTER(NULL);
+	}
+
+	tupdesc = RelationGetDescr(trigdata->tg_relation);
+	invalidate_by_row(trigdata->tg_trigger, trigdata->tg_trigtuple, tupdesc);
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		invalidate_by_row(trigdata->tg_trigger, trigdata->tg_newtuple, tupdesc);
+
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * _watch_arguments(bytea) returns text[]
+ *
+ * The arguments of a trigger, from pg_trigger.tgargs.
+ */
+Datum
+runops_watch_arguments(PG_FUNCTION_ARGS)
+{
+	bytea	   *args = PG_GETARG_BYTEA_PP(0);
+	const char *p = VARDATA_ANY(args);
+	const char *end = p + VARSIZE_ANY_EXHDR(args);
+	ArrayBuildState *astate = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+
+	while (p < end)
+	{
+		int			len = strnlen(p, end - p);
+
+		astate = accumArrayResult(astate,
+								  PointerGetDatum(cstring_to_text_with_len(p, len)),
+								  false, TEXTOID, CurrentMemoryContext);
+		p += len + 1;
+	}
+
+	PG_RETURN_DATUM(makeArrayResult(astate, CurrentMemoryContext));
+}
+
+/*
+ * Invalidate an id of one kind in all slots.
+ */
+static void
+invalidate_id(RunopsTagKind kind, text *id)
+{
+	if (runops_cache_enabled())
+		runops_invalidate(runops_tags_make(runops_tags_prefix(MyDatabaseId, kind, NULL),
+										   VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)));
+}
+
+/*
+ * invalidate_environment(id text) returns void
+ */
+Datum
+runops_invalidate_environment(PG_FUNCTION_ARGS)
+{
+	invalidate_id(RUNOPS_TAG_ENVIRONMENT, PG_GETARG_TEXT_PP(0));
+	PG_RETURN_VOID();
+}
+
+/*
+ * invalidate_organization(id text) returns void
+ */
+Datum
+runops_invalidate_organization(PG_FUNCTION_ARGS)
+{
+	invalidate_id(RUNOPS_TAG_ORGANIZATION, PG_GETARG_TEXT_PP(0));
+	PG_RETURN_VOID();
+}
+
+/*
+ * _resolver_changed() returns trigger
+ *
+ * Row trigger of resolver_config, whose first column is the slot: what the old
+ * query has read is not what the new one would.
+ */
+Datum
+runops_resolver_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	HeapTuple	rows[2] = {NULL, NULL};
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by a row trigger", "_resolver_changed")));
+
+	if (!runops_cache_enabled())
+		PG_RETURN_POINTER(NULL);
+
+	rows[0] = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		rows[1] = trigdata->tg_newtuple;
+	for (int i = 0; i < 2 && rows[i] != NULL; i++)
+	{
+		char	   *slot = SPI_getvalue(rows[i], RelationGetDescr(trigdata->tg_relation), 1);
+
+		if (slot != NULL)
+			invalidate_in_slots(RUNOPS_TAG_SLOT, NULL, 1, &slot);
+	}
+
+	PG_RETURN_POINTER(NULL);
+}

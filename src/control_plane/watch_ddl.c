@@ -1,0 +1,318 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_ddl.c
+ *	  DDL that may change what a resolver reads invalidates its values.  And which
+ *	  transactions write to foreign tables, which no lock here tells in full.
+ *
+ * Which objects a query depends on is not looked into: its tables, the views
+ * and functions over them, their policies, the privileges of the registrant,
+ * servers and user mappings all count, and DDL is rare.  So a command that
+ * could concern any of these invalidates all slots of its database, and one
+ * about roles those of all databases.  What only makes new objects, or objects
+ * that do not change rows, is left out.
+ *
+ * The tags are collected before the command runs: if it fails they go with it.
+ * They are collected again after it, since some commands commit on the way.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "control_plane/cache.h"
+
+/* How far a command reaches. */
+typedef enum DdlScope
+{
+	DDL_NOTHING,
+	DDL_DATABASE,
+	DDL_CLUSTER
+} DdlScope;
+
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+
+/* Has this transaction written to a foreign table, or may it have? */
+static bool wrote_foreign = false;
+
+/*
+ * Is there a table among those of TRUNCATE whose own trigger cannot tell?
+ *
+ * A partition may be watched through its parent, whose trigger does not fire,
+ * and a foreign table cannot have one before PostgreSQL 16.
+ */
+static bool
+truncates_untold(TruncateStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->relations)
+	{
+		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+
+		if (OidIsValid(relid) &&
+			(get_rel_relispartition(relid) || get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE))
+			return true;
+	}
+
+	/* whatever refers to the tables, perhaps a partition, goes with them */
+	return stmt->behavior == DROP_CASCADE;
+}
+
+/*
+ * Are all of the tables of a DROP temporary ones?
+ */
+static bool
+drops_temporary(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_TABLE)
+		return false;
+
+	foreach(lc, stmt->objects)
+	{
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)),
+											 NoLock, true);
+
+		if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Does ALTER ROLE change nothing but how the role logs in?
+ */
+static bool
+alters_login_only(AlterRoleStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->options)
+	{
+		const char *name = ((DefElem *) lfirst(lc))->defname;
+
+		if (strcmp(name, "password") != 0 && strcmp(name, "validUntil") != 0 &&
+			strcmp(name, "connectionlimit") != 0 && strcmp(name, "canlogin") != 0)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * How far a command reaches.
+ */
+static DdlScope
+ddl_scope(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_TruncateStmt:
+			return truncates_untold((TruncateStmt *) stmt) ? DDL_DATABASE : DDL_NOTHING;
+
+		case T_DropStmt:
+			if (((DropStmt *) stmt)->removeType == OBJECT_INDEX ||
+				drops_temporary((DropStmt *) stmt))
+				return DDL_NOTHING;
+			return DDL_DATABASE;
+
+		case T_AlterRoleStmt:
+			return alters_login_only((AlterRoleStmt *) stmt) ? DDL_NOTHING : DDL_CLUSTER;
+
+		case T_DropRoleStmt:
+		case T_GrantRoleStmt:
+			return DDL_CLUSTER;
+
+		case T_RenameStmt:
+			return ((RenameStmt *) stmt)->renameType == OBJECT_ROLE ? DDL_CLUSTER : DDL_DATABASE;
+
+			/* new objects, and those that change no rows */
+		case T_AlterDatabaseSetStmt:
+		case T_AlterDatabaseStmt:
+		case T_AlterEventTrigStmt:
+		case T_AlterOpFamilyStmt:
+		case T_AlterPublicationStmt:
+		case T_AlterRoleSetStmt:
+		case T_AlterStatsStmt:
+		case T_AlterSubscriptionStmt:
+		case T_AlterSystemStmt:
+		case T_AlterTableSpaceOptionsStmt:
+		case T_CommentStmt:
+		case T_CreateAmStmt:
+		case T_CreateConversionStmt:
+		case T_CreateEventTrigStmt:
+		case T_CreateExtensionStmt:
+		case T_CreateFdwStmt:
+		case T_CreateForeignServerStmt:
+		case T_CreatePLangStmt:
+		case T_CreatePublicationStmt:
+		case T_CreateRoleStmt:
+		case T_CreateSchemaStmt:
+		case T_CreateSeqStmt:
+		case T_CreateStatsStmt:
+		case T_CreateStmt:
+		case T_CreateSubscriptionStmt:
+		case T_CreateTableAsStmt:
+		case T_CreateTableSpaceStmt:
+		case T_CreatedbStmt:
+		case T_DropSubscriptionStmt:
+		case T_DropTableSpaceStmt:
+		case T_IndexStmt:
+		case T_ReindexStmt:
+		case T_SecLabelStmt:
+			return DDL_NOTHING;
+
+		default:
+			return GetCommandLogLevel(stmt) == LOGSTMT_DDL ? DDL_DATABASE : DDL_NOTHING;
+	}
+}
+
+/*
+ * The tag of everything in this database, or in all.
+ */
+static RunopsTag
+scope_tag(DdlScope scope)
+{
+	Oid			dbid = scope == DDL_CLUSTER ? InvalidOid : MyDatabaseId;
+
+	return runops_tags_make(runops_tags_prefix(dbid, RUNOPS_TAG_SLOT, NULL), NULL, 0);
+}
+
+/*
+ * ProcessUtility_hook: invalidate what the command may change.
+ */
+static void
+watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					 bool readOnlyTree, ProcessUtilityContext context,
+					 ParamListInfo params, QueryEnvironment *queryEnv,
+					 DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	DdlScope	scope = DDL_NOTHING;
+	bool		commits_prepared = false;
+	bool		drops_extension = false;
+
+	if (runops_cache_enabled() && IsTransactionState())
+	{
+		scope = ddl_scope(stmt);
+		if (scope != DDL_NOTHING)
+			runops_invalidate(scope_tag(scope));
+		if (IsA(stmt, DropdbStmt))
+		{
+			Oid			dbid = get_database_oid(((DropdbStmt *) stmt)->dbname, true);
+
+			if (OidIsValid(dbid) && dbid != MyDatabaseId)
+				runops_cache_purge(dbid, NULL);
+		}
+
+		if (IsA(stmt, CopyStmt) && ((CopyStmt *) stmt)->is_from)
+			wrote_foreign = true;
+
+		/* the tree may be gone when it has run */
+		commits_prepared = IsA(stmt, TransactionStmt) &&
+			((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+		drops_extension = IsA(stmt, DropStmt) &&
+			((DropStmt *) stmt)->removeType == OBJECT_EXTENSION;
+	}
+
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+
+	if (scope != DDL_NOTHING)
+		runops_invalidate(scope_tag(scope));
+	if (drops_extension && !OidIsValid(get_extension_oid("runops", true)))
+		runops_cache_purge(MyDatabaseId, NULL);
+
+	/* what the prepared transaction wanted is not known, and it is committed */
+	if (commits_prepared)
+	{
+		RunopsTag	tags[2] = {scope_tag(DDL_DATABASE), scope_tag(DDL_CLUSTER)};
+
+		runops_tags_bump(tags, lengthof(tags));
+	}
+}
+
+/*
+ * ExecutorStart_hook: note a statement that writes to a foreign table, or to a
+ * partitioned one, which may have foreign partitions.
+ */
+static void
+watch_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	ListCell   *lc;
+
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	{
+		foreach(lc, queryDesc->plannedstmt->resultRelations)
+		{
+			char		relkind = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable)->relkind;
+
+			if (relkind == RELKIND_FOREIGN_TABLE || relkind == RELKIND_PARTITIONED_TABLE)
+				wrote_foreign = true;
+		}
+	}
+
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+}
+
+/*
+ * May this transaction have written to a foreign table?
+ *
+ * What it has written there, others do not see, and it sees by any foreign table
+ * of that server.
+ */
+bool
+runops_wrote_foreign(void)
+{
+	return wrote_foreign;
+}
+
+/*
+ * Transaction callback: nothing is written.
+ */
+static void
+forget_writes(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		wrote_foreign = false;
+}
+
+/*
+ * Install the hooks.
+ */
+void
+runops_watch_ddl_init(void)
+{
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = watch_ProcessUtility;
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = watch_ExecutorStart;
+	RegisterXactCallback(forget_writes, NULL);
+}

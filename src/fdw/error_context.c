@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ *
+ * error_context.c
+ *	  What an error of a store says beyond postgres_fdw's own words: which
+ *	  store and table it was, and what to do.
+ *
+ * An error context callback stands while one of postgres_fdw's callbacks runs.
+ * It may not look into the catalogs, so the names are noted beforehand, in a
+ * hash that lives as long as the backend.  They are refreshed whenever a
+ * statement begins.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "fdw/fdw.h"
+#include "session/conncheck.h"
+
+/* The names that belong to a foreign table. */
+typedef struct Names
+{
+	Oid			relid;			/* hash key, first */
+	NameData	table;
+	NameData	store;
+	NameData	server;
+	Oid			readerid;		/* the store's reader, or InvalidOid */
+} Names;
+
+static HTAB *names_hash = NULL;
+
+/*
+ * The range-table entry that a scan reads; the first of them if it is a join.
+ */
+int
+runops_fdw_scan_rtindex(ForeignScanState *node)
+{
+	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
+
+	if (plan->scan.scanrelid > 0)
+		return plan->scan.scanrelid;
+	return bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
+}
+
+/*
+ * The foreign table that a scan reads; the first of them if it is a join.
+ */
+Oid
+runops_fdw_scan_relid(ForeignScanState *node)
+{
+	return exec_rt_fetch(runops_fdw_scan_rtindex(node), node->ss.ps.state)->relid;
+}
+
+/*
+ * The user whose mapping a scan takes: the view's owner, or the current user.
+ */
+Oid
+runops_fdw_scan_userid(ForeignScanState *node)
+{
+	Oid			userid = foreign_scan_user(node);
+
+	return OidIsValid(userid) ? userid : GetUserId();
+}
+
+/*
+ * The same for a result relation.
+ */
+Oid
+runops_fdw_result_userid(EState *estate, ResultRelInfo *rri)
+{
+	ResultRelInfo *listed = rri->ri_RangeTableIndex == 0 ? rri->ri_RootResultRelInfo : rri;
+	Oid			userid = InvalidOid;
+
+	if (listed != NULL && listed->ri_RangeTableIndex != 0)
+		userid = result_relation_user(listed, estate);
+
+	return OidIsValid(userid) ? userid : GetUserId();
+}
+
+/*
+ * Note the names of a foreign table for an error to come.
+ */
+static void
+note_names(Oid relid)
+{
+	Names	   *names;
+	char	   *table = get_rel_name(relid);
+	char		store[RUNOPS_STORE_LEN];
+
+	if (table == NULL)
+		return;
+
+	if (names_hash == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(Names);
+		ctl.hcxt = CacheMemoryContext;
+		names_hash = hash_create("runops foreign table names", 32, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+
+	names = hash_search(names_hash, &relid, HASH_ENTER, NULL);
+	namestrcpy(&names->table, table);
+	namestrcpy(&names->store, runops_fdw_store_label(relid));
+	names->readerid = runops_leaf_store(relid, store) ?
+		runops_reader_server(store) : InvalidOid;
+	namestrcpy(&names->server,
+			   GetForeignServer(GetForeignServerIdByRelId(relid))->servername);
+}
+
+/*
+ * Add to an error what is known of its place.
+ *
+ * The hint is chosen by the SQLSTATE.  Where it may as well come from the
+ * statement itself, the hint says so.
+ */
+static void
+store_error_callback(void *arg)
+{
+	RunopsFdwCall *call = (RunopsFdwCall *) arg;
+	Oid			relid = OidIsValid(call->relid) ? call->relid : runops_fdw_scan_relid(call->node);
+	Names	   *names;
+	const char *table;
+	const char *store;
+	const char *server;
+	const char *reader;
+
+	if (names_hash == NULL)
+		return;
+	names = hash_search(names_hash, &relid, HASH_FIND, NULL);
+	if (names == NULL)
+		return;
+	table = NameStr(names->table);
+	store = NameStr(names->store);
+	server = NameStr(names->server);
+	reader = call->node ? runops_reader_name(call->node, names->readerid) : NULL;
+
+	if (reader != NULL)
+	{
+		errcontext("table \"%s\" in store \"%s\", reader \"%s\"", table, store, reader);
+		server = reader;
+	}
+	else
+		errcontext("table \"%s\" in store \"%s\"", table, store);
+
+	if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_late())
+	{
+		errcode(ERRCODE_CONNECTION_FAILURE);
+		errmsg("server \"%s\" did not answer in time", server);
+		errdetail("The connection stands, but the time of connect_timeout is over.");
+	}
+
+	switch (geterrcode())
+	{
+		case ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION:
+			errhint("Check that the database of the store is running, and the options of server \"%s\" and of the user mapping.",
+					server);
+			break;
+		case ERRCODE_CONNECTION_FAILURE:
+			errhint("The transaction has to be repeated; check that the database of the store is running.");
+			break;
+		case ERRCODE_UNDEFINED_OBJECT:
+			if (!call->begins)
+				break;
+			errdetail("Neither the role nor PUBLIC has a user mapping for server \"%s\" of store \"%s\".",
+					  server, store);
+			errhint("Use CREATE USER MAPPING for the role, or for PUBLIC.");
+			break;
+		case ERRCODE_UNDEFINED_TABLE:
+		case ERRCODE_UNDEFINED_COLUMN:
+		case ERRCODE_INVALID_SCHEMA_NAME:
+			errdetail("The table is missing in store \"%s\", or has other columns there.",
+					  store);
+			if (reader != NULL)
+				errhint("Use runops.provision to create what is missing in the store; the reader has it once it has caught up.");
+			else
+				errhint("Use runops.provision to create what is missing in the store.");
+			break;
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_DATATYPE_MISMATCH:
+			errdetail("A column may have another type in store \"%s\".", store);
+			errhint("Use runops.verify to compare the table with the one in the store.");
+			break;
+		case ERRCODE_INVALID_TEXT_REPRESENTATION:
+		case ERRCODE_INVALID_DATETIME_FORMAT:
+		case ERRCODE_DATETIME_VALUE_OUT_OF_RANGE:
+		case ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE:
+			errhint("If the statement is right, use runops.verify to compare the types of the columns with those in the store.");
+			break;
+		case ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED:
+			if (call->begins)
+				errhint("Give the user mapping a password that the server asks for, or let a superuser set its option password_required to false.");
+			break;
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			errhint("Use runops.provision to see which privileges the users of the mappings lack in the store.");
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Let errors name the store while a callback of postgres_fdw runs for a scan.
+ *
+ * begins: the callback connects, and so looks for the user mapping.
+ */
+void
+runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node, bool begins)
+{
+	if (begins)
+		note_names(runops_fdw_scan_relid(node));
+
+	call->node = node;
+	call->relid = begins ? runops_fdw_scan_relid(node) : InvalidOid;
+	call->begins = begins;
+	call->callback.callback = store_error_callback;
+	call->callback.arg = call;
+	call->callback.previous = error_context_stack;
+	error_context_stack = &call->callback;
+}
+
+/*
+ * The same for a callback that is called for a foreign table.
+ */
+void
+runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins)
+{
+	if (begins)
+		note_names(relid);
+
+	call->node = NULL;
+	call->relid = relid;
+	call->begins = begins;
+	call->callback.callback = store_error_callback;
+	call->callback.arg = call;
+	call->callback.previous = error_context_stack;
+	error_context_stack = &call->callback;
+}
+
+/*
+ * End what runops_fdw_enter_scan() or runops_fdw_enter_table() began.
+ */
+void
+runops_fdw_leave(RunopsFdwCall *call)
+{
+	error_context_stack = call->callback.previous;
+}

@@ -1,0 +1,643 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec.c
+ *	  The execution callbacks of runops_fdw, which ask the gate, check and count.
+ *
+ * postgres_fdw does the work.  BeginForeignModify is called for every result relation of a plan, also for
+ * those that no row reaches.  It neither asks the gate nor connects here; the
+ * first row does both.  postgres_fdw's state for a result relation is kept
+ * inside ours, and stands in ri_FdwState while its callbacks run.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "utils/lsyscache.h"
+
+#include "base/errcodes.h"
+#include "base/runops.h"
+#include "fdw/fdw.h"
+#include "integrity/unique.h"
+#include "planner/planner.h"
+#include "session/conncheck.h"
+#include "xact/together.h"
+
+/* the most parameters that a statement can have in the wire protocol */
+#define MAX_QUERY_PARAMS 65535
+
+/* where postgres_fdw keeps the rows per FETCH in a scan's private list */
+#define PGFDW_SCAN_FETCH_SIZE 2
+
+/*
+ * What is known of one result relation while a statement runs.
+ *
+ * Lives in the context that Begin was called in.
+ */
+typedef struct ModifyState
+{
+	void	   *pgfdw_state;	/* postgres_fdw's, once it has begun */
+	bool		begun;			/* has postgres_fdw begun? */
+	bool		noted;			/* is the store noted as written to? */
+	RunopsFdwUnique *unique;	/* keys over all stores; NULL if there are none */
+	bool		checks_known;	/* is the next field filled? */
+	List	   *alias_checks;
+	ModifyTableState *mtstate;
+
+	/* the arguments of BeginForeignModify, until the first row comes */
+	List	   *fdw_private;
+	int			subplan_index;
+	int			eflags;
+} ModifyState;
+
+/*
+ * Let a scan fetch all its rows at once.
+ *
+ * The plan may be shared, so that the change is made in a copy.
+ */
+static void
+fetch_whole(ForeignScanState *node)
+{
+	ForeignScan *plan = makeNode(ForeignScan);
+
+	memcpy(plan, node->ss.ps.plan, sizeof(ForeignScan));
+	if (list_length(plan->fdw_private) <= PGFDW_SCAN_FETCH_SIZE ||
+		!IsA(list_nth(plan->fdw_private, PGFDW_SCAN_FETCH_SIZE), Integer))
+		elog(ERROR, "unexpected private data of a foreign scan");
+
+	plan->fdw_private = list_copy(plan->fdw_private);
+	lfirst(list_nth_cell(plan->fdw_private, PGFDW_SCAN_FETCH_SIZE)) =
+		makeInteger(PG_INT32_MAX);
+	node->ss.ps.plan = (Plan *) plan;
+}
+
+/*
+ * Begin a scan: later, when its first row is asked for.
+ *
+ * A table that a writing statement reads again for each row of another must
+ * show each time what it was before the statement.  postgres_fdw starts over
+ * with what it has in memory if that is all, but otherwise by a new cursor,
+ * which would see the statement's own changes: a target's rows would be changed
+ * once for each match.
+ *
+ * postgres_fdw connects here and starts a transaction in the store.  Of an
+ * Append that is pruned for each outer row, core begins every child, and those
+ * that are never executed must not even reach their store, which may be down.
+ */
+static void
+runopsBeginForeignScan(ForeignScanState *node, int eflags)
+{
+	if ((eflags & EXEC_FLAG_REWIND) != 0 &&
+		node->ss.ps.state->es_plannedstmt->resultRelations != NIL)
+		fetch_whole(node);
+}
+
+/*
+ * Let postgres_fdw begin a scan if it has not.
+ *
+ * Its state is what tells: it makes one whenever it begins.
+ */
+static void
+begin_scan(ForeignScanState *node)
+{
+	EState	   *estate = node->ss.ps.state;
+	MemoryContext oldcontext;
+	RunopsFdwCall call;
+	Oid			relid;
+	Oid			userid;
+	Oid			serverid;
+	Oid			reader;
+
+	if (node->fdw_state != NULL)
+		return;
+
+	relid = runops_fdw_scan_relid(node);
+	userid = runops_fdw_scan_userid(node);
+	runops_fdw_gate_require(relid, userid);
+	reader = runops_reader_for_scan(node);
+	serverid = GetForeignServerIdByRelId(OidIsValid(reader) ? reader : relid);
+	if (OidIsValid(reader))
+		runops_fdw_gate_require_server(serverid, relid, userid);
+
+	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+	runops_fdw_enter_scan(&call, node, true);
+	if (!OidIsValid(reader))
+		runops_fdw_use_for_scan(node);
+	runops_fdw_note_scan_locks(node);
+	runops_conn_prepare(serverid, userid, relid);
+	runops_conn_await();
+	if (OidIsValid(reader))
+		runops_reader_begin_scan(node, reader, estate->es_top_eflags);
+	else
+		pgfdw.BeginForeignScan(node, estate->es_top_eflags);
+	runops_conn_check(runops_pgfdw_scan_conn(node), serverid, userid, relid);
+	runops_fdw_leave(&call);
+	if (OidIsValid(reader))
+		runops_stats_add(relid, RUNOPS_READER_READS, 1);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Count a row that came from a store, if there is one.  That of a join counts
+ * for its first table.
+ */
+static void
+count_row(ForeignScanState *node, TupleTableSlot *slot)
+{
+	if (!TupIsNull(slot))
+		runops_stats_add(runops_fdw_scan_relid(node), RUNOPS_ROWS, 1);
+}
+
+/*
+ * Fetch the next row of a scan.
+ */
+static TupleTableSlot *
+runopsIterateForeignScan(ForeignScanState *node)
+{
+	RunopsFdwCall call;
+	TupleTableSlot *slot;
+
+	begin_scan(node);
+	runops_fdw_enter_scan(&call, node, false);
+	slot = pgfdw.IterateForeignScan(node);
+	runops_fdw_leave(&call);
+	count_row(node, slot);
+
+	return slot;
+}
+
+/*
+ * Start a scan over, perhaps with other parameters.
+ */
+static void
+runopsReScanForeignScan(ForeignScanState *node)
+{
+	RunopsFdwCall call;
+
+	/* not begun: it will begin with the new parameters */
+	if (node->fdw_state == NULL)
+		return;
+
+	runops_fdw_enter_scan(&call, node, false);
+	pgfdw.ReScanForeignScan(node);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Ask for a row of an asynchronous scan.
+ */
+static void
+runopsForeignAsyncRequest(AsyncRequest *areq)
+{
+	ForeignScanState *node = castNode(ForeignScanState, areq->requestee);
+	RunopsFdwCall call;
+
+	begin_scan(node);
+	runops_fdw_enter_scan(&call, node, false);
+	pgfdw.ForeignAsyncRequest(areq);
+	runops_fdw_leave(&call);
+	if (areq->request_complete)
+		count_row(node, areq->result);
+}
+
+/*
+ * Wait for the store of an asynchronous scan.
+ */
+static void
+runopsForeignAsyncConfigureWait(AsyncRequest *areq)
+{
+	RunopsFdwCall call;
+
+	runops_fdw_enter_scan(&call, castNode(ForeignScanState, areq->requestee), false);
+	pgfdw.ForeignAsyncConfigureWait(areq);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Take what the store of an asynchronous scan has sent.
+ */
+static void
+runopsForeignAsyncNotify(AsyncRequest *areq)
+{
+	ForeignScanState *node = castNode(ForeignScanState, areq->requestee);
+	RunopsFdwCall call;
+
+	runops_fdw_enter_scan(&call, node, false);
+	pgfdw.ForeignAsyncNotify(areq);
+	runops_fdw_leave(&call);
+	if (areq->request_complete)
+		count_row(node, areq->result);
+}
+
+/*
+ * Begin an UPDATE or DELETE that is sent as a whole.
+ */
+static void
+runopsBeginDirectModify(ForeignScanState *node, int eflags)
+{
+	RunopsFdwCall call;
+	Oid			relid;
+	Oid			userid;
+	Oid			serverid;
+
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	relid = runops_fdw_scan_relid(node);
+	userid = runops_fdw_scan_userid(node);
+	serverid = GetForeignServerIdByRelId(relid);
+	runops_fdw_gate_require(relid, userid);
+
+	runops_fdw_enter_scan(&call, node, true);
+	runops_fdw_use_for_direct_modify(node);
+	runops_fdw_note_direct_modify(node);
+	runops_conn_prepare(serverid, userid, relid);
+	runops_conn_await();
+	pgfdw.BeginDirectModify(node, eflags);
+	runops_together_connected();
+	runops_conn_check(runops_pgfdw_direct_conn(node), serverid, userid, relid);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * Send an UPDATE or DELETE as a whole, and fetch what it returns.
+ */
+static TupleTableSlot *
+runopsIterateDirectModify(ForeignScanState *node)
+{
+	uint64	   *processed = &node->ss.ps.state->es_processed;
+	uint64		before = *processed;
+	RunopsFdwCall call;
+	TupleTableSlot *slot;
+
+	runops_fdw_enter_scan(&call, node, false);
+	slot = pgfdw.IterateDirectModify(node);
+	runops_fdw_leave(&call);
+	runops_fdw_note_direct_rows(node, slot, *processed - before);
+
+	/* the store counts for us, unless the statement is a WITH item */
+	if (*processed > before)
+		runops_stats_add(runops_fdw_scan_relid(node), RUNOPS_ROWS,
+						 *processed - before);
+	else
+		count_row(node, slot);
+	if (castNode(ForeignScan, node->ss.ps.plan)->operation == CMD_UPDATE &&
+		(*processed > before || !TupIsNull(slot)))
+		runops_held_note(runops_fdw_scan_relid(node));
+
+	return slot;
+}
+
+/*
+ * Note what postgres_fdw will need, and leave the rest to the first row.
+ */
+static void
+runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
+						 List *fdw_private, int subplan_index, int eflags)
+{
+	ModifyState *state;
+
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	state = palloc0(sizeof(ModifyState));
+	state->mtstate = mtstate;
+	state->fdw_private = fdw_private;
+	state->subplan_index = subplan_index;
+	state->eflags = eflags;
+	state->unique = runops_fdw_unique_begin(mtstate, rri);
+	rri->ri_FdwState = state;
+
+	runops_reveal_user(mtstate->ps.state, rri);
+}
+
+/*
+ * Prepare to insert rows that core routes to a foreign table, or that COPY
+ * writes to it.
+ *
+ * A row that an UPDATE moves here would be deleted in one database and
+ * inserted in another, by two transactions of which one may fail.
+ */
+static void
+runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
+{
+	ModifyState *state;
+	RunopsFdwCall call;
+	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+	Oid			userid;
+	Oid			serverid;
+
+	if (mtstate->operation != CMD_INSERT)
+		ereport(ERROR,
+				(errcode(ERRCODE_RUNOPS_WRONG_STORE),
+				 errmsg("cannot move a row of \"%s\" to store \"%s\"",
+						RelationGetRelationName(rri->ri_RelationDesc),
+						runops_fdw_store_label(relid)),
+				 errdetail("The new key belongs to another store than the row."),
+				 errhint("Insert a row with the new key and delete the old one.")));
+
+	userid = runops_fdw_result_userid(mtstate->ps.state, rri);
+	serverid = GetForeignServerIdByRelId(relid);
+	runops_fdw_gate_require(relid, userid);
+
+	/* rows that core routes: where they go is not known when they are planned */
+	if (rri->ri_RootResultRelInfo != NULL)
+		runops_stats_add(relid, RUNOPS_STATEMENTS_MULTI, 1);
+
+	state = palloc0(sizeof(ModifyState));
+	state->begun = true;
+	state->mtstate = mtstate;
+	state->unique = runops_fdw_unique_begin(mtstate, rri);
+	runops_fdw_enter_table(&call, relid, true);
+	runops_fdw_use_for_modify(mtstate->ps.state, rri);
+	runops_conn_prepare(serverid, userid, relid);
+	runops_conn_await();
+	pgfdw.BeginForeignInsert(mtstate, rri);
+	runops_together_connected();
+	runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
+	runops_fdw_leave(&call);
+	state->pgfdw_state = rri->ri_FdwState;
+	rri->ri_FdwState = state;
+}
+
+/*
+ * Note, once, that rows of a result relation are written.
+ */
+static void
+note_write(ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	if (!state->noted)
+		runops_fdw_note_write(RelationGetRelid(rri->ri_RelationDesc));
+	state->noted = true;
+}
+
+/*
+ * Put postgres_fdw's state in place for one of its callbacks, after it has
+ * begun if this is the first row.
+ *
+ * The gate is asked again for each row: it is cheap, and an error is all that
+ * the answer can lead to.
+ */
+static ModifyState *
+enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+	Oid			userid = runops_fdw_result_userid(estate, rri);
+
+	runops_fdw_gate_require(relid, userid);
+	if (!runops_fdw_notes_insert_late(state->mtstate))
+		note_write(rri);
+
+	if (!state->begun)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+		Oid			serverid = GetForeignServerIdByRelId(relid);
+
+		rri->ri_FdwState = NULL;
+		runops_fdw_enter_table(call, relid, true);
+		runops_fdw_use_for_modify(estate, rri);
+		runops_conn_prepare(serverid, userid, relid);
+		runops_conn_await();
+		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
+								 state->subplan_index, state->eflags);
+		runops_together_connected();
+		runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
+		runops_fdw_leave(call);
+		state->pgfdw_state = rri->ri_FdwState;
+		state->begun = true;
+		MemoryContextSwitchTo(oldcontext);
+	}
+
+	rri->ri_FdwState = state->pgfdw_state;
+	runops_fdw_enter_table(call, relid, false);
+
+	return state;
+}
+
+/*
+ * Put our state back after a callback of postgres_fdw.
+ */
+static void
+leave_pgfdw(ResultRelInfo *rri, ModifyState *state, RunopsFdwCall *call)
+{
+	runops_fdw_leave(call);
+	state->pgfdw_state = rri->ri_FdwState;
+	rri->ri_FdwState = state;
+}
+
+/*
+ * Refuse a row that must not be sent.
+ */
+static void
+check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+		  CmdType operation)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	if (!state->checks_known)
+		state->alias_checks = runops_fdw_alias_checks(estate, rri->ri_RelationDesc);
+	state->checks_known = true;
+
+	runops_fdw_check_row(estate, rri, slot, operation, state->alias_checks);
+}
+
+/*
+ * Count rows that a store has taken; they are there now.
+ */
+static void
+count_written(ResultRelInfo *rri, int nrows)
+{
+	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
+
+	if (nrows > 0)
+		note_write(rri);
+	runops_stats_add(relid, RUNOPS_ROWS, nrows);
+	runops_held_note(relid);
+}
+
+/*
+ * Insert one row.
+ */
+static TupleTableSlot *
+runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	TupleTableSlot *result;
+	RunopsFdwCall call;
+
+	check_row(estate, rri, slot, CMD_INSERT);
+	if (state->unique && !runops_fdw_unique_insert(state->unique, slot))
+		return NULL;
+
+	enter_pgfdw(estate, rri, &call);
+	result = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
+	leave_pgfdw(rri, state, &call);
+	if (result != NULL)
+		count_written(rri, 1);
+	else if (state->unique)
+		runops_fdw_unique_skipped(state->unique, slot);
+
+	return result;
+}
+
+/*
+ * Insert several rows by one statement.
+ */
+static TupleTableSlot **
+runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
+							 TupleTableSlot **slots, TupleTableSlot **planSlots,
+							 int *numSlots)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	RunopsFdwCall call;
+
+	for (int i = 0; i < *numSlots; i++)
+	{
+		check_row(estate, rri, slots[i], CMD_INSERT);
+		if (state->unique)
+			runops_fdw_unique_insert(state->unique, slots[i]);
+	}
+
+	enter_pgfdw(estate, rri, &call);
+	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
+	leave_pgfdw(rri, state, &call);
+	count_written(rri, *numSlots);
+
+	return slots;
+}
+
+/*
+ * How many rows one INSERT may carry.
+ *
+ * postgres_fdw keeps a batch within the protocol's number of parameters only
+ * once it has begun, so this is done here.
+ */
+static int
+runopsGetForeignModifyBatchSize(ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	int			natts = RelationGetNumberOfAttributes(rri->ri_RelationDesc);
+	int			batch_size;
+
+	rri->ri_FdwState = state ? state->pgfdw_state : NULL;
+	batch_size = pgfdw.GetForeignModifyBatchSize(rri);
+	rri->ri_FdwState = state;
+	if (state && state->unique && runops_fdw_unique_one_by_one(state->unique))
+		return 1;
+
+	return Max(1, Min(batch_size, MAX_QUERY_PARAMS / Max(natts, 1)));
+}
+
+/*
+ * Update one row.
+ */
+static TupleTableSlot *
+runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	TupleTableSlot *result;
+	RunopsFdwCall call;
+
+	check_row(estate, rri, slot, CMD_UPDATE);
+	runops_reference_check_update(rri->ri_RelationDesc,
+								  runops_fdw_old_row(rri, planSlot), slot);
+	if (state->unique)
+		runops_fdw_unique_update(state->unique, rri, slot, planSlot);
+
+	enter_pgfdw(estate, rri, &call);
+	result = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
+	leave_pgfdw(rri, state, &call);
+	if (result != NULL)
+		count_written(rri, 1);
+	else if (state->unique)
+		runops_fdw_unique_not_updated(state->unique, slot);
+
+	return result;
+}
+
+/*
+ * Delete one row.
+ */
+static TupleTableSlot *
+runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	RunopsFdwCall call;
+
+	if (state->unique)
+		runops_fdw_unique_read_old(state->unique, rri, planSlot);
+
+	enter_pgfdw(estate, rri, &call);
+	slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
+	leave_pgfdw(rri, state, &call);
+	if (slot != NULL)
+	{
+		runops_stats_add(RelationGetRelid(rri->ri_RelationDesc), RUNOPS_ROWS, 1);
+		if (state->unique)
+			runops_fdw_unique_deleted(state->unique);
+	}
+
+	return slot;
+}
+
+/*
+ * End the modification of a result relation, which may never have begun.
+ */
+static void
+runopsEndForeignModify(EState *estate, ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	if (state == NULL || !state->begun)
+		return;
+
+	rri->ri_FdwState = state->pgfdw_state;
+	pgfdw.EndForeignModify(estate, rri);
+	rri->ri_FdwState = NULL;
+}
+
+/*
+ * End the insertion of routed rows.
+ */
+static void
+runopsEndForeignInsert(EState *estate, ResultRelInfo *rri)
+{
+	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+
+	rri->ri_FdwState = state->pgfdw_state;
+	pgfdw.EndForeignInsert(estate, rri);
+	rri->ri_FdwState = NULL;
+}
+
+/*
+ * Lay the execution callbacks over postgres_fdw's.
+ */
+void
+runops_fdw_exec_callbacks(FdwRoutine *routine)
+{
+	routine->BeginForeignScan = runopsBeginForeignScan;
+	routine->IterateForeignScan = runopsIterateForeignScan;
+	routine->ReScanForeignScan = runopsReScanForeignScan;
+	routine->ForeignAsyncRequest = runopsForeignAsyncRequest;
+	routine->ForeignAsyncConfigureWait = runopsForeignAsyncConfigureWait;
+	routine->ForeignAsyncNotify = runopsForeignAsyncNotify;
+	routine->BeginDirectModify = runopsBeginDirectModify;
+	routine->IterateDirectModify = runopsIterateDirectModify;
+	routine->BeginForeignModify = runopsBeginForeignModify;
+	routine->BeginForeignInsert = runopsBeginForeignInsert;
+	routine->ExecForeignInsert = runopsExecForeignInsert;
+	routine->ExecForeignBatchInsert = runopsExecForeignBatchInsert;
+	routine->GetForeignModifyBatchSize = runopsGetForeignModifyBatchSize;
+	routine->ExecForeignUpdate = runopsExecForeignUpdate;
+	routine->ExecForeignDelete = runopsExecForeignDelete;
+	routine->EndForeignModify = runopsEndForeignModify;
+	routine->EndForeignInsert = runopsEndForeignInsert;
+}

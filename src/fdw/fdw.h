@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ *
+ * fdw.h
+ *	  What the files of the foreign-data wrapper share among themselves.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_FDW_H
+#define RUNOPS_FDW_H
+
+#include "foreign/fdwapi.h"
+#include "utils/elog.h"
+#include "utils/rel.h"
+
+/* One call of a callback of postgres_fdw, for the errors that it raises. */
+typedef struct RunopsFdwCall
+{
+	ErrorContextCallback callback;
+	ForeignScanState *node;		/* the scan, or NULL */
+	Oid			relid;			/* the foreign table, unless the scan tells */
+	bool		begins;			/* does the callback connect? */
+} RunopsFdwCall;
+
+/* in handler.c */
+extern FdwRoutine pgfdw;
+extern const char *runops_fdw_store_label(Oid relid);
+extern bool runops_fdw_is_empty(Oid relid);
+extern void runops_fdw_gate_require(Oid relid, Oid userid);
+extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
+
+/* in check_row.c */
+extern Bitmapset *runops_fdw_alias_attrs(Relation rel);
+extern List *runops_fdw_alias_checks(EState *estate, Relation rel);
+extern void runops_fdw_check_row(EState *estate, ResultRelInfo *rri,
+								 TupleTableSlot *slot, CmdType operation,
+								 List *alias_checks);
+
+/* in error_context.c */
+extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
+extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
+extern Oid	runops_fdw_scan_userid(ForeignScanState *node);
+extern Oid	runops_fdw_result_userid(EState *estate, ResultRelInfo *rri);
+extern void runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node,
+								  bool begins);
+extern void runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins);
+extern void runops_fdw_leave(RunopsFdwCall *call);
+
+/* in plan.c */
+extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
+
+extern bool runops_fdw_uses_remote_estimate(Oid foreigntableid);
+extern bool runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids);
+
+/* in join.c */
+extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
+									  RelOptInfo *outerrel, RelOptInfo *innerrel,
+									  JoinType jointype,
+									  JoinPathExtraData *extra);
+extern void runopsGetForeignUpperPaths(PlannerInfo *root,
+									   UpperRelationKind stage,
+									   RelOptInfo *input_rel,
+									   RelOptInfo *output_rel, void *extra);
+
+/* in paths.c */
+extern void runops_fdw_remote_costs(Oid serverid, Cost *startup,
+									Cost *per_tuple);
+extern Cost runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
+								   ParamPathInfo *param_info);
+extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
+								  Oid foreigntableid);
+
+/* in one_role.c */
+extern void runops_fdw_use_for_scan(ForeignScanState *node);
+extern void runops_fdw_use_for_direct_modify(ForeignScanState *node);
+extern void runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri);
+
+/* in xact/reader_policy.c */
+extern Oid	runops_reader_for_scan(ForeignScanState *node);
+extern const char *runops_reader_name(ForeignScanState *node, Oid readerid);
+extern void runops_reader_begin_scan(ForeignScanState *node, Oid table,
+									 int eflags);
+
+/* in rescan_safety.c */
+extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
+								  Oid leaf_relid, ParamPathInfo *param_info);
+
+/* in exec.c */
+extern void runops_fdw_exec_callbacks(FdwRoutine *routine);
+
+/* in note_writes.c */
+extern void runops_fdw_note_write(Oid relid);
+extern void runops_fdw_note_scan_locks(ForeignScanState *node);
+extern void runops_fdw_note_direct_modify(ForeignScanState *node);
+extern void runops_fdw_note_direct_rows(ForeignScanState *node,
+										TupleTableSlot *slot, uint64 processed);
+extern bool runops_fdw_notes_insert_late(ModifyTableState *mtstate);
+
+/* in utility.c */
+extern void runops_fdw_utility_callbacks(FdwRoutine *routine);
+
+#endif							/* RUNOPS_FDW_H */

@@ -1,0 +1,396 @@
+/*-------------------------------------------------------------------------
+ *
+ * join.c
+ *	  Which joins of leaves are offered to be done in their store, and what
+ *	  they and the groupings above them cost.
+ *
+ * Two things keep postgres_fdw from sending a join that had better be sent.
+ * "store_of(a.key) = store_of(b.key)", by which a query may ask for a
+ * partition-wise join, is unknown to the store; between two leaves of one store
+ * it is always true and is left out.  And without remote estimates postgres_fdw supposes that
+ * the store compares each row with each other row, so that of two tables of
+ * any size both are fetched whole.  The store knows better ways to join: here
+ * it is supposed to hash, or to search by an index that it is known to have.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/partcache.h"
+
+#include "base/runops.h"
+#include "fdw/fdw.h"
+
+/* what postgres_fdw supposes an ordered result to cost more */
+#define SORT_MULTIPLIER 1.2
+
+/*
+ * Is the expression somewhere in the tree?
+ */
+static bool
+contains_expr(Node *node, void *expr)
+{
+	if (node == NULL)
+		return false;
+	if (equal(node, expr))
+		return true;
+
+	return expression_tree_walker(node, contains_expr, expr);
+}
+
+/*
+ * If the expression is the partition key of a leaf, the store of every row of
+ * that leaf: copied to store[RUNOPS_STORE_LEN].
+ */
+static bool
+key_store(PlannerInfo *root, Node *expr, char *store)
+{
+	Relids		relids;
+	int			rti;
+	Relation	rel;
+	List	   *qual;
+
+	if (!IsA(expr, FuncExpr) ||
+		((FuncExpr *) expr)->funcid != runops_store_of_oid())
+		return false;
+
+	relids = pull_varnos(root, expr);
+	if (!bms_get_singleton_member(relids, &rti) ||
+		planner_rt_fetch(rti, root)->rtekind != RTE_RELATION)
+		return false;
+
+	rel = table_open(planner_rt_fetch(rti, root)->relid, NoLock);
+	qual = RelationGetPartitionQual(rel);
+	ChangeVarNodes((Node *) qual, 1, rti, 0);
+	table_close(rel, NoLock);
+
+	return contains_expr((Node *) qual, expr) &&
+		runops_leaf_store(planner_rt_fetch(rti, root)->relid, store);
+}
+
+/*
+ * Does a clause say of two leaves of one store only that they are of one
+ * store?
+ */
+static bool
+is_implied(PlannerInfo *root, RestrictInfo *rinfo)
+{
+	OpExpr	   *op = (OpExpr *) rinfo->clause;
+	char		left[RUNOPS_STORE_LEN];
+	char		right[RUNOPS_STORE_LEN];
+
+	return IsA(op, OpExpr) &&
+		list_length(op->args) == 2 &&
+		rinfo->mergeopfamilies != NIL &&
+		key_store(root, linitial(op->args), left) &&
+		key_store(root, lsecond(op->args), right) &&
+		strcmp(left, right) == 0;
+}
+
+/*
+ * The join clauses without those that the partition constraints imply.
+ *
+ * Below an outer join a key may be NULL where the leaf has none: the clauses
+ * of a join of joins are then left as they are.
+ */
+static List *
+needed_clauses(PlannerInfo *root, RelOptInfo *outerrel, RelOptInfo *innerrel,
+			   List *restrictlist)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (root->join_info_list != NIL &&
+		(!IS_SIMPLE_REL(outerrel) || !IS_SIMPLE_REL(innerrel)))
+		return restrictlist;
+
+	foreach(lc, restrictlist)
+	{
+		if (!is_implied(root, lfirst(lc)))
+			result = lappend(result, lfirst(lc));
+	}
+
+	return result;
+}
+
+/*
+ * What the store needs to join by searching the inner table for each row of
+ * the outer one, beyond reading the outer; negative if it has no index.
+ */
+static Cost
+nested_loop_cost(PlannerInfo *root, RelOptInfo *outerrel, RelOptInfo *innerrel)
+{
+	Cost		result = -1.0;
+	ListCell   *lc;
+
+	if (!IS_SIMPLE_REL(innerrel))
+		return result;
+
+	foreach(lc, innerrel->ppilist)
+	{
+		ParamPathInfo *param_info = (ParamPathInfo *) lfirst(lc);
+		Cost		cost;
+
+		/* the leaf of a table is parameterized by tables, not by leaves */
+		if (!bms_is_subset(param_info->ppi_req_outer, outerrel->relids) &&
+			!bms_is_subset(param_info->ppi_req_outer, outerrel->top_parent_relids))
+			continue;
+
+		cost = runops_fdw_search_cost(root, innerrel, param_info);
+		if (cost >= 0 && (result < 0 || cost * outerrel->rows < result))
+			result = cost * outerrel->rows;
+	}
+
+	return result;
+}
+
+/*
+ * What the store needs to join beyond reading both tables, if it hashes;
+ * negative if it cannot.
+ */
+static Cost
+hash_cost(RelOptInfo *outerrel, RelOptInfo *innerrel, List *restrictlist)
+{
+	ListCell   *lc;
+
+	foreach(lc, restrictlist)
+	{
+		if (OidIsValid(((RestrictInfo *) lfirst(lc))->hashjoinoperator))
+			return (outerrel->rows + innerrel->rows) * cpu_operator_cost;
+	}
+
+	return -1.0;
+}
+
+/*
+ * The cost of reading a relation in the store, without fetching the rows.
+ */
+static Cost
+read_cost(RelOptInfo *rel, Cost fdw_startup_cost, Cost fdw_tuple_cost)
+{
+	return Max(0.0, rel->cheapest_total_path->total_cost - fdw_startup_cost -
+			   rel->rows * fdw_tuple_cost);
+}
+
+/*
+ * The cost of a remote join, done in the best way that the store is known to
+ * have; negative if there is none.
+ *
+ * What is fetched is the result, so that a join that multiplies rows stays
+ * dearer than one done here.
+ */
+static Cost
+remote_join_cost(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
+				 RelOptInfo *innerrel, JoinType jointype, List *restrictlist)
+{
+	Cost		fdw_startup_cost;
+	Cost		fdw_tuple_cost;
+	Cost		outer_cost;
+	Cost		inner_cost;
+	Cost		cost;
+	Cost		best = -1.0;
+
+	runops_fdw_remote_costs(joinrel->serverid, &fdw_startup_cost,
+							&fdw_tuple_cost);
+	outer_cost = read_cost(outerrel, fdw_startup_cost, fdw_tuple_cost);
+	inner_cost = read_cost(innerrel, fdw_startup_cost, fdw_tuple_cost);
+
+	cost = hash_cost(outerrel, innerrel, restrictlist);
+	if (cost >= 0)
+		best = outer_cost + inner_cost + cost;
+
+	cost = nested_loop_cost(root, outerrel, innerrel);
+	if (cost >= 0 && (best < 0 || outer_cost + cost < best))
+		best = outer_cost + cost;
+
+	if (jointype == JOIN_INNER)
+	{
+		cost = nested_loop_cost(root, innerrel, outerrel);
+		if (cost >= 0 && (best < 0 || inner_cost + cost < best))
+			best = inner_cost + cost;
+	}
+
+	if (best < 0)
+		return best;
+
+	return best + fdw_startup_cost +
+		joinrel->rows * (fdw_tuple_cost + cpu_tuple_cost);
+}
+
+/*
+ * Offer remote joins.
+ *
+ * Not if the tables are known to be empty: those carry no postgres_fdw state
+ * to join.  Nor with NOWAIT or SKIP LOCKED, which can be added to the
+ * statement of one table only.
+ *
+ * Where rows are locked or changed, postgres_fdw looks for a local join among
+ * the paths that are there already.  Otherwise its own paths are taken aside
+ * until their costs are right, because the list would drop them at first
+ * sight.
+ */
+void
+runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
+						  RelOptInfo *outerrel, RelOptInfo *innerrel,
+						  JoinType jointype, JoinPathExtraData *extra)
+{
+	JoinPathExtraData needed = *extra;
+	List	   *local_paths;
+	List	   *remote_paths;
+	Cost		cost;
+	ListCell   *lc;
+
+	if (runops_gate_flag_off() ||
+		runops_fdw_any_wait_policy(root, joinrel->relids))
+		return;
+
+	needed.restrictlist = needed_clauses(root, outerrel, innerrel,
+										 extra->restrictlist);
+
+	if (root->parse->commandType != CMD_SELECT || root->rowMarks != NIL)
+	{
+		pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype,
+								  &needed);
+		return;
+	}
+
+	local_paths = joinrel->pathlist;
+	joinrel->pathlist = NIL;
+	pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype,
+							  &needed);
+	remote_paths = joinrel->pathlist;
+	joinrel->pathlist = local_paths;
+	if (remote_paths == NIL)
+		return;
+
+	cost = remote_join_cost(root, joinrel, outerrel, innerrel, jointype,
+							needed.restrictlist);
+	foreach(lc, remote_paths)
+	{
+		Path	   *path = (Path *) lfirst(lc);
+
+		Cost		path_cost = path->pathkeys ? cost * SORT_MULTIPLIER : cost;
+
+		if (cost >= 0 && path_cost < path->total_cost)
+		{
+			path->total_cost = path_cost;
+			path->startup_cost = Min(path->startup_cost, path_cost);
+		}
+		add_path(joinrel, path);
+	}
+}
+
+/*
+ * The cost of the remote join that is the input of a grouping; negative if
+ * there is none.
+ */
+static Cost
+input_join_cost(RelOptInfo *input_rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, input_rel->pathlist)
+	{
+		Path	   *path = (Path *) lfirst(lc);
+
+		if (IsA(path, ProjectionPath))
+			path = ((ProjectionPath *) path)->subpath;
+		if (IsA(path, ForeignPath) && path->pathkeys == NIL &&
+			path->param_info == NULL)
+			return path->total_cost;
+	}
+
+	return -1.0;
+}
+
+/*
+ * Let the store apply the LIMIT of a query over one of its tables, if it can.
+ *
+ * Never is it better to do that here: a store that knows the limit sends no more
+ * rows, sorts no more than it has to, and chooses its plan for it.  Estimates do
+ * not know, since few rows expected cost the same both ways.
+ */
+static void
+limit_in_store(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *final_rel,
+			   void *extra)
+{
+	List	   *local_paths = final_rel->pathlist;
+
+	final_rel->pathlist = NIL;
+	pgfdw.GetForeignUpperPaths(root, UPPERREL_FINAL, input_rel, final_rel, extra);
+	if (final_rel->pathlist == NIL)
+		final_rel->pathlist = local_paths;
+}
+
+/*
+ * Offer remote grouping, ordering and limits, unless the input is known to be
+ * empty.
+ *
+ * postgres_fdw computes a grouping from its own cost of the join below, which
+ * would be done here because the join has become so much cheaper.
+ */
+void
+runopsGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage,
+						   RelOptInfo *input_rel, RelOptInfo *output_rel,
+						   void *extra)
+{
+	List	   *local_paths;
+	List	   *remote_paths;
+	Cost		fdw_startup_cost;
+	Cost		fdw_tuple_cost;
+	Cost		join_cost;
+	ListCell   *lc;
+
+	if (runops_gate_flag_off())
+		return;
+
+	if (stage == UPPERREL_FINAL && ((FinalPathExtraData *) extra)->limit_needed &&
+		bms_num_members(root->all_baserels) == 1)
+	{
+		limit_in_store(root, input_rel, output_rel, extra);
+		return;
+	}
+	if (stage != UPPERREL_GROUP_AGG || !IS_JOIN_REL(input_rel))
+	{
+		pgfdw.GetForeignUpperPaths(root, stage, input_rel, output_rel, extra);
+		return;
+	}
+
+	local_paths = output_rel->pathlist;
+	output_rel->pathlist = NIL;
+	pgfdw.GetForeignUpperPaths(root, stage, input_rel, output_rel, extra);
+	remote_paths = output_rel->pathlist;
+	output_rel->pathlist = local_paths;
+	if (remote_paths == NIL)
+		return;
+
+	join_cost = input_join_cost(input_rel);
+	runops_fdw_remote_costs(input_rel->serverid, &fdw_startup_cost,
+							&fdw_tuple_cost);
+	foreach(lc, remote_paths)
+	{
+		Path	   *path = (Path *) lfirst(lc);
+		Cost		cost;
+
+		/* the rows of the join are grouped and not fetched */
+		cost = Max(fdw_startup_cost,
+				   join_cost - input_rel->rows * (fdw_tuple_cost + cpu_tuple_cost)) +
+			input_rel->rows * cpu_operator_cost +
+			path->rows * (fdw_tuple_cost + cpu_tuple_cost);
+		if (join_cost >= 0 && cost < path->total_cost)
+		{
+			path->total_cost = cost;
+			path->startup_cost = Min(path->startup_cost, cost);
+		}
+		add_path(output_rel, path);
+	}
+}

@@ -1,0 +1,178 @@
+/*-------------------------------------------------------------------------
+ *
+ * one_role.c
+ *	  Refuses to use a store as another role than the one that has written
+ *	  there in the same transaction.
+ *
+ * Each user mapping has a connection and a transaction of its own in the store.
+ * After SET ROLE, inside a SECURITY DEFINER function, or by a view of another
+ * owner, the second would not see what the first has written, and a row that
+ * both want would be waited for without end: neither database could tell that
+ * the two belong together.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "nodes/plannodes.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "fdw/fdw.h"
+
+/* A user mapping through which this transaction has written or locked rows. */
+typedef struct Writer
+{
+	Oid			serverid;
+	Oid			umid;
+	int			nest_level;		/* of the subtransaction that did it */
+} Writer;
+
+/* in TopTransactionContext */
+static List *writers = NIL;
+static bool callbacks_registered = false;
+
+/*
+ * At the end of a transaction: forget who has written.
+ */
+static void
+forget_writers(XactEvent event, void *arg)
+{
+	writers = NIL;
+}
+
+/*
+ * At the end of a subtransaction: what it wrote is the outer one's, or undone.
+ */
+static void
+end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
+					  SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	ListCell   *lc;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+
+	foreach(lc, writers)
+	{
+		Writer	   *writer = lfirst(lc);
+
+		if (writer->nest_level < level)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			writer->nest_level = level - 1;
+		else
+			writers = foreach_delete_current(writers, lc);
+	}
+}
+
+/*
+ * Note that a server is written to through a user mapping.
+ */
+static void
+note_writer(Oid serverid, Oid umid)
+{
+	MemoryContext oldcontext;
+	Writer	   *writer;
+
+	if (!callbacks_registered)
+	{
+		RegisterXactCallback(forget_writers, NULL);
+		RegisterSubXactCallback(end_of_subtransaction, NULL);
+		callbacks_registered = true;
+	}
+
+	oldcontext = MemoryContextSwitchTo(TopTransactionContext);
+	writer = palloc(sizeof(Writer));
+	writer->serverid = serverid;
+	writer->umid = umid;
+	writer->nest_level = GetCurrentTransactionNestLevel();
+	writers = lappend(writers, writer);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Use the store of a foreign table as a role, to write there if so said.
+ */
+static void
+use_store(Oid relid, Oid userid, bool writes)
+{
+	Oid			serverid;
+	Oid			umid;
+	ListCell   *lc;
+	char		store[RUNOPS_STORE_LEN];
+
+	if (writes && runops_leaf_store(relid, store))
+		runops_reader_leave(store);
+	if (writers == NIL && !writes)
+		return;
+
+	serverid = GetForeignServerIdByRelId(relid);
+	umid = GetUserMapping(userid, serverid)->umid;
+
+	foreach(lc, writers)
+	{
+		Writer	   *writer = lfirst(lc);
+
+		if (writer->serverid != serverid)
+			continue;
+		if (writer->umid == umid)
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot use store \"%s\" as role \"%s\" in this transaction",
+						runops_fdw_store_label(relid),
+						GetUserNameFromId(userid, false)),
+				 errdetail("The transaction has written or locked rows there through the user mapping of another role, and this one would not see them."),
+				 errhint("Commit first, or let the roles share one user mapping, for PUBLIC.")));
+	}
+
+	if (writes)
+		note_writer(serverid, umid);
+}
+
+/*
+ * A scan is about to connect: does it lock the rows that it reads?
+ */
+void
+runops_fdw_use_for_scan(ForeignScanState *node)
+{
+	bool		locks = false;
+	ListCell   *lc;
+
+	foreach(lc, node->ss.ps.state->es_plannedstmt->rowMarks)
+	{
+		if (lfirst_node(PlanRowMark, lc)->strength != LCS_NONE)
+			locks = true;
+	}
+
+	use_store(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node), locks);
+}
+
+/*
+ * An UPDATE or DELETE is about to be sent as a whole.
+ */
+void
+runops_fdw_use_for_direct_modify(ForeignScanState *node)
+{
+	use_store(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node), true);
+}
+
+/*
+ * Rows are about to be written to a result relation.
+ */
+void
+runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri)
+{
+	use_store(RelationGetRelid(rri->ri_RelationDesc),
+			  runops_fdw_result_userid(estate, rri), true);
+}

@@ -1,0 +1,324 @@
+/*-------------------------------------------------------------------------
+ *
+ * hidden_rows.c
+ *	  Remembers which stores hold rows of which tables, and warns while the
+ *	  operator's flag hides them.
+ *
+ * With the flag off nobody may be asked, so what is known has to be written down
+ * while it is on: by the transaction that writes a row to a store, the first
+ * time for each leaf, and by an ANALYZE that finds rows there.  A transaction
+ * that aborts takes its note with it.  Those that write at the same time may
+ * all leave one; to wait for each other would be worse.
+ *
+ * The note goes with the store or the table that it is about, and not before:
+ * that a store was empty once does not say that it still is.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/parallel.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+
+/* columns of held_rows, in the order of 37-gate.sql */
+#define Natts_held_rows 3
+#define Anum_held_rows_store 1
+#define Anum_held_rows_relation 2
+#define Anum_held_rows_noted_at 3
+
+/* What a backend knows of the note about a leaf. */
+typedef enum NoteState
+{
+	NOTE_UNKNOWN,				/* to be looked for */
+	NOTE_OURS,					/* there, if this transaction commits */
+	NOTE_STANDS					/* there, or the leaf needs none */
+} NoteState;
+
+typedef struct LeafNote
+{
+	Oid			relid;			/* hash key, first */
+	NoteState	state;
+} LeafNote;
+
+static HTAB *notes = NULL;
+static bool any_ours = false;
+
+/* the leaf that was asked for last, if its note stands */
+static Oid	last_standing = InvalidOid;
+
+/* Has this session been warned, or is there nothing to warn of? */
+static bool session_warned = false;
+
+/*
+ * Look again for the notes that were made by this transaction, or by a part of
+ * it: it has ended.
+ */
+static void
+forget_ours(void)
+{
+	HASH_SEQ_STATUS scan;
+	LeafNote   *note;
+
+	if (!any_ours)
+		return;
+
+	hash_seq_init(&scan, notes);
+	while ((note = (LeafNote *) hash_seq_search(&scan)) != NULL)
+	{
+		if (note->state == NOTE_OURS)
+			note->state = NOTE_UNKNOWN;
+	}
+	any_ours = false;
+}
+
+/*
+ * A transaction has ended.
+ */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		forget_ours();
+}
+
+/*
+ * A subtransaction was rolled back, perhaps with a note.
+ */
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+				 SubTransactionId parentSubid, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_ours();
+}
+
+/*
+ * A relation was altered: if it is a leaf, it may stand for another store.
+ */
+static void
+forget_leaf(Datum arg, Oid relid)
+{
+	last_standing = InvalidOid;
+	if (OidIsValid(relid))
+		hash_search(notes, &relid, HASH_REMOVE, NULL);
+	else
+	{
+		HASH_SEQ_STATUS scan;
+		LeafNote   *note;
+
+		hash_seq_init(&scan, notes);
+		while ((note = (LeafNote *) hash_seq_search(&scan)) != NULL)
+			hash_search(notes, &note->relid, HASH_REMOVE, NULL);
+	}
+}
+
+/*
+ * The backend's entry of a leaf, made if need be.
+ */
+static LeafNote *
+leaf_note(Oid relid)
+{
+	LeafNote   *note;
+	bool		found;
+
+	if (notes == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(LeafNote);
+		ctl.hcxt = CacheMemoryContext;
+		notes = hash_create("runops notes of held rows", 32, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		CacheRegisterRelcacheCallback(forget_leaf, (Datum) 0);
+		RegisterXactCallback(xact_callback, NULL);
+		RegisterSubXactCallback(subxact_callback, NULL);
+	}
+
+	note = hash_search(notes, &relid, HASH_ENTER, &found);
+	if (!found)
+		note->state = NOTE_UNKNOWN;
+
+	return note;
+}
+
+/*
+ * Is there a note about a table in a store, and whose?
+ */
+static NoteState
+find_note(Relation rel, const char *store, Oid relid)
+{
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	NoteState	result = NOTE_UNKNOWN;
+	HeapTuple	tuple;
+
+	while (result != NOTE_STANDS &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		text	   *name = DatumGetTextPP(heap_getattr(tuple, Anum_held_rows_store, tupdesc, &isnull));
+
+		if (DatumGetObjectId(heap_getattr(tuple, Anum_held_rows_relation, tupdesc, &isnull)) != relid ||
+			VARSIZE_ANY_EXHDR(name) != strlen(store) ||
+			memcmp(VARDATA_ANY(name), store, strlen(store)) != 0)
+			continue;
+		result = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) ?
+			NOTE_OURS : NOTE_STANDS;
+	}
+	systable_endscan(scan);
+
+	return result;
+}
+
+/*
+ * Note that a store holds rows of a table, unless that is known.
+ *
+ * leaf_relid is the foreign table; one that is no leaf of a routed table is
+ * passed over.  Nothing is noted where nothing can be written.
+ *
+ * The row is put into the table as it is: no privilege is needed, and no trigger
+ * runs in the middle of the statement that this is called from.
+ */
+void
+runops_held_note(Oid leaf_relid)
+{
+	char		store[RUNOPS_STORE_LEN];
+	LeafNote   *note;
+	NoteState	state;
+	Relation	rel;
+	Oid			relid;
+
+	if (leaf_relid == last_standing)
+		return;
+	note = leaf_note(leaf_relid);
+	if (note->state == NOTE_UNKNOWN)
+	{
+		if (XactReadOnly || RecoveryInProgress() || IsInParallelMode() ||
+			!runops_leaf_store(leaf_relid, store) ||
+			strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+			return;				/* of legacy nothing is hidden */
+
+		relid = get_partition_parent(leaf_relid, false);
+		rel = runops_open_config("held_rows", RowExclusiveLock);
+		state = find_note(rel, store, relid);
+		if (state == NOTE_UNKNOWN)
+		{
+			Datum		values[Natts_held_rows];
+			bool		nulls[Natts_held_rows] = {0};
+			HeapTuple	tuple;
+
+			values[Anum_held_rows_store - 1] = CStringGetTextDatum(store);
+			values[Anum_held_rows_relation - 1] = ObjectIdGetDatum(relid);
+			values[Anum_held_rows_noted_at - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+			tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+			simple_heap_insert(rel, tuple);
+			heap_freetuple(tuple);
+			state = NOTE_OURS;
+		}
+		table_close(rel, NoLock);
+
+		/* the entry may have been removed by an invalidation */
+		note = leaf_note(leaf_relid);
+		note->state = state;
+		if (state == NOTE_OURS)
+			any_ours = true;
+	}
+	if (note->state == NOTE_STANDS)
+		last_standing = leaf_relid;
+}
+
+/*
+ * The tables of which stores are known to hold rows, as text like
+ * "public.run" in store "new", or NULL if none is.
+ */
+static char *
+held_rows_text(void)
+{
+	Relation	rel = runops_open_config("held_rows", AccessShareLock);
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *items = NIL;
+	StringInfoData buf;
+	HeapTuple	tuple;
+	ListCell   *lc;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		char	   *store = TextDatumGetCString(heap_getattr(tuple, Anum_held_rows_store, tupdesc, &isnull));
+		Oid			relid = DatumGetObjectId(heap_getattr(tuple, Anum_held_rows_relation, tupdesc, &isnull));
+		char	   *relname = get_rel_name(relid);
+
+		if (relname == NULL)
+			continue;
+		items = list_append_unique(items,
+								   makeString(psprintf(_("\"%s.%s\" in store \"%s\""),
+													   get_namespace_name(get_rel_namespace(relid)),
+													   relname, store)));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	if (items == NIL)
+		return NULL;
+
+	initStringInfo(&buf);
+	foreach(lc, items)
+		appendStringInfo(&buf, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 strVal(lfirst(lc)));
+
+	return buf.data;
+}
+
+/*
+ * Warn if the flag is off while stores are known to hold rows; where the
+ * extension does not exist there is nothing to know.
+ */
+void
+runops_held_warn(void)
+{
+	Oid			namespaceid = get_namespace_oid(RUNOPS_SCHEMA, true);
+	char	   *held;
+
+	if (!runops_gate_flag_off() || !OidIsValid(namespaceid) ||
+		!OidIsValid(get_relname_relid("held_rows", namespaceid)))
+		return;
+
+	held = held_rows_text();
+	if (held != NULL)
+		ereport(WARNING,
+				(errmsg("\"runops.split_enabled\" is off, and stores hold rows that no statement finds"),
+				 errdetail("Rows were written to %s.", held),
+				 errhint("Set \"runops.split_enabled\" to on and restart the server.  Where the rows are not wanted any more, use runops.drop_store() with \"force\".")));
+}
+
+/*
+ * The same once in a session, at its first use of a routed table.
+ */
+void
+runops_held_warn_session(void)
+{
+	if (session_warned || IsParallelWorker())
+		return;
+
+	session_warned = true;
+	runops_held_warn();
+}

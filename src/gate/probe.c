@@ -1,0 +1,499 @@
+/*-------------------------------------------------------------------------
+ *
+ * probe.c
+ *	  Asks the server of a store which database it is, and decides whether that
+ *	  is another one than this and than those of the other stores.
+ *
+ * A fingerprint, system identifier and database name, is not enough: it may be
+ * denied, and a restored base backup keeps the identifier.  The proof is a lock.
+ * While an advisory lock under a random key is held here, the same database can
+ * by whatever name not take it there, and another one can.  Both are locks of a
+ * transaction, and the remote one is taken in the same statement that gives the
+ * fingerprint: behind a transaction pooler a session is not ours to keep.
+ *
+ * A standby has locks of its own, so the proof is worth nothing where one of the
+ * two is in recovery; there only fingerprints count.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_foreign_server.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+
+#include "base/shmem.h"
+#include "gate/sentinel.h"
+
+/*
+ * Fill in a verdict; a reason that is too long is cut.
+ */
+static void
+verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
+		const char *reason)
+{
+	int			len;
+
+	state->verdict = v;
+	state->cause = cause;
+	len = pg_mbcliplen(reason, strlen(reason), RUNOPS_REASON_LEN - 1);
+	memcpy(state->reason, reason, len);
+	state->reason[len] = '\0';
+}
+
+/*
+ * Decide on a server by what it has answered.  This and nothing else knows the
+ * rules; it looks at its argument alone.
+ */
+void
+runops_decide(const RunopsFacts *facts, RunopsProofState *state)
+{
+	const RunopsIdentity *here = &facts->here;
+	const RunopsIdentity *there = &facts->there;
+	bool		equal = runops_identity_equal(here, there);
+
+	if (facts->is_reader)
+	{
+		if (!there->in_recovery)
+			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+					_("The reader is not a standby: it is not in recovery."));
+		else if (!facts->writer_known || !facts->writer.sysid_known)
+			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+					_("The writer of the store is not known, so its reader cannot be compared with it."));
+		else if (!there->sysid_known)
+			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+					_("The reader's user may not execute pg_control_system(), so it cannot be compared with its writer."));
+		else if (!runops_identity_equal(&facts->writer, there))
+			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+					_("The reader is not a standby of the store's own writer."));
+		else
+			verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
+					_("The reader is a standby of the store's writer."));
+		return;
+	}
+
+	if (there->in_recovery)
+	{
+		if (equal)
+			verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+					_("The server is a standby of the control plane."));
+		else
+			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+					_("The server is a standby: it is in recovery, and a store has to be written to."));
+	}
+	else if (!facts->lock_obtained)
+		verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+				_("The server is the control plane itself: a lock that is held here is held there."));
+	else if (!here->in_recovery)
+		verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
+				_("The server is another database: a lock that is held here is free there."));
+	else if (equal)
+		verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+				_("This server is in recovery, and the store has the same system identifier and database name."));
+	else if (!there->sysid_known)
+		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+				_("This server is in recovery, and the store's user may not execute pg_control_system()."));
+	else
+		verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
+				_("The server is another database: its system identifier or database name differs."));
+}
+
+/*
+ * Fill in the verdict on a server that could not be asked.
+ */
+static void
+verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
+{
+	char	   *text = failure->detail ?
+		psprintf("%s: %s", failure->message, failure->detail) :
+		pstrdup(failure->message);
+	int			category = ERRCODE_TO_CATEGORY(failure->sqlerrcode);
+	int			len;
+
+	/* one line, one sentence */
+	len = 0;
+	for (const char *p = text; *p; p++)
+	{
+		if (isspace((unsigned char) *p))
+		{
+			if (len > 0 && text[len - 1] != ' ')
+				text[len++] = ' ';
+		}
+		else
+			text[len++] = *p;
+	}
+	text[len] = '\0';
+	text[0] = pg_toupper((unsigned char) text[0]);
+	len = pg_mbcliplen(text, len, RUNOPS_REASON_LEN - 2);
+	text[len] = '\0';
+	if (len > 0 && strchr(".?!", text[len - 1]) == NULL)
+		text = psprintf("%s.", text);
+
+	verdict(state, RUNOPS_UNKNOWN,
+			category == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+			failure->sqlerrcode == ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED ?
+			RUNOPS_CAUSE_MAPPING : RUNOPS_CAUSE_UNREACHABLE, text);
+}
+
+/*
+ * Ask for the fingerprint of the database at the other end, and try to take the
+ * lock there.  False, with the reason, if there is no answer.
+ *
+ * Managed servers deny the system identifier; that is no failure.  It is asked
+ * for only where that is allowed, because a denial is a line in the store's log,
+ * for every connection, and the end of a transaction that is open.  A privilege
+ * is checked before a statement runs, so the question is put in a query of its
+ * own.  Of the functions that run one and give back its result, ts_stat() is the
+ * one that a server built without libxml has too.
+ */
+bool
+runops_ask_identity(RemoteSession *session, uint64 lock_key,
+					RunopsIdentity *identity, bool *lock_obtained,
+					RemoteFailure *failure)
+{
+	PGresult   *res;
+
+	if (!runops_remote_try_query(session,
+								 psprintf("SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
+										  " THEN (SELECT word FROM pg_catalog.ts_stat("
+										  "'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])"
+										  " FROM pg_catalog.pg_control_system()')) END,"
+										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
+										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ")",
+										  (int64) lock_key), failure))
+		return false;
+
+	res = session->res;
+	if (PQntuples(res) != 1 || PQnfields(res) != 4)
+	{
+		memset(failure, 0, sizeof(RemoteFailure));
+		failure->sqlerrcode = ERRCODE_CONNECTION_FAILURE;
+		failure->message = _("the other end does not answer like PostgreSQL");
+		return false;
+	}
+
+	memset(identity, 0, sizeof(RunopsIdentity));
+	identity->sysid_known = !PQgetisnull(res, 0, 0);
+	if (identity->sysid_known)
+		identity->sysid = (uint64) strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	strlcpy(identity->database, PQgetvalue(res, 0, 1), NAMEDATALEN);
+	identity->in_recovery = PQgetvalue(res, 0, 2)[0] == 't';
+	*lock_obtained = PQgetvalue(res, 0, 3)[0] == 't';
+
+	return true;
+}
+
+/*
+ * Try to take the lock in the transaction that is open at the other end.
+ */
+static bool
+take_lock(RemoteSession *session, uint64 lock_key, RemoteFailure *failure)
+{
+	return runops_remote_try_query(session,
+								   psprintf("SELECT pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ")",
+											(int64) lock_key), failure) &&
+		PQntuples(session->res) == 1 &&
+		PQgetvalue(session->res, 0, 0)[0] == 't';
+}
+
+/*
+ * The tag of the advisory lock that pg_try_advisory_xact_lock(bigint) takes.
+ */
+void
+runops_lock_tag(uint64 key, LOCKTAG *tag)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
+}
+
+/*
+ * Compare a server that is distinct from the control plane with the server of
+ * another store; false, with the verdict filled in, unless they are distinct.
+ *
+ * Different fingerprints are proof enough.  Otherwise the one holds a lock while
+ * the other tries to take it.
+ */
+static bool
+compare_stores(RemoteSession *session, const RunopsIdentity *identity,
+			   const RunopsStore *other, const RunopsProofState *other_state,
+			   RunopsProbe *probe)
+{
+	RemoteSession other_session = {0};
+	RunopsIdentity other_identity;
+	RemoteFailure failure;
+	bool		obtained = false;
+	volatile bool answered = false;
+	bool		same;
+	uint64		key;
+
+	if (identity->sysid_known && other_state->identity.sysid_known &&
+		!runops_identity_equal(identity, &other_state->identity))
+		return true;
+
+	other_session.store = (char *) other->store;
+	other_session.server = GetForeignServer(other->serverid);
+	other_session.user = runops_remote_mapping(session->user->userid, other->serverid);
+
+	if (!pg_strong_random(&key, sizeof(key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+
+	PG_TRY();
+	{
+		if (other_session.user != NULL &&
+			runops_remote_try_open(&other_session, &failure) &&
+			runops_remote_try_query(session, "BEGIN", &failure) &&
+			take_lock(session, key, &failure) &&
+			runops_ask_identity(&other_session, key, &other_identity, &obtained, &failure) &&
+			runops_remote_try_query(session, "ROLLBACK", &failure))
+			answered = true;
+	}
+	PG_FINALLY();
+	{
+		runops_remote_close(&other_session);
+	}
+	PG_END_TRY();
+
+	if (!answered)
+	{
+		verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+				psprintf(_("The server could not be told apart from server \"%s\" of store \"%s\"."),
+						 other_session.server->servername, other->store));
+		return false;
+	}
+
+	same = other_identity.in_recovery ? runops_identity_equal(identity, &other_identity) : !obtained;
+	if (!same)
+		return true;
+
+	probe->twin = other->serverid;
+	verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
+			psprintf(_("The server is the database of store \"%s\", server \"%s\"."),
+					 other->store, other_session.server->servername));
+
+	return false;
+}
+
+/*
+ * Compare a store's server with those of all other stores that have been
+ * identified, until one is not distinct.
+ *
+ * Two stores may share a database if they do not share its tables.
+ */
+static void
+compare_all_stores(RemoteSession *session, const RunopsStore *store,
+				   List *stores, RunopsProbe *probe)
+{
+	ListCell   *lc;
+
+	foreach(lc, stores)
+	{
+		RunopsStore *other = (RunopsStore *) lfirst(lc);
+		RunopsProofState other_state;
+
+		if (other == store || !OidIsValid(other->serverid))
+			continue;
+		if (!runops_stores_meet(store, other))
+		{
+			probe->compared = lappend_oid(probe->compared, other->serverid);
+			continue;
+		}
+		if (other->serverid == store->serverid)
+		{
+			verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
+					psprintf(_("The server is the database of store \"%s\" as well."), other->store));
+			return;
+		}
+		if (list_member_oid(probe->compared, other->serverid) ||
+			!runops_sentinel_peek(other->serverid, &other_state) ||
+			!other_state.identity_known ||
+			other_state.cause == RUNOPS_CAUSE_CONTROL_PLANE)
+			continue;
+		if (!compare_stores(session, &probe->state.identity, other, &other_state, probe))
+			return;
+		probe->compared = lappend_oid(probe->compared, other->serverid);
+	}
+}
+
+/*
+ * Is "legacy" proved to be in the same database as the control plane?  This is
+ * how it is unless a server was named for it.
+ */
+static bool
+legacy_is_here(List *stores, Oid userid)
+{
+	ListCell   *lc;
+
+	foreach(lc, stores)
+	{
+		RunopsStore *store = (RunopsStore *) lfirst(lc);
+		RunopsProofState state;
+
+		if (strcmp(store->store, RUNOPS_LEGACY_STORE) == 0 && OidIsValid(store->serverid))
+			return runops_sentinel_verdict(store->serverid, userid, &state) == RUNOPS_SAME;
+	}
+
+	return true;
+}
+
+/*
+ * Find out what a server is for: the store it writes to, or else the one it
+ * reads for; NULL if none.
+ */
+static RunopsStore *
+find_role(List *stores, Oid serverid, bool *is_reader)
+{
+	RunopsStore *found = NULL;
+	ListCell   *lc;
+
+	*is_reader = false;
+	foreach(lc, stores)
+	{
+		RunopsStore *store = (RunopsStore *) lfirst(lc);
+
+		if (store->serverid == serverid)
+		{
+			*is_reader = false;
+			return store;
+		}
+		if (store->readerid == serverid)
+		{
+			*is_reader = true;
+			found = store;
+		}
+	}
+
+	return found;
+}
+
+/*
+ * Ask a connected server and decide on it.
+ */
+static void
+probe_session(RemoteSession *session, const RunopsStore *store, List *stores,
+			  RunopsFacts *facts, RunopsProbe *probe, RemoteFailure *failure)
+{
+	RunopsProofState *state = &probe->state;
+	LOCKTAG		tag;
+	uint64		key;
+	bool		answered;
+
+	if (!pg_strong_random(&key, sizeof(key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+
+	runops_lock_tag(key, &tag);
+	LockAcquire(&tag, ExclusiveLock, false, false);
+	answered = runops_ask_identity(session, key, &facts->there,
+								   &facts->lock_obtained, failure);
+	LockRelease(&tag, ExclusiveLock, false);
+
+	if (!answered)
+	{
+		verdict_failed(state, failure);
+		return;
+	}
+
+	/* was this server promoted meanwhile? */
+	facts->here.in_recovery |= RecoveryInProgress();
+	state->identity_known = true;
+	state->identity = facts->there;
+	runops_decide(facts, state);
+
+	if (state->verdict == RUNOPS_DISTINCT && probe->pairwise)
+		compare_all_stores(session, store, stores, probe);
+}
+
+/*
+ * Connect to a server, ask it, and decide on it.
+ */
+static void
+ask_server(RemoteSession *session, const RunopsStore *store, List *stores,
+		   RunopsFacts *facts, RunopsProbe *probe)
+{
+	RemoteFailure failure = {0};
+
+	PG_TRY();
+	{
+		if (runops_remote_try_open(session, &failure))
+			probe_session(session, store, stores, facts, probe, &failure);
+		else
+			verdict_failed(&probe->state, &failure);
+	}
+	PG_CATCH();
+	{
+		runops_remote_close(session);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	runops_remote_close(session);
+	probe->timed_out = failure.timed_out;
+}
+
+/*
+ * Find the verdict on a server, with the given user mapping, which may be NULL.
+ *
+ * Nothing is raised for a server that cannot be asked: that is a verdict.  Errors
+ * of this side, a cancel above all, are.
+ */
+void
+runops_probe(Oid serverid, UserMapping *user, bool accept_identity,
+			 List *stores, RunopsProbe *probe)
+{
+	RunopsProofState *state = &probe->state;
+	RunopsFacts facts = {0};
+	RunopsStore *store = find_role(stores, serverid, &facts.is_reader);
+	RemoteSession session = {0};
+	char		reason[RUNOPS_REASON_LEN];
+
+	memset(probe, 0, sizeof(RunopsProbe));
+	probe->pairwise = store != NULL && !facts.is_reader;
+	session.server = GetForeignServer(serverid);
+	session.store = store ? store->store : session.server->servername;
+	session.user = user;
+	runops_local_identity(&facts.here);
+
+	if (user == NULL)
+	{
+		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_MAPPING,
+				psprintf(_("There is no user mapping for server \"%s\" to ask it with."),
+						 session.server->servername));
+		return;
+	}
+
+	if (facts.is_reader)
+	{
+		RunopsProofState writer = {0};
+
+		if (!OidIsValid(store->serverid))
+		{
+			facts.writer_known = true;
+			facts.writer = facts.here;
+		}
+		else if (runops_sentinel_verdict(store->serverid, user->userid, &writer) == RUNOPS_DISTINCT &&
+				 runops_sentinel_peek(store->serverid, &writer) && writer.identity_known)
+		{
+			facts.writer_known = true;
+			facts.writer = writer.identity;
+		}
+	}
+
+	ask_server(&session, store, stores, &facts, probe);
+
+	if (state->verdict != RUNOPS_DISTINCT)
+		return;
+
+	if (runops_expect_control_plane_split && store != NULL &&
+		strcmp(store->store, RUNOPS_LEGACY_STORE) != 0 &&
+		legacy_is_here(stores, user->userid))
+		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CO_RESIDENT,
+				_("The store \"legacy\" is in the control plane's database, and \"runops.expect_control_plane_split\" is on."));
+	else if (store != NULL && !accept_identity &&
+			 runops_identity_compare(store->store, reason) == RUNOPS_RECORD_OTHER)
+		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_IDENTITY, reason);
+}

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * ownrow.h
+ *	  Rows of tables that are authorities over keys, by their unique index.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_OWNROW_H
+#define RUNOPS_OWNROW_H
+
+#include "access/skey.h"
+#include "access/tableam.h"
+#include "nodes/execnodes.h"
+#include "utils/snapshot.h"
+
+/* A table that is open for writing, with the unique index that decides. */
+typedef struct RunopsOwnTable
+{
+	Relation	rel;
+	Relation	index;			/* unique, immediate, over the first columns */
+	int			nkeys;			/* how many these are */
+	EState	   *estate;
+	ResultRelInfo *rri;			/* with all indexes open */
+	TupleTableSlot *found;		/* the row that was found last */
+	TupleTableSlot *row;		/* the row to insert */
+	ScanKeyData scankeys[INDEX_MAX_KEYS];	/* equality; arguments unset */
+} RunopsOwnTable;
+
+/* in entry_table.c */
+extern void runops_own_open(RunopsOwnTable *table, Oid relid);
+extern void runops_own_close(RunopsOwnTable *table);
+extern bool runops_own_find(RunopsOwnTable *table, const Datum *keys,
+							Snapshot snapshot);
+extern TransactionId runops_own_xmin(RunopsOwnTable *table);
+extern void runops_own_insert(RunopsOwnTable *table, const Datum *values,
+							  const bool *nulls);
+extern bool runops_own_try_insert(RunopsOwnTable *table, const Datum *values,
+								  const bool *nulls);
+extern TM_Result runops_own_delete(RunopsOwnTable *table, bool wait);
+
+#endif							/* RUNOPS_OWNROW_H */

@@ -1,0 +1,586 @@
+/*-------------------------------------------------------------------------
+ *
+ * reference.c
+ *	  Checks references: a row of one table needs a row of another, which may
+ *	  be in another database.
+ *
+ * What a foreign key does with the lock of the row that is referred to, a lock
+ * of its key does here, because the row may be elsewhere: who writes a
+ * referring row holds the key in share mode until his transaction ends, and who
+ * deletes the row that is referred to holds it exclusively.  Then either the
+ * deleting transaction waits and finds the referring row, or the writing one
+ * waits and does not find what it refers to.  Stores commit before this
+ * database does, so they have when the lock is released.  Keys share
+ * RUNOPS_REFERENCE_KEYS locks, by their hash, so that one statement cannot take
+ * a lock for each of its rows.
+ *
+ * That a row of a plain table exists is remembered by the backend.  Each of the
+ * locks has a generation in shared memory, which a deletion raises while it has
+ * the lock exclusively: what was found in an older one is looked up again.
+ * That a row does not exist is never remembered.
+ *
+ * In a store a transaction has one snapshot, which may be older than its lock.
+ * Who writes a referring row in a store, or deletes one there that may be referred
+ * to, therefore invalidates a tag of the key when he commits, while he still has
+ * the lock: see control_plane/cache.h.  Who has the lock then finds out whether his snapshot is
+ * too old for the key, and gives up.
+ *
+ * With the flag off nothing is checked: the other databases are not asked then.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "foreign/fdwapi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/typcache.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "base/shmem.h"
+#include "control_plane/cache.h"
+#include "integrity/reference.h"
+#include "session/conncheck.h"
+
+/* The longest key that is remembered; an id has no more than 32 characters. */
+#define KNOWN_KEY_LENGTH 64
+
+/* A row that exists. */
+typedef struct KnownParent
+{
+	Oid			parent;			/* its table, or invalid */
+	uint64		changes;		/* of the references when it was found */
+	uint64		generation;		/* of its lock when it was found */
+	uint32		length;			/* of its key */
+	char		key[KNOWN_KEY_LENGTH];
+} KnownParent;
+
+static KnownParent *known_parents = NULL;	/* one for each lock */
+
+PG_FUNCTION_INFO_V1(runops_reference_child);
+PG_FUNCTION_INFO_V1(runops_reference_parent);
+PG_FUNCTION_INFO_V1(runops_reference_truncate);
+
+/*
+ * The bytes of a key.
+ *
+ * Equal keys may have different bytes; that costs a query.
+ */
+static const char *
+key_bytes(const RunopsReferenceColumn *column, Datum *key, uint32 *length)
+{
+	const TypeCacheEntry *cache = column->cache;
+
+	if (cache->typbyval)
+	{
+		*length = sizeof(Datum);
+		return (const char *) key;
+	}
+	if (cache->typlen == -1)
+	{
+		struct varlena *value = PG_DETOAST_DATUM_PACKED(*key);
+
+		*length = VARSIZE_ANY_EXHDR(value);
+		return VARDATA_ANY(value);
+	}
+	*length = datumGetSize(*key, false, cache->typlen);
+	return DatumGetPointer(*key);
+}
+
+/*
+ * Is the row of a plain table known to exist?  Its key is locked.
+ */
+static bool
+parent_known(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 number)
+{
+	const KnownParent *known;
+	const char *bytes;
+	uint32		length;
+
+	if (known_parents == NULL || known_parents[number].parent != parent)
+		return false;
+	known = &known_parents[number];
+	bytes = key_bytes(column, &key, &length);
+
+	return known->changes == runops_reference_changes &&
+		known->generation == pg_atomic_read_u64(&runops_shared->reference_generations[number]) &&
+		known->length == length && memcmp(known->key, bytes, length) == 0;
+}
+
+/*
+ * Remember that the row of a plain table exists, in place of another one.  Its
+ * key is locked, and the row is committed.
+ */
+static void
+remember_parent(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 number)
+{
+	KnownParent *known;
+	const char *bytes = NULL;
+	uint32		length;
+
+	bytes = key_bytes(column, &key, &length);
+	if (runops_shared == NULL || length > KNOWN_KEY_LENGTH)
+		return;
+
+	if (known_parents == NULL)
+		known_parents = MemoryContextAllocZero(TopMemoryContext,
+											   RUNOPS_REFERENCE_KEYS * sizeof(KnownParent));
+	known = &known_parents[number];
+	known->parent = parent;
+	known->changes = runops_reference_changes;
+	known->generation = pg_atomic_read_u64(&runops_shared->reference_generations[number]);
+	known->length = length;
+	memcpy(known->key, bytes, length);
+}
+
+/*
+ * A key as an error shows it.
+ */
+static char *
+key_text(const RunopsReferenceColumn *column, Datum key)
+{
+	Oid			function;
+	bool		is_varlena;
+
+	getTypeOutputInfo(column->type, &function, &is_varlena);
+
+	return OidOutputFunctionCall(function, key);
+}
+
+/*
+ * Is there a foreign key that already holds the column to the same?
+ */
+static bool
+foreign_key_stands(Relation rel, AttrNumber attno, const RunopsReference *reference)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *info = (ForeignKeyCacheInfo *) lfirst(lc);
+
+		if (info->nkeys == 1 && info->conkey[0] == attno &&
+			FOREIGN_KEY_ENFORCED(info) &&
+			runops_reference_table(info->confrelid) == reference->parent &&
+			strcmp(get_attname(info->confrelid, info->confkey[0], false),
+				   NameStr(reference->parent_column)) == 0)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * The tag of what concerns a key in stores; hash is that of its lock.
+ */
+static RunopsTag
+key_tag(RunopsTagKind kind, Oid table, uint64 hash)
+{
+	uint64		id[2] = {table, hash};
+
+	return runops_tags_make(runops_tags_prefix(MyDatabaseId, kind, NULL), (char *) id, sizeof(id));
+}
+
+/*
+ * Raise if this transaction may not see what others have done in a store to rows
+ * of a routed table with a key, since it began to read there.  The key is locked.
+ */
+static void
+require_new_snapshot(const RunopsReference *reference, Oid table, RunopsTag tag)
+{
+	const RunopsRoute *route = runops_route(table);
+
+	for (int i = 0; route != NULL && i < route->nleaves; i++)
+	{
+		uint64		stamp;
+
+		if (!route->leaves[i].foreign)
+			continue;
+		stamp = runops_conn_first_use(GetForeignServerIdByRelId(route->leaves[i].relid));
+		if (stamp != PG_UINT64_MAX && !runops_tags_valid(stamp, &tag, 1))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to a concurrent change of \"%s\"",
+							get_rel_name(table)),
+					 errdetail("Reference \"%s\" needs to see it, and this transaction had read store \"%s\" before.",
+							   NameStr(reference->name), route->leaves[i].store),
+					 errhint("The transaction might succeed if retried.")));
+	}
+}
+
+/*
+ * Refuse a row whose reference leads nowhere.
+ */
+static void
+require_parent(Relation rel, const RunopsReference *reference, Datum key)
+{
+	RunopsReferenceColumn column;
+	bool		plain = get_rel_relkind(reference->parent) == RELKIND_RELATION;
+	bool		committed = false;
+	uint64		hash;
+	uint32		number;
+
+	runops_reference_column(reference, &column);
+	hash = runops_reference_lock(reference->parent, &column, key, ShareLock);
+	number = hash % RUNOPS_REFERENCE_KEYS;
+	if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE && runops_cache_enabled())
+		runops_invalidate(key_tag(RUNOPS_TAG_REFERRING, reference->child, hash));
+	if (plain && parent_known(reference->parent, &column, key, number))
+		return;
+	if (!plain)
+		require_new_snapshot(reference, reference->parent,
+							 key_tag(RUNOPS_TAG_REFERRED, reference->parent, hash));
+
+	if (!runops_reference_query(reference, &column, REFERENCE_QUERY_PARENT, key, plain ? &committed : NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"",
+						get_rel_name(reference->child), NameStr(reference->name)),
+				 errdetail("Key (%s)=(%s) is not present in table \"%s\".",
+						   NameStr(reference->child_column), key_text(&column, key),
+						   get_rel_name(reference->parent)),
+				 errtable(rel),
+				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, NameStr(reference->name))));
+
+	if (committed)
+		remember_parent(reference->parent, &column, key, number);
+}
+
+/*
+ * Raise unless this is called as a row trigger after the event.
+ */
+static TriggerData *
+get_trigger(FunctionCallInfo fcinfo, const char *name)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired AFTER ROW", name)));
+
+	return data;
+}
+
+/*
+ * Do two values of a column have the same bytes?
+ */
+static bool
+same_value(Relation rel, AttrNumber attno, Datum a, bool a_null, Datum b, bool b_null)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+
+	if (a_null || b_null)
+		return a_null && b_null;
+
+	return datum_image_eq(a, b, att->attbyval, att->attlen);
+}
+
+/*
+ * _reference_child(name) returns trigger
+ *
+ * Row trigger after INSERT, or UPDATE of its column, of the table that refers.
+ */
+Datum
+runops_reference_child(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger(fcinfo, "_reference_child");
+	Relation	rel = data->tg_relation;
+	bool		update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+	RunopsReference *reference;
+	AttrNumber	attno;
+	Datum		key;
+	bool		isnull;
+
+	if (data->tg_trigger->tgnargs != 1)
+		elog(ERROR, "trigger \"%s\" must have one argument", data->tg_trigger->tgname);
+	if (runops_gate_flag_off())
+		return PointerGetDatum(NULL);
+	reference = runops_reference_find(runops_reference_table(RelationGetRelid(rel)),
+									  data->tg_trigger->tgargs[0]);
+	if (reference == NULL)
+		return PointerGetDatum(NULL);
+
+	attno = runops_reference_attno(RelationGetRelid(rel), &reference->child_column, reference);
+	key = slot_getattr(update ? data->tg_newslot : data->tg_trigslot, attno, &isnull);
+	if (isnull || foreign_key_stands(rel, attno, reference))
+		return PointerGetDatum(NULL);
+	if (update)
+	{
+		bool		old_null;
+		Datum		old = slot_getattr(data->tg_trigslot, attno, &old_null);
+
+		if (same_value(rel, attno, old, old_null, key, false))
+			return PointerGetDatum(NULL);
+	}
+
+	require_parent(rel, reference, key);
+
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * May an UPDATE of a foreign leaf with these columns assigned change a column?
+ *
+ * They are numbered like those of pull_varattnos.  A generated column changes
+ * with any other.
+ */
+static bool
+column_assigned(Oid relid, const NameData *column, const RunopsReference *reference,
+				const Bitmapset *assigned)
+{
+	AttrNumber	attno = runops_reference_attno(relid, column, reference);
+
+	return bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, assigned) ||
+		get_attgenerated(relid, attno) != '\0';
+}
+
+/*
+ * Does an UPDATE of a foreign leaf with these columns assigned have to be
+ * checked, by runops_reference_check_update()?
+ */
+bool
+runops_reference_assigned(Oid relid, const Bitmapset *assigned)
+{
+	Oid			table = runops_reference_table(relid);
+	ListCell   *lc;
+
+	if (runops_gate_flag_off())
+		return false;
+
+	foreach(lc, runops_references_from(table))
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (column_assigned(relid, &reference->child_column, reference, assigned))
+			return true;
+	}
+	foreach(lc, runops_references_to(table))
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (column_assigned(relid, &reference->parent_column, reference, assigned))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Does an UPDATE of a foreign leaf change a column of a reference?  If it does,
+ * the new value is returned as well.
+ */
+static bool
+column_changes(Relation rel, const NameData *column, const RunopsReference *reference,
+			   HeapTuple old, TupleTableSlot *slot, Datum *value, bool *isnull)
+{
+	AttrNumber	attno = runops_reference_attno(RelationGetRelid(rel), column, reference);
+	bool		old_null;
+	Datum		old_value = heap_getattr(old, attno, RelationGetDescr(rel), &old_null);
+
+	*value = slot_getattr(slot, attno, isnull);
+
+	return !same_value(rel, attno, old_value, old_null, *value, *isnull);
+}
+
+/*
+ * Check the references of a row of a foreign leaf that an UPDATE is about to
+ * make; old is the row as the plan has read it.
+ *
+ * What refers to a row is not looked for in the middle of a statement, so that
+ * the column that others refer to cannot change.
+ */
+void
+runops_reference_check_update(Relation rel, HeapTupleHeader old, TupleTableSlot *slot)
+{
+	Oid			table = runops_reference_table(RelationGetRelid(rel));
+	HeapTupleData tuple;
+	Datum		value;
+	bool		isnull;
+	ListCell   *lc;
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(old);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = RelationGetRelid(rel);
+	tuple.t_data = old;
+
+	foreach(lc, runops_references_to(table))
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (column_changes(rel, &reference->parent_column, reference, &tuple, slot, &value, &isnull))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot update column \"%s\" of a row of \"%s\" in another store",
+							NameStr(reference->parent_column), get_rel_name(table)),
+					 errdetail("Table \"%s\" refers to it by reference \"%s\".",
+							   get_rel_name(reference->child), NameStr(reference->name)),
+					 errhint("Leave it out of the SET list, or insert a row with the new value and delete the old one.")));
+	}
+	foreach(lc, runops_references_from(table))
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+
+		if (column_changes(rel, &reference->child_column, reference, &tuple, slot, &value, &isnull) &&
+			!isnull)
+			require_parent(rel, reference, value);
+	}
+}
+
+/*
+ * Refuse to leave rows behind that refer to a row that goes, or deal with them
+ * as the foreign key did.  hash is that of the key's lock.
+ */
+static void
+settle_children(const RunopsReference *reference, const RunopsReferenceColumn *column,
+				Datum key, uint64 hash, bool deleted)
+{
+	bool		acts = deleted && reference->on_delete != REFERENCE_REFUSE;
+	bool		routed = runops_route(reference->child) != NULL;
+
+	if (routed)
+		require_new_snapshot(reference, reference->child,
+							 key_tag(RUNOPS_TAG_REFERRING, reference->child, hash));
+	if (acts)
+		(void) runops_reference_query(reference, column,
+									  reference->on_delete == REFERENCE_DELETE ?
+									  REFERENCE_QUERY_DELETE : REFERENCE_QUERY_SET_NULL, key, NULL);
+
+	/* what the snapshot of the transaction does not show was not dealt with */
+	if (acts && !routed && IsolationUsesXactSnapshot() &&
+		runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to a concurrent change of \"%s\"",
+						get_rel_name(reference->child)),
+				 errdetail("Rows that refer by reference \"%s\" were written since this transaction began.",
+						   NameStr(reference->name)),
+				 errhint("The transaction might succeed if retried.")));
+
+	/* the row may be there again, under another form or as a new one */
+	if (!acts && runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL) &&
+		!runops_reference_query(reference, column, REFERENCE_QUERY_PARENT, key, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("update or delete on table \"%s\" violates foreign key constraint \"%s\" on table \"%s\"",
+						get_rel_name(reference->parent), NameStr(reference->name),
+						get_rel_name(reference->child)),
+				 errdetail("Key (%s)=(%s) is still referenced from table \"%s\".",
+						   NameStr(reference->parent_column), key_text(column, key),
+						   get_rel_name(reference->child)),
+				 errhint("Delete the rows of \"%s\" first, or let runops.add_cascade() see to them.",
+						 get_rel_name(reference->child)),
+				 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(reference->child)),
+				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, NameStr(reference->name))));
+
+	/* a store shows a transaction the same rows until it ends, and so no new ones */
+	if (IsolationUsesXactSnapshot() && routed)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot update or delete rows of table \"%s\" at this isolation level",
+						get_rel_name(reference->parent)),
+				 errdetail("Reference \"%s\" needs to see the rows of \"%s\" that other transactions have committed meanwhile in the stores.",
+						   NameStr(reference->name), get_rel_name(reference->child)),
+				 errhint("Use a transaction that is READ COMMITTED.")));
+}
+
+/*
+ * _reference_parent(column) returns trigger
+ *
+ * Row trigger after DELETE, or UPDATE of the column, of the table that is
+ * referred to.
+ */
+Datum
+runops_reference_parent(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger(fcinfo, "_reference_parent");
+	Relation	rel = data->tg_relation;
+	bool		update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+	ListCell   *lc;
+
+	if (data->tg_trigger->tgnargs != 1)
+		elog(ERROR, "trigger \"%s\" must have one argument", data->tg_trigger->tgname);
+	if (runops_gate_flag_off())
+		return PointerGetDatum(NULL);
+
+	foreach(lc, runops_references_to(runops_reference_table(RelationGetRelid(rel))))
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+		AttrNumber	attno = runops_reference_attno(RelationGetRelid(rel),
+												   &reference->parent_column, reference);
+		RunopsReferenceColumn column;
+		bool		isnull;
+		Datum		key = slot_getattr(data->tg_trigslot, attno, &isnull);
+		uint64		hash;
+
+		if (isnull ||
+			strcmp(NameStr(reference->parent_column), data->tg_trigger->tgargs[0]) != 0)
+			continue;
+		if (update)
+		{
+			bool		new_null;
+			Datum		new = slot_getattr(data->tg_newslot, attno, &new_null);
+
+			if (same_value(rel, attno, key, false, new, new_null))
+				continue;
+		}
+
+		runops_reference_column(reference, &column);
+		hash = runops_reference_lock(reference->parent, &column, key, ExclusiveLock);
+		if (runops_shared != NULL)
+			pg_atomic_fetch_add_u64(&runops_shared->reference_generations[hash % RUNOPS_REFERENCE_KEYS], 1);
+		if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE && runops_cache_enabled())
+			runops_invalidate(key_tag(RUNOPS_TAG_REFERRED, reference->parent, hash));
+		if (update || !runops_reference_cascades(reference))
+			settle_children(reference, &column, key, hash, !update);
+	}
+
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * _reference_truncate() returns trigger
+ *
+ * Statement trigger before TRUNCATE of the table that is referred to.
+ */
+Datum
+runops_reference_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	List	   *to;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired for TRUNCATE", "_reference_truncate")));
+	if (runops_gate_flag_off())
+		return PointerGetDatum(NULL);
+
+	to = runops_references_to(runops_reference_table(RelationGetRelid(data->tg_relation)));
+	if (to != NIL)
+	{
+		RunopsReference *reference = (RunopsReference *) linitial(to);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot truncate table \"%s\" because others refer to it",
+						get_rel_name(reference->parent)),
+				 errdetail("Table \"%s\" refers to it by reference \"%s\".",
+						   get_rel_name(reference->child), NameStr(reference->name)),
+				 errhint("Use DELETE, or runops.drop_reference() before.")));
+	}
+
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,268 @@
+/*-------------------------------------------------------------------------
+ *
+ * reference_query.c
+ *	  Locks keys that references name, and looks for the rows on either end.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "base/shmem.h"
+#include "integrity/reference.h"
+
+/* Fourth field of the tag of an advisory lock; 1 and 2 are the SQL functions'. */
+#define REFERENCE_LOCK_CLASS 0x5252
+
+/* A saved plan; the key, first, has no padding that is not zero. */
+typedef struct ReferencePlanKey
+{
+	RunopsReference reference;
+	RunopsReferenceQuery query;
+} ReferencePlanKey;
+
+typedef struct ReferencePlan
+{
+	ReferencePlanKey key;
+	SPIPlanPtr	plan;
+} ReferencePlan;
+
+static HTAB *plans = NULL;
+
+/*
+ * The number of a column of a reference in a relation, which may be a leaf.
+ *
+ * Raises if it was dropped or has another name now.
+ */
+AttrNumber
+runops_reference_attno(Oid relid, const NameData *column,
+					   const RunopsReference *reference)
+{
+	AttrNumber	attno = get_attnum(relid, NameStr(*column));
+
+	if (attno == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						NameStr(*column), get_rel_name(relid)),
+				 errdetail("Reference \"%s\" needs it.", NameStr(reference->name)),
+				 errhint("Use runops.drop_reference() with the name that the column had.")));
+
+	return attno;
+}
+
+/*
+ * Look up how values of a reference are compared: as the column that is
+ * referred to does.
+ */
+void
+runops_reference_column(const RunopsReference *reference, RunopsReferenceColumn *column)
+{
+	AttrNumber	attno = runops_reference_attno(reference->parent,
+											   &reference->parent_column, reference);
+	int32		typmod;
+
+	get_atttypetypmodcoll(reference->parent, attno, &column->type, &typmod,
+						  &column->collation);
+	column->type = getBaseType(column->type);
+	column->cache = lookup_type_cache(column->type,
+									  TYPECACHE_EQ_OPR |
+									  TYPECACHE_HASH_EXTENDED_PROC_FINFO);
+	/* add_reference has looked */
+	if (!OidIsValid(column->cache->eq_opr) ||
+		!OidIsValid(column->cache->hash_extended_proc_finfo.fn_oid))
+		elog(ERROR, "type %u of reference \"%s\" cannot be hashed",
+			 column->type, NameStr(reference->name));
+}
+
+/*
+ * Lock a key of a table until the transaction ends.  The hash that is returned
+ * gives the number of the lock.
+ */
+uint64
+runops_reference_lock(Oid parent, const RunopsReferenceColumn *column, Datum key, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+	uint64		hash;
+
+	hash = DatumGetUInt64(FunctionCall2Coll(&column->cache->hash_extended_proc_finfo,
+											column->collation, key, UInt64GetDatum(0)));
+	hash = hash_combine64(hash, hash_combine(MyDatabaseId, parent));
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, parent, hash % RUNOPS_REFERENCE_KEYS, REFERENCE_LOCK_CLASS);
+	(void) LockAcquire(&tag, mode, false, false);
+
+	return hash;
+}
+
+/*
+ * The text of a query of a reference.
+ */
+static char *
+query_text(const RunopsReference *reference, const RunopsReferenceColumn *column,
+		   RunopsReferenceQuery query)
+{
+	bool		of_parent = (query == REFERENCE_QUERY_PARENT);
+	Oid			relid = of_parent ? reference->parent : reference->child;
+	const char *name = quote_identifier(NameStr(of_parent ? reference->parent_column :
+												reference->child_column));
+	char	   *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+												   get_rel_name(relid));
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	switch (query)
+	{
+		case REFERENCE_QUERY_PARENT:
+			appendStringInfo(&sql, "SELECT %s FROM %s x WHERE ",
+							 get_rel_relkind(relid) == RELKIND_RELATION ? "x.xmin" : "1", table);
+			break;
+		case REFERENCE_QUERY_CHILD:
+			appendStringInfo(&sql, "SELECT 1 FROM %s x WHERE ", table);
+			break;
+		case REFERENCE_QUERY_DELETE:
+			appendStringInfo(&sql, "DELETE FROM %s x WHERE ", table);
+			break;
+		case REFERENCE_QUERY_SET_NULL:
+			appendStringInfo(&sql, "UPDATE %s x SET %s = NULL WHERE ", table, name);
+			break;
+	}
+	generate_operator_clause(&sql, psprintf("x.%s", name), column->type,
+							 column->cache->eq_opr, "$1", column->type);
+	if (query == REFERENCE_QUERY_PARENT || query == REFERENCE_QUERY_CHILD)
+		appendStringInfoString(&sql, " LIMIT 1");
+
+	return sql.data;
+}
+
+/*
+ * The saved plan of a query.
+ */
+static SPIPlanPtr
+get_plan(const RunopsReference *reference, const RunopsReferenceColumn *column,
+		 RunopsReferenceQuery query)
+{
+	ReferencePlanKey key;
+	ReferencePlan *entry;
+	bool		found;
+
+	if (plans == NULL)
+	{
+		HASHCTL		ctl;
+
+		ctl.keysize = sizeof(ReferencePlanKey);
+		ctl.entrysize = sizeof(ReferencePlan);
+		plans = hash_create("runops reference plans", 32, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+
+	memset(&key, 0, sizeof(key));
+	key.reference = *reference;
+	key.query = query;
+	entry = hash_search(plans, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->plan = NULL;
+
+	/* a table or a column may have another name by now */
+	if (entry->plan != NULL && !SPI_plan_is_valid(entry->plan))
+	{
+		SPI_freeplan(entry->plan);
+		entry->plan = NULL;
+	}
+	if (entry->plan == NULL)
+	{
+		char	   *sql = query_text(reference, column, query);
+		Oid			types[1] = {column->type};
+		SPIPlanPtr	plan = SPI_prepare(sql, 1, types);
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed for \"%s\": %s", sql,
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		entry->plan = plan;
+	}
+
+	return entry->plan;
+}
+
+/*
+ * Run a query of a reference; are there rows?  If there are and committed is
+ * given, it tells whether the first one is another transaction's.
+ *
+ * A plain table is queried as its owner, like the query of a foreign key, and a
+ * routed one as the current user: his is the user mapping with which the
+ * transaction has written to a store.  Where a policy would hide rows the query
+ * is refused.
+ */
+bool
+runops_reference_query(const RunopsReference *reference, const RunopsReferenceColumn *column,
+		  RunopsReferenceQuery query, Datum key, bool *committed)
+{
+	Oid			relid = (query == REFERENCE_QUERY_PARENT) ? reference->parent : reference->child;
+	bool		routed = runops_route(relid) != NULL;
+	bool		reads = (query == REFERENCE_QUERY_PARENT || query == REFERENCE_QUERY_CHILD);
+	SPIPlanPtr	plan;
+	Oid			user;
+	int			context;
+	int			nest = 0;
+	bool		result;
+	int			code;
+
+	SPI_connect();
+
+	GetUserIdAndSecContext(&user, &context);
+	if (routed)
+	{
+		nest = NewGUCNestLevel();
+		(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	else
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for relation %u", relid);
+		SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
+							   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+		ReleaseSysCache(tuple);
+	}
+
+	plan = get_plan(reference, column, query);
+	code = SPI_execute_snapshot(plan, &key, NULL,
+								reads && IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot,
+								InvalidSnapshot, false, true, reads ? 1 : 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+	result = SPI_processed > 0;
+	if (result && committed != NULL)
+	{
+		bool		isnull;
+		Datum		xmin = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		*committed = !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+	}
+
+	if (routed)
+		AtEOXact_GUC(true, nest);
+	SetUserIdAndSecContext(user, context);
+	SPI_finish();
+
+	return result;
+}

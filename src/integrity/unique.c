@@ -1,0 +1,505 @@
+/*-------------------------------------------------------------------------
+ *
+ * unique.c
+ *	  Keeps the entries of keys that are unique over all stores.
+ *
+ * Each key has a table of entries with a real primary key: the values of the
+ * columns, and the store of the row that has them.  A row without an entry is one
+ * that the predicate excludes or that has a NULL.  Every row that is written
+ * makes, changes or deletes its entries in the same transaction: those of the
+ * legacy leaf by its triggers, those of other stores by the wrapper, before
+ * the row is sent.  Sessions that meet so wait for each other in this
+ * database, where the deadlock detector sees them.
+ *
+ * A row is known by its key and its store.  An entry of another store is never
+ * taken for that of the row at hand.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "integrity/ownrow.h"
+#include "integrity/unique.h"
+#include "xact/together.h"
+
+/* the values of an entry: the columns of the key, and the store */
+#define MAX_ENTRY_VALUES (INDEX_MAX_KEYS + 1)
+
+PG_FUNCTION_INFO_V1(runops_unique_row);
+PG_FUNCTION_INFO_V1(runops_unique_truncate);
+
+/*
+ * Does a row satisfy the predicate of a key?
+ */
+static bool
+satisfies(const RunopsUniqueKey *key, TupleTableSlot *slot)
+{
+	EState	   *estate;
+	ExprContext *econtext;
+	bool		result;
+
+	if (key->predicate == NIL)
+		return true;
+
+	estate = CreateExecutorState();
+	econtext = GetPerTupleExprContext(estate);
+	econtext->ecxt_scantuple = slot;
+	result = ExecQual(ExecPrepareQual(key->predicate, estate), econtext);
+	FreeExecutorState(estate);
+
+	return result;
+}
+
+/*
+ * The values of a key in a row; false if the row has no entry.
+ */
+static bool
+get_values(const RunopsUniqueKey *key, TupleTableSlot *slot, Datum *values)
+{
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		bool		isnull;
+
+		values[i] = slot_getattr(slot, key->attnos[i], &isnull);
+		if (isnull)
+			return false;
+	}
+
+	return satisfies(key, slot);
+}
+
+/*
+ * Text of a key's values, like "(a, b)=(x, y)", or NULL if the user may not see
+ * them: as in core, who may not select the columns, or only by row security.
+ *
+ * The relation is the leaf, whose columns have the names of the routed table's.
+ */
+static char *
+describe_key(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
+			 const Datum *values)
+{
+	bool		table_ok = pg_class_aclcheck(keys->parent, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+	StringInfoData names;
+	StringInfoData texts;
+
+	if (check_enable_rls(keys->parent, InvalidOid, true) == RLS_ENABLED)
+		return NULL;
+
+	initStringInfo(&names);
+	initStringInfo(&texts);
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		char	   *name = get_attname(keys->relid, key->attnos[i], false);
+		Oid			typoutput;
+		bool		isvarlena;
+
+		if (!table_ok &&
+			pg_attribute_aclcheck(keys->parent, get_attnum(keys->parent, name),
+								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+			return NULL;
+
+		getTypeOutputInfo(get_atttype(keys->relid, key->attnos[i]), &typoutput, &isvarlena);
+		appendStringInfo(&names, "%s%s", i == 0 ? "" : ", ", quote_identifier(name));
+		appendStringInfo(&texts, "%s%s", i == 0 ? "" : ", ",
+						 OidOutputFunctionCall(typoutput, values[i]));
+	}
+
+	return psprintf("(%s)=(%s)", names.data, texts.data);
+}
+
+/*
+ * Raise unique_violation, as core does for a unique index of the routed table.
+ */
+static void
+raise_violation(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
+				const Datum *values)
+{
+	char	   *description = describe_key(keys, key, values);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("duplicate key value violates unique constraint \"%s\"", key->name),
+			 description ? errdetail("Key %s already exists.", description) : 0,
+			 err_generic_string(PG_DIAG_SCHEMA_NAME,
+								get_namespace_name(get_rel_namespace(keys->parent))),
+			 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(keys->parent)),
+			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, key->name)));
+}
+
+/*
+ * Raise if the rows that a store had when it was added have not been entered:
+ * nobody can tell what is unique there.
+ */
+static void
+require_covered(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
+{
+	if (key->covered)
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("unique key \"%s\" of \"%s\" does not cover store \"%s\"",
+					key->name, get_rel_name(keys->parent), keys->store),
+			 errdetail("The rows of the store have not been checked since it was added."),
+			 errhint("Run: SELECT * FROM runops.provision('%s')", keys->store)));
+}
+
+/*
+ * Is the entry that was found one of the store?
+ */
+static bool
+is_of_store(RunopsOwnTable *table, const RunopsUniqueKey *key, const char *store)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(table->found, key->ncolumns + 1, &isnull);
+
+	return strcmp(TextDatumGetCString(value), store) == 0;
+}
+
+/*
+ * Insert an entry; raises unique_violation if there is one.
+ *
+ * The entry's own error would name its table, and show the key to nobody who may
+ * not see that.
+ */
+static void
+insert_or_raise(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
+				const RunopsUniqueKey *key, const Datum *values)
+{
+	bool		nulls[MAX_ENTRY_VALUES] = {false};
+	MemoryContext cxt = CurrentMemoryContext;
+	volatile bool violated = false;
+
+	PG_TRY();
+	{
+		runops_own_insert(table, values, nulls);
+	}
+	PG_CATCH();
+	{
+		/* it is raised where no lock or pin is held */
+		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(cxt);
+		FlushErrorState();
+		violated = true;
+	}
+	PG_END_TRY();
+
+	if (violated)
+		raise_violation(keys, key, values);
+}
+
+/*
+ * Wait for a transaction that is inserting or deleting the entry that was found
+ * by a dirty snapshot; false if there is none.
+ */
+static bool
+await_entry(RunopsOwnTable *table, const SnapshotData *dirty)
+{
+	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
+	ItemPointerData tid = table->found->tts_tid;
+
+	if (!TransactionIdIsValid(xid))
+		return false;
+
+	/* no page stays pinned while we wait */
+	ExecClearTuple(table->found);
+	if (TransactionIdIsValid(dirty->xmin) && dirty->speculativeToken != 0)
+		SpeculativeInsertionWait(dirty->xmin, dirty->speculativeToken);
+	else
+		XactLockTableWait(xid, table->rel, &tid, XLTW_InsertIndex);
+
+	return true;
+}
+
+/*
+ * Insert an entry for ON CONFLICT DO NOTHING; false if there is one of the same
+ * store.
+ *
+ * Waits for transactions that are inserting or deleting one.  One of another
+ * store is a unique_violation here too: what a conflict is for the statement
+ * is a matter of each store.
+ */
+static bool
+insert_or_skip(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
+			   const RunopsUniqueKey *key, const Datum *values)
+{
+	bool		nulls[MAX_ENTRY_VALUES] = {false};
+
+	for (;;)
+	{
+		SnapshotData dirty;
+
+		CHECK_FOR_INTERRUPTS();
+		InitDirtySnapshot(dirty);
+		if (!runops_own_find(table, values, &dirty))
+		{
+			if (runops_own_try_insert(table, values, nulls))
+				return true;
+			continue;
+		}
+
+		if (await_entry(table, &dirty))
+			continue;
+		if (!is_of_store(table, key, keys->store))
+			raise_violation(keys, key, values);
+		if (IsolationUsesXactSnapshot() &&
+			!TransactionIdIsCurrentTransactionId(runops_own_xmin(table)) &&
+			!table_tuple_satisfies_snapshot(table->rel, table->found, GetActiveSnapshot()))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		return false;
+	}
+}
+
+/*
+ * Make the entry of a row; false if skip is given and there is one of its store.
+ */
+static bool
+make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
+		   Datum *values, bool skip)
+{
+	RunopsOwnTable table;
+	bool		made = true;
+
+	require_covered(keys, key);
+	values[key->ncolumns] = CStringGetTextDatum(keys->store);
+
+	runops_own_open(&table, key->entries);
+	if (skip)
+		made = insert_or_skip(&table, keys, key, values);
+	else
+		insert_or_raise(&table, keys, key, values);
+	runops_own_close(&table);
+
+	/* a row that goes elsewhere must not be there without its entry */
+	if (keys->foreign)
+		runops_together_require();
+
+	return made;
+}
+
+/*
+ * Delete the entry of a row, which may have none.
+ *
+ * A store commits before this database does, so that the row can be there while
+ * who has made it has not committed its entry yet: it is waited for.
+ */
+static void
+delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
+			 const Datum *values)
+{
+	RunopsOwnTable table;
+	SnapshotData dirty;
+
+	runops_own_open(&table, key->entries);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		InitDirtySnapshot(dirty);
+		if (!runops_own_find(&table, values, &dirty) ||
+			!is_of_store(&table, key, keys->store))
+			break;
+		if (await_entry(&table, &dirty))
+			continue;
+		if (runops_own_delete(&table, true) != TM_Ok)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		break;
+	}
+	runops_own_close(&table);
+
+	if (keys->foreign)
+		runops_together_require();
+}
+
+/*
+ * Delete the entries of a row for the first n keys.
+ */
+static void
+delete_entries(const RunopsUniqueKeys *keys, TupleTableSlot *slot, int n)
+{
+	Datum		values[MAX_ENTRY_VALUES];
+
+	for (int i = 0; i < n; i++)
+	{
+		if (get_values(&keys->keys[i], slot, values))
+			delete_entry(keys, &keys->keys[i], values);
+	}
+}
+
+/*
+ * Make the entries of a new row.
+ *
+ * Raises unique_violation if a key is taken; with skip, as for ON CONFLICT DO
+ * NOTHING, returns false without a trace if it is taken by a row of the
+ * same store.
+ */
+bool
+runops_unique_insert(const RunopsUniqueKeys *keys, TupleTableSlot *slot,
+					 bool skip)
+{
+	Datum		values[MAX_ENTRY_VALUES];
+
+	for (int i = 0; i < keys->nkeys; i++)
+	{
+		const RunopsUniqueKey *key = &keys->keys[i];
+
+		if (get_values(key, slot, values) && !make_entry(keys, key, values, skip))
+		{
+			delete_entries(keys, slot, i);
+			return false;
+		}
+	}
+
+	return true;
+}
+
+/*
+ * Delete the entries of a row that goes.
+ */
+void
+runops_unique_delete(const RunopsUniqueKeys *keys, TupleTableSlot *slot)
+{
+	delete_entries(keys, slot, keys->nkeys);
+}
+
+/*
+ * Are the values of a key the same, byte by byte?
+ */
+static bool
+same_values(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
+			TupleDesc desc, const Datum *a, const Datum *b)
+{
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, key->attnos[i] - 1);
+
+		if (!datum_image_eq(a[i], b[i], att->attbyval, att->attlen))
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Change the entries of a row that changes.
+ *
+ * Raises unique_violation if a new key is taken.
+ */
+void
+runops_unique_update(const RunopsUniqueKeys *keys, TupleTableSlot *old_slot,
+					 TupleTableSlot *new_slot)
+{
+	Datum		old_values[MAX_ENTRY_VALUES];
+	Datum		new_values[MAX_ENTRY_VALUES];
+
+	for (int i = 0; i < keys->nkeys; i++)
+	{
+		const RunopsUniqueKey *key = &keys->keys[i];
+		bool		had = get_values(key, old_slot, old_values);
+		bool		has = get_values(key, new_slot, new_values);
+
+		if (had && has &&
+			same_values(keys, key, new_slot->tts_tupleDescriptor, old_values, new_values))
+			continue;
+		if (had)
+			delete_entry(keys, key, old_values);
+		if (has)
+			make_entry(keys, key, new_values, false);
+	}
+}
+
+/*
+ * _unique_row(): AFTER trigger for each row of the legacy leaf.
+ */
+Datum
+runops_unique_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	const RunopsUniqueKeys *keys;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called as an AFTER ROW trigger", "_unique_row")));
+
+	keys = runops_unique_keys(RelationGetRelid(trigdata->tg_relation));
+	if (keys != NULL)
+	{
+		if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+			runops_unique_insert(keys, trigdata->tg_trigslot, false);
+		else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+			runops_unique_update(keys, trigdata->tg_trigslot, trigdata->tg_newslot);
+		else
+			runops_unique_delete(keys, trigdata->tg_trigslot);
+	}
+
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Delete all entries of a store from the table of a key.
+ */
+static void
+delete_all_entries(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
+{
+	RunopsOwnTable table;
+	TableScanDesc scan;
+
+	runops_own_open(&table, key->entries);
+	scan = table_beginscan(table.rel, SnapshotSelf, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, table.found))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_of_store(&table, key, keys->store))
+			runops_own_delete(&table, true);
+	}
+	table_endscan(scan);
+	runops_own_close(&table);
+}
+
+/*
+ * _unique_truncate(): AFTER TRUNCATE trigger of the legacy leaf.
+ */
+Datum
+runops_unique_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	const RunopsUniqueKeys *keys;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called as a TRUNCATE trigger", "_unique_truncate")));
+
+	keys = runops_unique_keys(RelationGetRelid(trigdata->tg_relation));
+	for (int i = 0; keys != NULL && i < keys->nkeys; i++)
+		delete_all_entries(keys, &keys->keys[i]);
+
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,241 @@
+/*-------------------------------------------------------------------------
+ *
+ * mint_funcs.c
+ *	  SQL functions that choose the kind of a new id and make it.
+ *
+ * A family of rows stays in one store because its ids do: whatever has a parent
+ * takes the parent's shape, and asks neither flag nor gate.  Only the root of a
+ * family follows the flags; see flags.c.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "mint/mint.h"
+
+/* "shard:", and what a kind of that form is longer by */
+#define SHARD_PREFIX		"shard:"
+#define SHARD_PREFIX_LEN	(sizeof(SHARD_PREFIX) - 1)
+
+/*
+ * What ids are made for: the prefixes of friendly ids, and the rows that have
+ * none.  Roots can be runs and batches alone.
+ */
+static const char *const entities[] = {
+	"run", "batch", "item", "attempt", "snapshot", "waitpoint", "edge",
+	"checkpoint", "restore", "dependency", "queue", "worker", "bulk", "error", "session"
+};
+
+#define FIRST_ENTITY_NO_ROOT	2
+
+PG_FUNCTION_INFO_V1(runops_mint_kind);
+PG_FUNCTION_INFO_V1(runops_inherited_mint_kind);
+PG_FUNCTION_INFO_V1(runops_mint_id);
+PG_FUNCTION_INFO_V1(runops_mint_batch_id);
+
+/*
+ * Are two kinds the same, the shard included?
+ */
+bool
+runops_mint_same(RunopsMintKind a, RunopsMintKind b)
+{
+	return a.kind == b.kind && a.shard == b.shard;
+}
+
+/*
+ * Read the name of a kind; false if there is no such kind.
+ */
+bool
+runops_mint_parse(text *name, RunopsMintKind *kind)
+{
+	const char *str = VARDATA_ANY(name);
+	size_t		len = VARSIZE_ANY_EXHDR(name);
+
+	*kind = RUNOPS_MINT_NONE;
+	if (len == 4 && memcmp(str, "cuid", 4) == 0)
+		kind->kind = RUNOPS_ID_CUID;
+	else if (len == 5 && memcmp(str, "ksuid", 5) == 0)
+		kind->kind = RUNOPS_ID_KSUID;
+	else if (len == 6 && memcmp(str, "runops", 6) == 0)
+		kind->kind = RUNOPS_ID_RUNOPS;
+	else if (len == SHARD_PREFIX_LEN + 1 && memcmp(str, SHARD_PREFIX, SHARD_PREFIX_LEN) == 0 &&
+			 runops_id_is_site(str[SHARD_PREFIX_LEN]))
+	{
+		kind->kind = RUNOPS_ID_SHARD;
+		kind->shard = str[SHARD_PREFIX_LEN];
+	}
+
+	return kind->kind != RUNOPS_ID_NONE;
+}
+
+/*
+ * The name of a kind, which is not RUNOPS_MINT_NONE.
+ */
+text *
+runops_mint_name(RunopsMintKind kind)
+{
+	switch (kind.kind)
+	{
+		case RUNOPS_ID_KSUID:
+			return cstring_to_text("ksuid");
+		case RUNOPS_ID_RUNOPS:
+			return cstring_to_text("runops");
+		case RUNOPS_ID_SHARD:
+			return cstring_to_text(psprintf(SHARD_PREFIX "%c", kind.shard));
+		case RUNOPS_ID_CUID:
+		case RUNOPS_ID_NONE:
+			break;
+	}
+
+	return cstring_to_text("cuid");
+}
+
+/*
+ * The store that ids of a kind name, into a buffer of RUNOPS_STORE_LEN.
+ */
+void
+runops_mint_store(RunopsMintKind kind, char *store)
+{
+	switch (kind.kind)
+	{
+		case RUNOPS_ID_KSUID:
+		case RUNOPS_ID_RUNOPS:
+			strlcpy(store, "new", RUNOPS_STORE_LEN);
+			return;
+		case RUNOPS_ID_SHARD:
+			store[0] = kind.shard;
+			store[1] = '\0';
+			return;
+		case RUNOPS_ID_CUID:
+		case RUNOPS_ID_NONE:
+			break;
+	}
+	strlcpy(store, RUNOPS_LEGACY_STORE, RUNOPS_STORE_LEN);
+}
+
+/*
+ * mint_kind(org text) returns text
+ *
+ * The kind of a new root of an organization, or of one that is not known.  What
+ * keeps it from being known makes it a cuid; see flags.c.
+ */
+Datum
+runops_mint_kind(PG_FUNCTION_ARGS)
+{
+	text	   *org = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+
+	PG_RETURN_TEXT_P(runops_mint_name(runops_mint_kind_of_root(org)));
+}
+
+/*
+ * The kind of what has this parent, and its region if it says one, else '0'.
+ *
+ * Raises unclassifiable_run_id.
+ */
+static RunopsMintKind
+kind_of_child(text *parent, char *region)
+{
+	RunopsIdParts parts;
+	RunopsMintKind kind;
+
+	runops_id_parse(VARDATA_ANY(parent), VARSIZE_ANY_EXHDR(parent), &parts);
+	if (parts.kind == RUNOPS_ID_NONE)
+		runops_raise_unclassifiable(parent);
+
+	kind.kind = parts.kind;
+	kind.shard = parts.kind == RUNOPS_ID_SHARD ? parts.site : '\0';
+	*region = parts.kind == RUNOPS_ID_RUNOPS ? parts.site : '0';
+
+	return kind;
+}
+
+/*
+ * inherited_mint_kind(parent text) returns text
+ */
+Datum
+runops_inherited_mint_kind(PG_FUNCTION_ARGS)
+{
+	char		region;
+
+	PG_RETURN_TEXT_P(runops_mint_name(kind_of_child(PG_GETARG_TEXT_PP(0), &region)));
+}
+
+/*
+ * The number of an entity, by its place in entities[]; raises if there is no
+ * such entity.
+ */
+static int
+entity_number(text *entity)
+{
+	int			len = entity ? VARSIZE_ANY_EXHDR(entity) : 0;
+
+	if (entity == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("entity must not be null"),
+				 errhint("Pass what the id is for, such as \"run\".")));
+
+	for (int i = 0; i < lengthof(entities); i++)
+		if (len == strlen(entities[i]) && memcmp(VARDATA_ANY(entity), entities[i], len) == 0)
+			return i;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized entity \"%s\"", text_to_cstring(entity)),
+			 errdetail("Ids are made for runs and batches, and for what belongs to them."),
+			 errhint("Pass one of \"run\", \"batch\", \"item\", \"attempt\", \"snapshot\", \"waitpoint\", \"edge\", \"checkpoint\", \"restore\", \"dependency\", \"queue\", \"worker\", \"bulk\", \"error\", \"session\".")));
+}
+
+/*
+ * A new id: of the parent's shape if there is a parent, else of the flags' if it
+ * is for a root, else a cuid.
+ *
+ * A child is in the region of its parent unless another is given.  Each argument
+ * may be NULL.
+ */
+static text *
+mint(bool root, text *org, text *parent, text *region)
+{
+	RunopsMintKind kind = RUNOPS_MINT_CUID;
+	char		region_char = '0';
+
+	if (parent != NULL)
+		kind = kind_of_child(parent, &region_char);
+	else if (root)
+		kind = runops_mint_kind_of_root(org);
+	if (region != NULL)
+		region_char = runops_region_char(region);
+
+	return runops_idgen(kind, region_char);
+}
+
+/*
+ * mint_id(entity text, org text, parent text, region text) returns text
+ */
+Datum
+runops_mint_id(PG_FUNCTION_ARGS)
+{
+	int			entity = entity_number(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+
+	PG_RETURN_TEXT_P(mint(entity < FIRST_ENTITY_NO_ROOT,
+						  PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+						  PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2),
+						  PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3)));
+}
+
+/*
+ * mint_batch_id(org text, parent text) returns text
+ */
+Datum
+runops_mint_batch_id(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(mint(true,
+						  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+						  PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+						  NULL));
+}

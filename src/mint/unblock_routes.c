@@ -1,0 +1,114 @@
+/*-------------------------------------------------------------------------
+ *
+ * unblock_routes.c
+ *	  Counts the calls of completion_store() in the body of a routine.
+ *
+ * The body is read by core's scanner, so that what stands in comments and string
+ * literals is not taken for a call: neither is a query that is put together as
+ * a string.  PL/pgSQL is made of the same tokens as SQL.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/keywords.h"
+#include "fmgr.h"
+#include "parser/scanner.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "mint/seam.h"
+
+/*
+ * The token of an identifier.  The grammar's header is not installed; every
+ * grammar over core's scanner declares the tokens that carry a value first, in
+ * one order, because the scanner returns the same numbers to all of them.
+ */
+#define TOKEN_IDENT 258
+
+/* The function that is counted. */
+#define COUNTED_FUNCTION "completion_store"
+
+/* What was seen last, as far as it matters. */
+typedef enum CallState
+{
+	SEEN_OTHER,
+	SEEN_SCHEMA,				/* "runops" */
+	SEEN_SCHEMA_DOT,			/* "runops." */
+	SEEN_OTHER_DOT,				/* a dot after something else */
+	SEEN_END_OF_CALL,			/* ")": what follows is an alias */
+	SEEN_FUNCTION				/* "completion_store", qualified or not */
+} CallState;
+
+PG_FUNCTION_INFO_V1(runops_count_calls);
+PG_FUNCTION_INFO_V1(runops_check_route_kind);
+
+/*
+ * What has been seen after one more token.
+ */
+static CallState
+next_state(CallState state, int token, const char *ident)
+{
+	if (token == '.')
+		return state == SEEN_SCHEMA ? SEEN_SCHEMA_DOT : SEEN_OTHER_DOT;
+	if (token == ')')
+		return SEEN_END_OF_CALL;
+	if (token != TOKEN_IDENT)
+		return SEEN_OTHER;
+	if (strcmp(ident, COUNTED_FUNCTION) == 0 &&
+		state != SEEN_OTHER_DOT && state != SEEN_END_OF_CALL)
+		return SEEN_FUNCTION;
+	if (strcmp(ident, RUNOPS_SCHEMA) == 0 &&
+		state != SEEN_OTHER_DOT && state != SEEN_SCHEMA_DOT)
+		return SEEN_SCHEMA;
+
+	return SEEN_OTHER;
+}
+
+/*
+ * _count_calls(body text) returns integer
+ *
+ * Raises what the scanner raises if the text is not made of tokens.
+ */
+Datum
+runops_count_calls(PG_FUNCTION_ARGS)
+{
+	char	   *body = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	core_yyscan_t scanner;
+	core_yy_extra_type extra;
+	core_YYSTYPE value;
+	YYLTYPE		location;
+	CallState	state = SEEN_OTHER;
+	int			calls = 0;
+	int			token;
+
+	scanner = scanner_init(body, &extra, &ScanKeywords, ScanKeywordTokens);
+
+	/* whoever created the routine has been warned */
+	extra.escape_string_warning = false;
+
+	while ((token = core_yylex(&value, &location, scanner)) != 0)
+	{
+		if (state == SEEN_FUNCTION && token == '(')
+			calls++;
+		state = next_state(state, token, token == TOKEN_IDENT ? value.str : NULL);
+	}
+	scanner_finish(scanner);
+
+	PG_RETURN_INT32(calls);
+}
+
+/*
+ * _check_route_kind(route_kind text)
+ */
+Datum
+runops_check_route_kind(PG_FUNCTION_ARGS)
+{
+	runops_seam_check_route_kind(PG_ARGISNULL(0) ? NULL :
+								 text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,284 @@
+/*-------------------------------------------------------------------------
+ *
+ * generic_plan.c
+ *	  Checks, before a generic plan runs, what was assumed when it was made.
+ *
+ * A generic plan is made without the values of its parameters.  Those that name
+ * the store of a routed table are taken for ids of legacy then, which gives the
+ * plan of the plain table.  The plan carries the parameters that it rests on,
+ * and the query that it was made of.  When it is started with values of which
+ * one may belong elsewhere, the query is planned anew for these values, as if
+ * the plan cache had asked for a custom plan, and that plan is run instead.
+ *
+ * All this is in an entry at the end of the plan's range table: of a kind that
+ * names no relation, so that nobody locks it, checks privileges on it or sends
+ * it to a parallel worker, but that copyObject() copies whole.  The plan cache
+ * keeps the query valid with the plan.
+ *
+ * The check does not depend on runops.enable_routing, for the plan may have been
+ * made before that was turned off.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "planner/planner.h"
+
+/* The name of the entry, which no query can give to one without a relation */
+#define ASSUMPTION_NAME "runops assumption"
+
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+
+/* Has the next plan to be right whatever the values are? */
+static bool plan_for_any = false;
+
+/*
+ * May parameters be taken for ids of legacy in the plan that is begun?
+ */
+bool
+runops_may_assume(ParamListInfo params)
+{
+	bool		result = params == NULL && !plan_for_any;
+
+	plan_for_any = false;
+	return result;
+}
+
+/*
+ * Write into a plan what it rests on: parameters that were assumed to name
+ * legacy, and the query that it was made of; and the checks that it can do
+ * without (see skip_checks.c).  Nothing is written if there is nothing to write.
+ */
+void
+runops_note_assumption(PlannedStmt *stmt, Query *query, List *assumed,
+					   int cursorOptions, List *spared)
+{
+	RangeTblEntry *rte;
+
+	if (query == NULL && spared == NIL)
+		return;
+
+	rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RESULT;
+	rte->eref = makeAlias(ASSUMPTION_NAME, NIL);
+	rte->subquery = query;
+	rte->values_lists = list_make3(assumed, makeInteger(cursorOptions), spared);
+	stmt->rtable = lappend(stmt->rtable, rte);
+}
+
+/*
+ * The entry of a plan's assumption, or NULL for most plans.
+ */
+static RangeTblEntry *
+find_assumption(PlannedStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RESULT && rte->values_lists != NIL &&
+			strcmp(rte->eref->aliasname, ASSUMPTION_NAME) == 0)
+			return rte;
+	}
+
+	return NULL;
+}
+
+/*
+ * Does the value of a parameter name legacy and no other store, or none?
+ */
+static bool
+names_legacy(Param *param, ParamListInfo params)
+{
+	ParamExternData *data;
+	ParamExternData workspace;
+	RunopsStoreSet stores;
+
+	if (params == NULL || param->paramid <= 0 ||
+		param->paramid > params->numParams)
+		return false;
+
+	if (params->paramFetch != NULL)
+		data = params->paramFetch(params, param->paramid, false, &workspace);
+	else
+		data = &params->params[param->paramid - 1];
+
+	/* Another type is an error that the executor will raise. */
+	if (data->ptype != param->paramtype)
+		return false;
+	if (data->isnull)
+		return true;
+
+	if (param->paramtype != TEXTOID && param->paramtype != VARCHAROID &&
+		OidIsValid(get_base_element_type(param->paramtype)))
+		stores = runops_array_stores(DatumGetArrayTypeP(data->value));
+	else
+	{
+		text	   *id = DatumGetTextPP(data->value);
+
+		stores = runops_id_stores(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
+	}
+
+	return (stores & ~runops_store_bit(RUNOPS_LEGACY_STORE)) == 0;
+}
+
+/*
+ * Walker: lock the relations of a query as the parser did.
+ *
+ * The plan cache has locked those of the plan, which are the same and more.
+ */
+static bool
+lock_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+		ListCell   *lc;
+
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+
+			if (rte->rtekind == RTE_RELATION)
+				LockRelationOid(rte->relid, rte->rellockmode);
+		}
+		return query_tree_walker(query, lock_walker, NULL,
+								 QTW_IGNORE_JOINALIASES);
+	}
+
+	return expression_tree_walker(node, lock_walker, context);
+}
+
+/*
+ * Plan the query of an assumption anew for the values of the parameters.
+ *
+ * They cannot change while this one execution lasts, whatever their owner says
+ * of them.
+ */
+static PlannedStmt *
+plan_for_values(RangeTblEntry *assumption, const char *query_string,
+				ParamListInfo params, int eflags)
+{
+	Query	   *query = copyObject(assumption->subquery);
+	int			cursorOptions = intVal(lsecond(assumption->values_lists));
+
+	if (params != NULL)
+	{
+		params = copyParamList(params);
+		for (int i = 0; i < params->numParams; i++)
+			params->params[i].pflags |= PARAM_FLAG_CONST;
+	}
+
+	/* A cursor's plan may have seemed fit to be read backwards by itself. */
+	if (eflags & EXEC_FLAG_BACKWARD)
+		cursorOptions |= CURSOR_OPT_SCROLL;
+
+	lock_walker((Node *) query, NULL);
+
+	plan_for_any = true;
+	return planner(query, query_string, cursorOptions, params);
+}
+
+/*
+ * If the values are not what a plan rests on, put another plan in its place,
+ * and return the memory context that it lives in.
+ */
+static MemoryContext
+check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
+{
+	bool		holds = true;
+	bool		pushed = false;
+	MemoryContext cxt;
+	MemoryContext oldcxt;
+	ListCell   *lc;
+
+	if ((eflags & RUNOPS_EXPLAIN_GENERIC) != 0)
+		return NULL;
+	foreach(lc, (List *) linitial(assumption->values_lists))
+		holds = holds && names_legacy(lfirst_node(Param, lc), queryDesc->params);
+	if (holds)
+		return NULL;
+
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "runops plan for values",
+								ALLOCSET_DEFAULT_SIZES);
+	oldcxt = MemoryContextSwitchTo(cxt);
+	if (!ActiveSnapshotSet() && queryDesc->snapshot != InvalidSnapshot)
+	{
+		PushActiveSnapshot(queryDesc->snapshot);
+		pushed = true;
+	}
+	queryDesc->plannedstmt = plan_for_values(assumption, queryDesc->sourceText,
+											 queryDesc->params, eflags);
+	if (pushed)
+		PopActiveSnapshot();
+	MemoryContextSwitchTo(oldcxt);
+
+	return cxt;
+}
+
+/*
+ * ExecutorStart_hook: see to it that the plan is right for the values.
+ *
+ * A parallel worker gets the plan that its leader has checked; the entry is not
+ * sent to it whole, so it finds none.
+ */
+static void
+runops_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	RangeTblEntry *assumption = find_assumption(queryDesc->plannedstmt);
+	MemoryContext cxt = NULL;
+
+	if (assumption != NULL)
+	{
+		cxt = check_assumption(queryDesc, assumption, eflags);
+		if (cxt != NULL)
+			assumption = find_assumption(queryDesc->plannedstmt);
+	}
+
+	/* Core asserts the same, but only in a server built with assertions. */
+	Assert(!runops_has_empty_request(queryDesc->plannedstmt));
+
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+
+	if (assumption != NULL && lthird(assumption->values_lists) != NULL &&
+		(eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		runops_skip_checks(queryDesc, lthird(assumption->values_lists));
+
+	/* The plan ends with the execution. */
+	if (cxt != NULL)
+		MemoryContextSetParent(cxt, queryDesc->estate->es_query_cxt);
+}
+
+/*
+ * Install the hook.
+ */
+void
+runops_assume_init(void)
+{
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = runops_ExecutorStart;
+}

@@ -1,0 +1,364 @@
+/*-------------------------------------------------------------------------
+ *
+ * insert.c
+ *	  Which leaf an INSERT goes into, if its keys say so when it is planned.
+ *
+ * Core routes each row at execution anyway; a plan against the leaf itself is
+ * what makes ON CONFLICT with a target work in the legacy store, since the
+ * unique indexes stand on the leaves alone.  The leaf's partition constraint
+ * refuses a row that a trigger gave another key.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "planner/planner.h"
+
+/* What the mutator that puts a row's values into the key carries. */
+typedef struct KeyContext
+{
+	Query	   *query;
+	RangeTblEntry *values;		/* of several rows, or NULL */
+	List	   *row;			/* the row of values that is looked at */
+	bool		failed;			/* a value cannot be traced */
+	bool		assume;			/* take parameters for ids of legacy? */
+	List	   *assumed;		/* those of which that was assumed */
+} KeyContext;
+
+/*
+ * The expression that a column of the new row gets, or NULL for NULL.
+ *
+ * Follows the target list into one row of VALUES, or into a subquery's target
+ * list.  Sets failed if it leads elsewhere.
+ */
+static Node *
+inserted_expression(KeyContext *context, AttrNumber attno)
+{
+	ListCell   *lc;
+
+	foreach(lc, context->query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Node	   *expr = runops_strip_relabel((Node *) tle->expr);
+		Var		   *var = (Var *) expr;
+		RangeTblEntry *rte;
+
+		if (tle->resno != attno || tle->resjunk)
+			continue;
+		if (!IsA(expr, Var))
+			return expr;
+
+		rte = rt_fetch(var->varno, context->query->rtable);
+		if (var->varlevelsup == 0 && rte == context->values)
+			return runops_strip_relabel(list_nth(context->row, var->varattno - 1));
+		if (var->varlevelsup == 0 && rte->rtekind == RTE_SUBQUERY &&
+			rte->subquery->setOperations == NULL && var->varattno > 0)
+		{
+			TargetEntry *source = list_nth(rte->subquery->targetList,
+										   var->varattno - 1);
+
+			expr = runops_strip_relabel((Node *) source->expr);
+			if (IsA(expr, Const) || IsA(expr, Param))
+				return expr;
+		}
+		context->failed = true;
+		return NULL;
+	}
+
+	return NULL;
+}
+
+/*
+ * Mutator: put the values of the new row into the key's expression.
+ */
+static Node *
+substitute_columns(Node *node, KeyContext *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+		Node	   *expr = inserted_expression(context, var->varattno);
+
+		if (expr == NULL)
+			return (Node *) makeNullConst(var->vartype, var->vartypmod,
+										  var->varcollid);
+		return copyObject(expr);
+	}
+
+	return expression_tree_mutator(node, substitute_columns, context);
+}
+
+/*
+ * The store that one new row belongs to; false if that is not known yet.
+ *
+ * unbound tells whether that is for want of a parameter's value.
+ */
+static bool
+row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
+		  RunopsStoreSet *store, bool *unbound)
+{
+	RunopsScope scope = {.depth = 1, .values = {params, context->assume}};
+	Node	   *key = runops_strip_relabel(route->key);
+	bool		known;
+
+	context->failed = false;
+	if (IsA(key, Var))
+	{
+		key = inserted_expression(context, ((Var *) key)->varattno);
+		if (key == NULL && !context->failed)
+			key = (Node *) makeNullConst(exprType(route->key), -1,
+										 exprCollation(route->key));
+	}
+	else
+		key = runops_fold(substitute_columns(route->key, context), params);
+
+	if (context->failed)
+		return false;
+
+	known = runops_value_stores(key, &scope, store, &context->assumed);
+	if (!known && scope.unfolded)
+	{
+		key = runops_fold(key, params);
+		known = runops_value_stores(key, &scope, store, &context->assumed);
+	}
+	if (!known)
+	{
+		*unbound = params == NULL && runops_has_extern_param(key);
+		return false;
+	}
+
+	/* An id of no shape goes to legacy, and so does a NULL. */
+	if (*store == RUNOPS_STORES_ALL)
+		runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
+	if (*store == RUNOPS_STORES_ALL || *store == RUNOPS_STORES_NONE)
+		*store = runops_store_bit(RUNOPS_LEGACY_STORE);
+
+	return true;
+}
+
+/*
+ * The store that all new rows of an INSERT belong to; false if it is not known
+ * or not one.  See runops_insert_leaf for assumed.
+ */
+static bool
+insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
+			 RunopsStoreSet *store, bool *unbound, List **assumed)
+{
+	KeyContext	context = {.query = query, .assume = assumed != NULL};
+	ListCell   *lc;
+	bool		first = true;
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_VALUES && context.values == NULL)
+			context.values = rte;
+	}
+
+	if (context.values == NULL)
+	{
+		if (!row_store(&context, route, params, store, unbound))
+			return false;
+		runops_require_stores(route, *store);
+		if (assumed != NULL)
+			*assumed = context.assumed;
+		return true;
+	}
+
+	foreach(lc, context.values->values_lists)
+	{
+		RunopsStoreSet row;
+
+		context.row = lfirst(lc);
+		if (!row_store(&context, route, params, &row, unbound))
+			return false;
+		runops_require_stores(route, row);
+		if (!first && row != *store)
+		{
+			*unbound = false;
+			return false;
+		}
+		*store = row;
+		first = false;
+	}
+
+	if (assumed != NULL)
+		*assumed = context.assumed;
+	return !first;
+}
+
+/*
+ * Does DO UPDATE leave the key alone?
+ *
+ * "SET key = EXCLUDED.key" does: that value is of the same store.
+ */
+static bool
+upsert_keeps_key(OnConflictExpr *conflict, const RunopsRoute *route)
+{
+	ListCell   *lc;
+
+	foreach(lc, conflict->onConflictSet)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Var		   *var = (Var *) runops_strip_relabel((Node *) tle->expr);
+
+		if (tle->resjunk ||
+			!bms_is_member(tle->resno - FirstLowInvalidHeapAttributeNumber,
+						   route->key_attnos))
+			continue;
+		if (bms_membership(route->key_attnos) != BMS_SINGLETON ||
+			!IsA(var, Var) || var->varno != conflict->exclRelIndex ||
+			var->varlevelsup != 0 || var->varattno != tle->resno)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Walker: is there a system column of an entry, other than tableoid?
+ */
+static bool
+system_column_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+
+		return var->varno == *(Index *) context && var->varlevelsup == 0 &&
+			var->varattno < 0 && var->varattno != TableOidAttributeNumber;
+	}
+
+	return expression_tree_walker(node, system_column_walker, context);
+}
+
+/*
+ * Does RETURNING ask for a system column, of which a wrapper knows nothing?
+ *
+ * Core refuses that where it routes, and a made-up value would be worse.
+ */
+static bool
+returns_system_column(Query *query)
+{
+	Index		varno = query->resultRelation;
+
+	return system_column_walker((Node *) query->returningList, &varno);
+}
+
+/*
+ * Refuse ON CONFLICT with a target in a store that is reached by a wrapper.
+ */
+static void
+refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
+{
+	if (runops_gate_flag_off())
+		runops_gate_require_settings(leaf->store, get_rel_name(route->relid));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot use a conflict target for a row of store \"%s\" of \"%s\"",
+					leaf->store, get_rel_name(route->relid)),
+			 errdetail("The unique indexes of the store are in another database."),
+			 errhint("Use ON CONFLICT DO NOTHING without a target.")));
+}
+
+/*
+ * Refuse ON CONFLICT with a target where no one leaf takes the rows.
+ *
+ * Core would miss a unique index on the table and say no more.
+ */
+static void
+refuse_upsert(const RunopsRoute *route, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot use a conflict target for these rows of \"%s\"",
+					get_rel_name(route->relid)),
+			 errdetail_internal("%s", detail),
+			 errhint("Use ON CONFLICT DO NOTHING without a target, or rows of store \"%s\" alone whose keys are constants or parameters.",
+					 RUNOPS_LEGACY_STORE)));
+}
+
+/*
+ * The leaf that an INSERT can be planned against, or NULL to let core route.
+ *
+ * With ON CONFLICT, a plan for unknown parameters would fail for want of a
+ * unique index, and the plan cache makes such a plan if only to learn its
+ * cost.  It is made against the legacy leaf then, and guess is set.  While the
+ * flag is off that leaf is the only place where a row can go.
+ *
+ * Parameters are taken for ids of legacy if assumed is not NULL; those that
+ * were are put there.
+ */
+const RunopsLeaf *
+runops_insert_leaf(Query *query, const RunopsRoute *route,
+				   ParamListInfo params, bool *guess, List **assumed)
+{
+	OnConflictExpr *conflict = query->onConflict;
+	bool		target = conflict != NULL &&
+		(conflict->arbiterElems != NIL || OidIsValid(conflict->constraint));
+	bool		upsert = conflict != NULL &&
+		conflict->action == ONCONFLICT_UPDATE;
+	RunopsStoreSet store;
+	bool		unbound = false;
+	const RunopsLeaf *leaf = NULL;
+
+	if (runops_legacy_leaf(route) == NULL)
+		assumed = NULL;
+	if (!insert_store(query, route, params, &store, &unbound, assumed))
+	{
+		if (target && !unbound && !runops_gate_flag_off())
+			refuse_upsert(route, _("The unique indexes stand on the leaves, and the keys do not say which leaf takes the rows."));
+		if (!target && !runops_gate_flag_off())
+			return NULL;
+		store = runops_store_bit(RUNOPS_LEGACY_STORE);
+		*guess = true;
+	}
+
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (runops_store_bit(route->leaves[i].store) == store)
+			leaf = &route->leaves[i];
+	}
+	if (leaf == NULL)
+		return NULL;
+
+	if (target && leaf->foreign)
+		refuse_foreign_upsert(route, leaf);
+
+	if (runops_has_statement_triggers(route->relid, NoLock, CMD_INSERT, upsert) ||
+		runops_has_statement_triggers(leaf->relid, RowExclusiveLock, CMD_INSERT,
+									  upsert))
+	{
+		if (target)
+			refuse_upsert(route, _("The unique indexes stand on the leaves, and a trigger that fires once a statement stands on the table."));
+		*guess = false;
+		return NULL;
+	}
+
+	if (upsert && !upsert_keeps_key(conflict, route) &&
+		!runops_gate_flag_off())
+		refuse_upsert(route, _("DO UPDATE assigns the key."));
+
+	if (leaf->foreign && returns_system_column(query))
+		return NULL;
+
+	return leaf;
+}

@@ -1,0 +1,400 @@
+/*-------------------------------------------------------------------------
+ *
+ * missing_leaf.c
+ *	  Says in our words what core reports when a row has no leaf to go to.
+ *
+ * Core says "no partition of relation ... found for row".  Around statements
+ * that can put rows into a routed table, and around no others, that error
+ * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
+ * A row that a leaf refuses because its key belongs elsewhere is
+ * wrong_store as well: a trigger has changed the key, or a generic plan of
+ * INSERT ... ON CONFLICT with a key that is computed from a parameter, which is
+ * made for the legacy leaf, met another one.
+ *
+ * Nothing is looked up after the error: the names of the routed tables are
+ * fetched before, and the store's is taken from the error's detail, which holds
+ * the partition key's value unless the user may not see it.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "nodes/plannodes.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/runops.h"
+
+/* The untranslated messages of ExecFindPartition() and ExecPartitionCheck() */
+#define NO_PARTITION_MESSAGE "no partition of relation \"%s\" found for row"
+#define PARTITION_CHECK_MESSAGE \
+	"new row for relation \"%s\" violates partition constraint"
+
+/* What errors about a routed table, or about one of its leaves, name. */
+typedef struct RoutedName
+{
+	char	   *schema;
+	char	   *relation;
+	const char *store;			/* of the leaf; NULL for the table */
+	char	   *table;			/* the routed table */
+} RoutedName;
+
+static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
+static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+/*
+ * Append the name of one relation to a list.
+ */
+static List *
+add_name(List *names, char *schema, char *relation, const char *store,
+		 char *table)
+{
+	RoutedName *entry = palloc(sizeof(RoutedName));
+
+	entry->schema = schema;
+	entry->relation = relation;
+	entry->store = store;
+	entry->table = table;
+
+	return lappend(names, entry);
+}
+
+/*
+ * Append the names of a table and of its leaves to a list, if it is a routed
+ * table.
+ */
+static List *
+add_names(List *names, Oid relid)
+{
+	const RunopsRoute *route = runops_route(relid);
+
+	if (route == NULL)
+		return names;
+
+	names = add_name(names, route->schema, route->name, NULL, route->name);
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		const RunopsLeaf *leaf = &route->leaves[i];
+
+		names = add_name(names, leaf->schema, leaf->name, leaf->store,
+						 route->name);
+	}
+
+	return names;
+}
+
+/*
+ * The names of the routed tables that a statement may route rows of; NIL for
+ * most statements.
+ */
+static List *
+routed_names(PlannedStmt *stmt)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (stmt->commandType != CMD_INSERT && stmt->commandType != CMD_UPDATE &&
+		stmt->commandType != CMD_MERGE && !stmt->hasModifyingCTE)
+		return NIL;
+
+	foreach(lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION &&
+			rte->relkind == RELKIND_PARTITIONED_TABLE)
+			names = add_names(names, rte->relid);
+	}
+
+	return names;
+}
+
+/*
+ * The entry of a list for the relation that an error names, or NULL.
+ */
+static RoutedName *
+find_name(List *names, ErrorData *edata)
+{
+	ListCell   *lc;
+
+	if (edata->schema_name == NULL || edata->table_name == NULL)
+		return NULL;
+
+	foreach(lc, names)
+	{
+		RoutedName *entry = lfirst(lc);
+
+		if (entry->schema != NULL && entry->relation != NULL &&
+			strcmp(edata->schema_name, entry->schema) == 0 &&
+			strcmp(edata->table_name, entry->relation) == 0)
+			return entry;
+	}
+
+	return NULL;
+}
+
+/*
+ * Take the value of the partition key from an error's detail.
+ *
+ * The detail is translated, but the part "(store_of(id)) = (value)" is not.
+ */
+static char *
+store_in_detail(const char *detail)
+{
+	const char *start = detail ? strstr(detail, ") = (") : NULL;
+	const char *end = start ? strchr(start + 5, ')') : NULL;
+
+	return end ? pnstrdup(start + 5, end - start - 5) : NULL;
+}
+
+/*
+ * Make of core's error about a row without a partition one of ours.
+ */
+static void
+describe_missing_leaf(ErrorData *edata, bool moves)
+{
+	char	   *store = store_in_detail(edata->detail);
+
+	if (moves)
+	{
+		edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
+		edata->message = store ?
+			psprintf(_("cannot move a row of \"%s\" to store \"%s\""),
+					 edata->table_name, store) :
+			psprintf(_("cannot move a row of \"%s\" to another store"),
+					 edata->table_name);
+		edata->detail = pstrdup(_("The new key belongs to another store than the row."));
+		edata->hint = pstrdup(_("Insert a row with the new key and delete the old one."));
+	}
+	else
+	{
+		edata->sqlerrcode = ERRCODE_RUNOPS_STORE_NOT_CONFIGURED;
+		edata->message = store ?
+			psprintf(_("store \"%s\" of \"%s\" is not configured"),
+					 store, edata->table_name) :
+			psprintf(_("the store of a row of \"%s\" is not configured"),
+					 edata->table_name);
+		edata->detail = pstrdup(_("An id in the statement belongs to a store that the table has no leaf for."));
+		edata->hint = pstrdup(_("Use runops.add_store() to add the store."));
+	}
+}
+
+/*
+ * Make of core's error about a row that a leaf refuses one of ours.
+ *
+ * moves: the statement is an UPDATE.
+ */
+static void
+describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
+{
+	/* While the flag is off, every row is planned to be that leaf's. */
+	if (runops_gate_flag_off())
+	{
+		edata->sqlerrcode = moves ? ERRCODE_RUNOPS_WRONG_STORE :
+			ERRCODE_RUNOPS_GATE_CLOSED;
+		edata->message = moves ?
+			psprintf(_("cannot move a row of \"%s\" to another store"),
+					 leaf->table) :
+			psprintf(_("cannot put a row of another store into \"%s\": the gate is closed"),
+					 leaf->table);
+		edata->detail = pstrdup(_(runops_gate_closed_reason()));
+		edata->hint = pstrdup(_("Set \"runops.split_enabled\" to on and restart the server."));
+		return;
+	}
+
+	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
+	edata->message = psprintf(_("cannot put a row of another store into the %s leaf of \"%s\""),
+							  leaf->store, leaf->table);
+	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target and a computed key is for legacy rows only."));
+}
+
+/*
+ * In a PG_CATCH block: throw the error again, in our words if it is core's
+ * about a row of one of some tables that has no place.
+ */
+static void
+rethrow(MemoryContext cxt, List *names, bool moves)
+{
+	ErrorData  *edata;
+	RoutedName *entry;
+
+	MemoryContextSwitchTo(cxt);
+	edata = CopyErrorData();
+
+	if (edata->sqlerrcode != ERRCODE_CHECK_VIOLATION ||
+		edata->message_id == NULL)
+		PG_RE_THROW();
+
+	entry = find_name(names, edata);
+	if (entry == NULL ||
+		strcmp(edata->message_id, entry->store == NULL ?
+			   NO_PARTITION_MESSAGE : PARTITION_CHECK_MESSAGE) != 0)
+		PG_RE_THROW();
+
+	FlushErrorState();
+	if (entry->store == NULL)
+		describe_missing_leaf(edata, moves);
+	else
+		describe_wrong_leaf(edata, entry, moves);
+	ReThrowError(edata);
+}
+
+/*
+ * Call the next ExecutorRun in the chain.
+ */
+static void
+run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+		 EXECUTE_ONCE_PARAMETER)
+{
+	if (prev_ExecutorRun_hook)
+		prev_ExecutorRun_hook(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+	else
+		standard_ExecutorRun(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+}
+
+/*
+ * Call the next ExecutorFinish in the chain.
+ */
+static void
+finish_next(QueryDesc *queryDesc)
+{
+	if (prev_ExecutorFinish_hook)
+		prev_ExecutorFinish_hook(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+}
+
+/*
+ * ExecutorRun_hook: watch statements that route rows of a routed table.
+ */
+static void
+runops_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+				   EXECUTE_ONCE_PARAMETER)
+{
+	List	   *names = routed_names(queryDesc->plannedstmt);
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (names == NIL)
+	{
+		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+		return;
+	}
+
+	PG_TRY();
+	{
+		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+	}
+	PG_CATCH();
+	{
+		rethrow(cxt, names, queryDesc->operation == CMD_UPDATE);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * ExecutorFinish_hook: the same, for a WITH item that was not read to its end.
+ */
+static void
+runops_ExecutorFinish(QueryDesc *queryDesc)
+{
+	List	   *names = NIL;
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (queryDesc->plannedstmt->hasModifyingCTE)
+		names = routed_names(queryDesc->plannedstmt);
+	if (names == NIL)
+	{
+		finish_next(queryDesc);
+		return;
+	}
+
+	PG_TRY();
+	{
+		finish_next(queryDesc);
+	}
+	PG_CATCH();
+	{
+		rethrow(cxt, names, queryDesc->operation == CMD_UPDATE);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Call the next ProcessUtility in the chain.
+ */
+static void
+utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			 ProcessUtilityContext context, ParamListInfo params,
+			 QueryEnvironment *queryEnv, DestReceiver *dest,
+			 QueryCompletion *qc)
+{
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+/*
+ * ProcessUtility_hook: the same for COPY FROM.
+ */
+static void
+runops_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					  bool readOnlyTree, ProcessUtilityContext context,
+					  ParamListInfo params, QueryEnvironment *queryEnv,
+					  DestReceiver *dest, QueryCompletion *qc)
+{
+	CopyStmt   *copy = (CopyStmt *) pstmt->utilityStmt;
+	List	   *names = NIL;
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (IsA(copy, CopyStmt) && copy->is_from && copy->relation != NULL)
+	{
+		Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
+
+		if (OidIsValid(relid) &&
+			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+			names = add_names(NIL, relid);
+	}
+
+	if (names == NIL)
+	{
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+		return;
+	}
+
+	PG_TRY();
+	{
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+	}
+	PG_CATCH();
+	{
+		rethrow(cxt, names, false);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Install the executor hooks.
+ */
+void
+runops_executor_init(void)
+{
+	prev_ExecutorRun_hook = ExecutorRun_hook;
+	ExecutorRun_hook = runops_ExecutorRun;
+	prev_ExecutorFinish_hook = ExecutorFinish_hook;
+	ExecutorFinish_hook = runops_ExecutorFinish;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = runops_ProcessUtility;
+}

@@ -1,0 +1,147 @@
+/*-------------------------------------------------------------------------
+ *
+ * permissions.c
+ *	  Settles in a finished plan that leaves are not asked for permission.
+ *
+ * The request stands on the routed table, and the entry of a leaf that took its
+ * place asks for nothing (see replace.c).  PostgreSQL 15 skips such an entry.
+ * Since 16 requests are a list of their own, the executor checks all of them,
+ * and one that asks for nothing fails an assertion.
+ *
+ * The planner needs the leaf's request to know whose rights a scan has.  The
+ * executor needs it for the columns of a target alone; elsewhere it is removed.
+ * The one of a target is made to ask for what is always granted, and the user
+ * whom the wrapper has to connect for is kept in a list of the range-table
+ * entry that core uses for other kinds of entries.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "executor/executor.h"
+#include "nodes/bitmapset.h"
+#include "nodes/parsenodes.h"
+#include "parser/parsetree.h"
+
+#include "base/compat.h"
+#include "planner/planner.h"
+
+#if PG16_GE
+
+/*
+ * Does any request of a plan ask for nothing?
+ */
+bool
+runops_has_empty_request(PlannedStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->permInfos)
+	{
+		if (lfirst_node(RTEPermissionInfo, lc)->requiredPerms == 0)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Keep the requests of a plan that ask for something, and those of targets.
+ *
+ * Only what replace.c has made asks for nothing.
+ */
+void
+runops_settle_permissions(PlannedStmt *stmt)
+{
+	List	   *requests = NIL;
+	Index		rti = 0;
+	ListCell   *lc;
+
+	if (!runops_has_empty_request(stmt))
+		return;
+
+	foreach(lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+		RTEPermissionInfo *request;
+
+		rti++;
+		if (rte->perminfoindex == 0)
+			continue;
+
+		request = list_nth_node(RTEPermissionInfo, stmt->permInfos,
+								rte->perminfoindex - 1);
+		if (request->requiredPerms == 0)
+		{
+			if (!list_member_int(stmt->resultRelations, rti))
+			{
+				rte->perminfoindex = 0;
+				continue;
+			}
+			rte->colcollations = list_make1_oid(request->checkAsUser);
+			request->requiredPerms = ACL_SELECT;
+			request->checkAsUser = BOOTSTRAP_SUPERUSERID;
+		}
+		requests = lappend(requests, request);
+		rte->perminfoindex = list_length(requests);
+	}
+	stmt->permInfos = requests;
+}
+
+/*
+ * Let the request of a target name the user again, once permissions have been
+ * checked, for this execution alone: the plan may be run again.
+ */
+void
+runops_reveal_user(EState *estate, ResultRelInfo *rri)
+{
+	RangeTblEntry *rte;
+	RTEPermissionInfo *request;
+
+	if (rri->ri_RangeTableIndex == 0)
+		return;
+	rte = exec_rt_fetch(rri->ri_RangeTableIndex, estate);
+	if (rte->rtekind != RTE_RELATION || rte->colcollations == NIL)
+		return;
+
+	request = makeNode(RTEPermissionInfo);
+	memcpy(request,
+		   list_nth(estate->es_rteperminfos, rte->perminfoindex - 1),
+		   sizeof(RTEPermissionInfo));
+	request->checkAsUser = linitial_oid(rte->colcollations);
+
+	estate->es_rteperminfos = list_copy(estate->es_rteperminfos);
+	lfirst(list_nth_cell(estate->es_rteperminfos, rte->perminfoindex - 1)) = request;
+}
+
+#else
+
+/*
+ * There is no list of requests.
+ */
+bool
+runops_has_empty_request(PlannedStmt *stmt)
+{
+	return false;
+}
+
+/*
+ * Nothing to do: an entry that asks for nothing is skipped.
+ */
+void
+runops_settle_permissions(PlannedStmt *stmt)
+{
+}
+
+/*
+ * Nothing to do: the entry of a target names its user.
+ */
+void
+runops_reveal_user(EState *estate, ResultRelInfo *rri)
+{
+}
+
+#endif

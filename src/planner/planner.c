@@ -1,0 +1,561 @@
+/*-------------------------------------------------------------------------
+ *
+ * planner.c
+ *	  Replaces routed tables by the one leaf that a statement needs of them.
+ *
+ * For every query level the facts that hold are collected from its join tree,
+ * and each routed table is resolved with those that hold where it stands:
+ *
+ * - WHERE and the ON of an inner join hold for every row that matters, so they
+ *	 speak of each table beneath them;
+ * - the ON of an outer join speaks of its nullable side alone.  Removing rows
+ *	 of the nullable side that fail it cannot change which rows are
+ *	 null-extended; a fact from above that fails there fails for the
+ *	 null-extended row too, as equality is strict;
+ * - facts of a level hold in its sublinks and lateral subqueries, but not in
+ *	 RETURNING and in WITH CHECK OPTION, which see the new row;
+ * - facts about the output of a plain subquery hold for the column behind it,
+ *	 and what a subquery's or WITH item's rows must fulfil, its output does.
+ *
+ * A table of which two or more stores are needed stays; see prune.c.
+ *
+ * planner() may scribble on its argument, and so does this hook.  First all
+ * levels are read, then the replacements are made from the innermost level
+ * outwards, because renumbering the columns of one level copies those inside.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/pg_class.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/planner.h"
+#include "parser/parsetree.h"
+#include "port/pg_bitutils.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "planner/planner.h"
+
+/* What is carried through the levels of one statement. */
+typedef struct AnalyzeContext
+{
+	RunopsValues values;		/* of the parameters */
+	List	   *replacements;	/* of RunopsReplacement, outer levels first */
+	RunopsTally tally;			/* what the plan cache is steered by */
+	List	   *assumed;		/* of Param: those that the replacements need
+								 * to be */
+	uint64		shapeless;		/* runops_shapeless_ids when planning began */
+} AnalyzeContext;
+
+/* What the walker for sublinks carries. */
+typedef struct SublinkContext
+{
+	AnalyzeContext *cxt;
+	Index		depth;
+	List	   *facts;
+} SublinkContext;
+
+static planner_hook_type prev_planner_hook = NULL;
+
+static bool query_has_routed(Query *query);
+static void analyze_query(AnalyzeContext *cxt, Query *query, Index depth,
+						  List *outer, List *outputs);
+static void descend(AnalyzeContext *cxt, Query *query, Index depth,
+					Node *jtnode, List *facts);
+
+/*
+ * Walk an expression for sublinks over routed tables.
+ */
+static bool
+sublink_has_routed(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_has_routed((Query *) node);
+
+	return expression_tree_walker(node, sublink_has_routed, context);
+}
+
+/*
+ * Does a query name a routed table, at any level?
+ *
+ * This is all that a statement without one pays; it allocates nothing.
+ */
+static bool
+query_has_routed(Query *query)
+{
+	ListCell   *lc;
+
+	check_stack_depth();
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION)
+		{
+			if (rte->relkind == RELKIND_PARTITIONED_TABLE &&
+				runops_route(rte->relid) != NULL)
+				return true;
+		}
+		else if (rte->rtekind == RTE_SUBQUERY)
+		{
+			if (query_has_routed(rte->subquery))
+				return true;
+		}
+	}
+
+	foreach(lc, query->cteList)
+	{
+		if (query_has_routed((Query *) ((CommonTableExpr *) lfirst(lc))->ctequery))
+			return true;
+	}
+
+	if (query->hasSubLinks)
+		return query_tree_walker(query, sublink_has_routed, NULL,
+								 QTW_IGNORE_RT_SUBQUERIES |
+								 QTW_IGNORE_CTE_SUBQUERIES);
+
+	return false;
+}
+
+/*
+ * Report a decision to whoever wants to know.
+ */
+static void
+log_decision(const RunopsRoute *route, RunopsDecision decision)
+{
+	static const char *const reasons[] = {
+		[RUNOPS_REASON_NO_PREDICATE] = "no predicate on its key or an alias",
+		[RUNOPS_REASON_UNKNOWN] = "the value compared with is unknown or unclassifiable",
+		[RUNOPS_REASON_KNOWN] = "the values name the stores",
+		[RUNOPS_REASON_CONTRADICTION] = "no row can satisfy the predicates"
+	};
+	StringInfoData stores;
+
+	if (!message_level_is_interesting(DEBUG2))
+		return;
+
+	initStringInfo(&stores);
+	runops_store_names(&stores, decision.stores);
+	ereport(DEBUG2,
+			(errmsg_internal("routed table \"%s\": stores {%s}: %s",
+							 get_rel_name(route->relid), stores.data,
+							 reasons[decision.reason])));
+}
+
+/*
+ * Can the target of an UPDATE be one store's leaf although a column of the key
+ * is assigned?
+ *
+ * Only if the new value is known and names that very store.  Otherwise the
+ * table has to stay whole: core notices a row that changes its partition only
+ * if it sees all of them.
+ */
+static bool
+assignment_keeps_store(AnalyzeContext *cxt, Query *query,
+					   const RunopsRoute *route, Index depth,
+					   RunopsStoreSet stores, List **assumed)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		RunopsScope scope = {
+			.depth = depth,
+			.values = cxt->values
+		};
+		RunopsStoreSet assigned;
+
+		if (tle->resjunk ||
+			!bms_is_member(tle->resno - FirstLowInvalidHeapAttributeNumber,
+						   route->key_attnos))
+			continue;
+
+		if (tle->resno != route->lead_attno ||
+			bms_membership(route->key_attnos) != BMS_SINGLETON ||
+			!runops_value_stores((Node *) tle->expr, &scope, &assigned, assumed) ||
+			assigned != stores)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * The leaf that can stand for a routed table in a join tree, or NULL.
+ */
+static const RunopsLeaf *
+only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
+		  const RunopsRoute *route, RunopsDecision *decision)
+{
+	RunopsStoreSet needed = decision->stores & runops_route_stores(route);
+	const RunopsLeaf *leaf = NULL;
+
+	if (decision->reason != RUNOPS_REASON_KNOWN ||
+		pg_popcount64(needed) != 1 ||
+		rt_fetch(rti, query->rtable)->tablesample != NULL)
+		return NULL;
+
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (runops_store_bit(route->leaves[i].store) == needed)
+			leaf = &route->leaves[i];
+	}
+
+	if (rti == query->resultRelation &&
+		(!assignment_keeps_store(cxt, query, route, depth, needed,
+								 &decision->assumed) ||
+		 runops_has_statement_triggers(route->relid, NoLock,
+									   query->commandType, false) ||
+		 runops_has_statement_triggers(leaf->relid, RowExclusiveLock,
+									   query->commandType, false)))
+		return NULL;
+
+	return leaf;
+}
+
+/*
+ * Note that a leaf is to stand for a routed table, if the parameters are what
+ * was assumed of them.
+ */
+static RunopsReplacement *
+add_replacement(AnalyzeContext *cxt, Query *query, Index rti,
+				const RunopsRoute *route, const RunopsLeaf *leaf, List *assumed)
+{
+	RunopsReplacement *replacement = palloc0(sizeof(RunopsReplacement));
+
+	replacement->query = query;
+	replacement->rti = rti;
+	replacement->route = route;
+	replacement->leaf = leaf;
+	cxt->replacements = lappend(cxt->replacements, replacement);
+	cxt->assumed = list_union(cxt->assumed, assumed);
+
+	return replacement;
+}
+
+/*
+ * Decide about one routed table in a join tree.
+ */
+static void
+consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
+			   List *facts)
+{
+	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+	const RunopsRoute *route;
+	RunopsDecision decision = {.reason = RUNOPS_REASON_KNOWN};
+	const RunopsLeaf *leaf;
+
+	if (rte->relkind != RELKIND_PARTITIONED_TABLE || !rte->inh)
+		return;
+	route = runops_route(rte->relid);
+	if (route == NULL)
+		return;
+
+	cxt->tally.ntables++;
+	if (runops_is_pinned(query, rti, route, &decision.stores))
+	{
+		leaf = only_leaf(cxt, query, depth, rti, route, &decision);
+		if (leaf != NULL)
+		{
+			add_replacement(cxt, query, rti, route, leaf, decision.assumed)->pinned = true;
+			return;
+		}
+	}
+
+	decision = runops_resolve(route, facts, depth, rti);
+	log_decision(route, decision);
+	if (decision.assumed == NIL)
+		runops_require_stores(route, decision.stores);
+
+	leaf = only_leaf(cxt, query, depth, rti, route, &decision);
+	if (leaf != NULL)
+		add_replacement(cxt, query, rti, route, leaf, decision.assumed);
+	else if (decision.reason == RUNOPS_REASON_UNKNOWN ||
+			 decision.assumed != NIL)
+	{
+		if (runops_shapeless_ids != cxt->shapeless)
+			runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
+		cxt->tally.nunknown++;
+		cxt->tally.level = query;
+	}
+}
+
+/*
+ * Walk the join tree of a query; facts are those that hold for every row that
+ * matters at this node.
+ */
+static void
+descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
+		List *facts)
+{
+	ListCell   *lc;
+
+	if (jtnode == NULL)
+		return;
+
+	check_stack_depth();
+
+	if (IsA(jtnode, RangeTblRef))
+	{
+		Index		rti = ((RangeTblRef *) jtnode)->rtindex;
+		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+
+		if (rte->rtekind == RTE_RELATION)
+			consider_table(cxt, query, depth, rti, facts);
+		else if (rte->rtekind == RTE_SUBQUERY)
+			analyze_query(cxt, rte->subquery, depth + 1, facts,
+						  runops_known_outputs(rte->subquery, depth, rti, facts));
+	}
+	else if (IsA(jtnode, FromExpr))
+	{
+		foreach(lc, ((FromExpr *) jtnode)->fromlist)
+			descend(cxt, query, depth, lfirst(lc), facts);
+	}
+	else if (IsA(jtnode, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) jtnode;
+		List	   *left = facts;
+		List	   *right = facts;
+
+		/* What an outer join's node did not put out holds further down. */
+		if (join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL)
+		{
+			if (join->jointype == JOIN_LEFT)
+				right = runops_facts_of_quals(&cxt->values, join->quals, depth,
+											  right);
+			right = runops_facts_of_output(&cxt->values, query, join->rarg,
+										   depth, right);
+		}
+		if (join->jointype == JOIN_RIGHT || join->jointype == JOIN_FULL)
+		{
+			if (join->jointype == JOIN_RIGHT)
+				left = runops_facts_of_quals(&cxt->values, join->quals, depth,
+											 left);
+			left = runops_facts_of_output(&cxt->values, query, join->larg,
+										  depth, left);
+		}
+
+		descend(cxt, query, depth, join->larg, left);
+		descend(cxt, query, depth, join->rarg, right);
+	}
+}
+
+/*
+ * Walk an expression for sublinks, and analyze the query of each.
+ */
+static bool
+analyze_sublinks(Node *node, void *context)
+{
+	SublinkContext *sublinks = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		analyze_query(sublinks->cxt, (Query *) node, sublinks->depth + 1,
+					  sublinks->facts, NIL);
+		return false;
+	}
+
+	return expression_tree_walker(node, analyze_sublinks, context);
+}
+
+/*
+ * Analyze the sublinks of a query.
+ */
+static void
+analyze_all_sublinks(AnalyzeContext *cxt, Query *query, Index depth,
+					 List *outer, List *facts)
+{
+	SublinkContext sublinks = {.cxt = cxt, .depth = depth};
+	List	   *returning = query->returningList;
+	List	   *check_options = query->withCheckOptions;
+
+	/* What sees the new row must not be read with what held for the old. */
+	sublinks.facts = outer;
+	analyze_sublinks((Node *) returning, &sublinks);
+	analyze_sublinks((Node *) check_options, &sublinks);
+
+	query->returningList = NIL;
+	query->withCheckOptions = NIL;
+	sublinks.facts = facts;
+	query_tree_walker(query, analyze_sublinks, &sublinks,
+					  QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES |
+					  QTW_IGNORE_JOINALIASES);
+	query->returningList = returning;
+	query->withCheckOptions = check_options;
+}
+
+/*
+ * Decide about the target of an INSERT.
+ */
+static void
+consider_insert(AnalyzeContext *cxt, Query *query)
+{
+	RangeTblEntry *rte = rt_fetch(query->resultRelation, query->rtable);
+	const RunopsRoute *route;
+	const RunopsLeaf *leaf;
+	List	   *assumed = NIL;
+
+	if (rte->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+	route = runops_route(rte->relid);
+	if (route == NULL)
+		return;
+
+	leaf = runops_insert_leaf(query, route, cxt->values.params, &cxt->tally.guess,
+							  cxt->values.assume ? &assumed : NULL);
+	if (leaf != NULL)
+		add_replacement(cxt, query, query->resultRelation, route, leaf, assumed);
+}
+
+/*
+ * Analyze a query and what is inside it.
+ *
+ * outer holds facts about the columns of enclosing queries, outputs what is
+ * known of this query's own output columns.
+ */
+static void
+analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
+			  List *outputs)
+{
+	List	   *facts = outer;
+	ListCell   *lc;
+
+	check_stack_depth();
+
+	/* MERGE keeps its ON clause where WHERE would be; do not read it. */
+	if (query->commandType == CMD_MERGE)
+	{
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+
+			if (rte->rtekind == RTE_SUBQUERY)
+				analyze_query(cxt, rte->subquery, depth + 1, outer, NIL);
+		}
+	}
+	else if (query->setOperations != NULL)
+	{
+		/* What holds for the output of a set operation holds for every arm. */
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+
+			if (rte->rtekind == RTE_SUBQUERY)
+				analyze_query(cxt, rte->subquery, depth + 1, outer,
+							  runops_is_transparent(rte->subquery) ?
+							  outputs : NIL);
+		}
+	}
+	else
+	{
+		if (outputs != NIL)
+			facts = runops_facts_of_known(query, depth, outputs,
+										  list_copy(facts));
+		facts = runops_facts_of_output(&cxt->values, query,
+									   (Node *) query->jointree, depth, facts);
+		descend(cxt, query, depth, (Node *) query->jointree, facts);
+
+		if (query->commandType == CMD_INSERT)
+			consider_insert(cxt, query);
+	}
+
+	foreach(lc, query->cteList)
+		analyze_query(cxt, (Query *) ((CommonTableExpr *) lfirst(lc))->ctequery,
+					  depth + 1, outer, NIL);
+
+	if (query->hasSubLinks)
+		analyze_all_sublinks(cxt, query, depth, outer, facts);
+}
+
+/*
+ * Call the next planner in the chain.
+ */
+static PlannedStmt *
+plan_next(Query *parse, const char *query_string, int cursorOptions,
+		  ParamListInfo boundParams)
+{
+	if (prev_planner_hook)
+		return prev_planner_hook(parse, query_string, cursorOptions,
+								 boundParams);
+
+	return standard_planner(parse, query_string, cursorOptions, boundParams);
+}
+
+/*
+ * planner_hook: make the replacements, plan, and steer the plan cache.
+ */
+static PlannedStmt *
+runops_plan(Query *parse, const char *query_string, int cursorOptions,
+			ParamListInfo boundParams)
+{
+	AnalyzeContext cxt = {.values.params = boundParams,
+		.shapeless = runops_shapeless_ids};
+	Query	   *original = NULL;
+	List	   *spared = NIL;
+	RunopsSteering steering;
+	PlannedStmt *stmt;
+
+	if (!runops_enable_routing || !query_has_routed(parse))
+		return plan_next(parse, query_string, cursorOptions, boundParams);
+
+	if (runops_gate_flag_off())
+	{
+		runops_held_warn_session();
+		spared = runops_use_legacy(parse);
+		stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+		runops_settle_permissions(stmt);
+		runops_note_assumption(stmt, NULL, NIL, cursorOptions, spared);
+		return stmt;
+	}
+
+	cxt.values.assume = runops_may_assume(boundParams);
+	analyze_query(&cxt, parse, 1, NIL, NIL);
+	if (cxt.assumed != NIL)
+		original = copyObject(parse);
+	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
+	{
+		RunopsReplacement *replacement = list_nth(cxt.replacements, i);
+
+		if (replacement->query == parse &&
+			replacement->rti == parse->resultRelation)
+			spared = runops_spared_checks(parse, replacement->route,
+										  replacement->leaf, !cxt.tally.guess);
+		if (replacement->pinned)
+			runops_drop_pins(replacement->query, replacement->rti,
+							 replacement->route, replacement->leaf);
+		runops_replace(replacement);
+	}
+
+	steering = runops_steering(parse, boundParams, &cxt.tally);
+	stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+	runops_settle_permissions(stmt);
+	runops_steer(stmt, steering);
+	runops_note_assumption(stmt, original, cxt.assumed, cursorOptions, spared);
+
+	return stmt;
+}
+
+/*
+ * Install the planner hooks.
+ */
+void
+runops_planner_init(void)
+{
+	prev_planner_hook = planner_hook;
+	planner_hook = runops_plan;
+	runops_prune_init();
+}

@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * page_cursor.h
+ *	  A page of a routed table, and the cursor that it begins behind.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_PAGECURSOR_H
+#define RUNOPS_PAGECURSOR_H
+
+#include "utils/jsonb.h"
+
+/* A column that pages are ordered by. */
+typedef struct RunopsOrderTerm
+{
+	char	   *column;			/* as SQL */
+	Oid			type;			/* its base type */
+	Oid			collation;
+	bool		nullable;
+	char	   *expression;		/* what is compared in its stead, as SQL */
+	Oid			compared;		/* the type of that: its own, or bytea */
+} RunopsOrderTerm;
+
+/* What page was asked for. */
+typedef struct RunopsPage
+{
+	char	   *sort_name;
+	RunopsOrderTerm sort;
+	RunopsOrderTerm key;		/* of the primary key */
+	int			size;
+	bool		descending;
+	bool		after;			/* does it begin behind a cursor? */
+	bool		after_null;		/* whose value is NULL? */
+	Datum		after_value;	/* of sort.compared */
+	Datum		after_key;		/* of key.compared */
+} RunopsPage;
+
+/* in page_cursor.c */
+extern int	runops_cursor_settings(void);
+extern void runops_cursor_read(Jsonb *cursor, RunopsPage *page);
+extern Jsonb *runops_cursor_make(const RunopsPage *page, Datum value, bool isnull,
+								 const char *key);
+
+#endif							/* RUNOPS_PAGECURSOR_H */

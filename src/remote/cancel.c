@@ -1,0 +1,162 @@
+/*-------------------------------------------------------------------------
+ *
+ * cancel.c
+ *	  Ends what a store is still doing for a transaction that is aborted here,
+ *	  within a second.
+ *
+ * postgres_fdw sends a cancel request and waits up to 30 seconds for its effect,
+ * and libpq waits for the other end to take the request for as long as that
+ * takes.  With a server that does not answer any more, the user's own cancel
+ * would seem to have no effect.  So the query is cancelled here, before
+ * postgres_fdw looks; where that does not succeed in time the connection is
+ * broken instead, and the store finds out by itself.
+ *
+ * None of this may raise: it runs while a transaction is aborted.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libpq/pqcomm.h"
+#include "port/pg_bswap.h"
+#include "utils/timestamp.h"
+
+#include "session/conncheck.h"
+
+/* Milliseconds for all of it. */
+#define CANCEL_BUDGET 800
+
+/* Milliseconds for the server to answer at all. */
+#define PING_BUDGET 400
+
+/*
+ * Wait for a socket until the time is over; was there an event?
+ */
+static bool
+wait_socket(int sock, short events, TimestampTz end)
+{
+	for (;;)
+	{
+		struct pollfd pfd = {.fd = sock,.events = events};
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		int			rc = poll(&pfd, 1, (int) left);
+
+		if (rc >= 0 || errno != EINTR)
+			return rc > 0;
+	}
+}
+
+/*
+ * Does the server at the other end of a connection answer?
+ *
+ * It is asked for SSL, which it grants or denies with one byte before it wants
+ * to know who is there.
+ */
+static bool
+server_answers(PGconn *conn, TimestampTz end)
+{
+	struct sockaddr_storage addr;
+	socklen_t	len = sizeof(addr);
+	uint32		request[2] = {pg_hton32(sizeof(request)), pg_hton32(NEGOTIATE_SSL_CODE)};
+	char		answer;
+	bool		result = false;
+	int			sock;
+
+	if (getpeername(PQsocket(conn), (struct sockaddr *) &addr, &len) < 0)
+		return false;
+	sock = socket(addr.ss_family, SOCK_STREAM, 0);
+	if (sock < 0)
+		return false;
+
+	if (fcntl(sock, F_SETFL, O_NONBLOCK) == 0 &&
+		(connect(sock, (struct sockaddr *) &addr, len) == 0 ||
+		 (errno == EINPROGRESS && wait_socket(sock, POLLOUT, end))) &&
+		send(sock, request, sizeof(request), MSG_NOSIGNAL) == sizeof(request) &&
+		wait_socket(sock, POLLIN, end))
+		result = recv(sock, &answer, 1, 0) >= 0;
+	close(sock);
+
+	return result;
+}
+
+/*
+ * Take results until the query has ended; false if the time is over before.
+ */
+static bool
+drain(PGconn *conn, TimestampTz end)
+{
+	for (;;)
+	{
+		while (!PQisBusy(conn))
+		{
+			PGresult   *res = PQgetResult(conn);
+
+			if (res == NULL)
+				return true;
+			PQclear(res);
+		}
+		if (!wait_socket(PQsocket(conn), POLLIN, end) || !PQconsumeInput(conn))
+			return false;
+	}
+}
+
+/*
+ * Cancel the query that runs on a connection, or break the connection.
+ */
+void
+runops_conn_cancel(PGconn *conn)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	TimestampTz end = TimestampTzPlusMilliseconds(start, CANCEL_BUDGET);
+
+	if (server_answers(conn, TimestampTzPlusMilliseconds(start, PING_BUDGET)))
+	{
+		PGcancel   *cancel = PQgetCancel(conn);
+		char		errbuf[256];
+		bool		sent = cancel && PQcancel(cancel, errbuf, sizeof(errbuf));
+
+		PQfreeCancel(cancel);
+		if (sent && drain(conn, end))
+			return;
+	}
+
+	/* libpq notices when it reads */
+	if (PQsocket(conn) >= 0)
+		shutdown(PQsocket(conn), SHUT_RDWR);
+	while (PQstatus(conn) == CONNECTION_OK && PQconsumeInput(conn))
+		;
+}
+
+/*
+ * Has the other end closed a connection that is not in use?
+ *
+ * Nothing is sent.  What has come unasked is read: notices, or why the session
+ * was ended.
+ */
+bool
+runops_conn_is_dead(PGconn *conn)
+{
+	for (int i = 0; i < 3; i++)
+	{
+		char		byte;
+		ssize_t		n;
+
+		if (PQstatus(conn) != CONNECTION_OK || PQsocket(conn) < 0)
+			return true;
+		n = recv(PQsocket(conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0)
+			return errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+		if (n == 0 || !PQconsumeInput(conn))
+			return true;
+		(void) PQisBusy(conn);
+	}
+
+	return false;
+}

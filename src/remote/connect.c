@@ -1,0 +1,547 @@
+/*-------------------------------------------------------------------------
+ *
+ * connect.c
+ *	  Connects to the database of a store, by its server and a user mapping.
+ *
+ * The options become libpq's and the password rules hold as in postgres_fdw.
+ * No wait blocks the backend: it is the latch that is waited for, so that a
+ * cancel or statement_timeout ends it at once.
+ *
+ * XXX: libpq resolves host names synchronously; a name server that does not
+ * answer delays a cancel.  hostaddr avoids it.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "catalog/pg_foreign_server.h"
+#include "commands/defrem.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "base/runops.h"
+#include "session/remote.h"
+
+/* Seconds to wait for a connection unless the server says otherwise. */
+#define DEFAULT_CONNECT_TIMEOUT 5
+
+/*
+ * The mapping of a user for a server, or PUBLIC's; NULL if there is none.
+ */
+UserMapping *
+runops_remote_mapping(Oid userid, Oid serverid)
+{
+	if (!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
+							   ObjectIdGetDatum(serverid)) &&
+		!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+							   ObjectIdGetDatum(serverid)))
+		return NULL;
+
+	return GetUserMapping(userid, serverid);
+}
+
+/*
+ * Find the server of the store and the caller's mapping there.  The caller needs
+ * USAGE on the server: a mapping for PUBLIC does not let everybody run SQL there.
+ */
+RemoteSession *
+runops_remote_session(const char *store)
+{
+	ForeignServer *server = GetForeignServer(runops_store_server(store));
+	Oid			userid = GetUserId();
+
+	if (RUNOPS_SERVER_ACLCHECK(server->serverid, userid, ACL_USAGE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for foreign server %s",
+						server->servername),
+				 errdetail("It is the server of store \"%s\".", store),
+				 errhint("Grant USAGE on the foreign server to \"%s\".",
+						 GetUserNameFromId(userid, false))));
+
+	return runops_remote_server_session(store, server->serverid);
+}
+
+/*
+ * The same for any server of the store, and SQL that is not the caller's own.
+ */
+RemoteSession *
+runops_remote_server_session(const char *store, Oid serverid)
+{
+	RemoteSession *session = palloc0(sizeof(RemoteSession));
+	Oid			userid = GetUserId();
+
+	session->store = pstrdup(store);
+	session->server = GetForeignServer(serverid);
+	session->user = runops_remote_mapping(userid, session->server->serverid);
+	if (session->user == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("user mapping not found for \"%s\"",
+						GetUserNameFromId(userid, false)),
+				 errdetail("Store \"%s\" is reached through server \"%s\".",
+						   store, session->server->servername),
+				 errhint("Create one with CREATE USER MAPPING.")));
+
+	return session;
+}
+
+/*
+ * Does the mapping insist on a password for users that are no superuser?
+ */
+static bool
+password_required(UserMapping *user)
+{
+	ListCell   *lc;
+
+	foreach(lc, user->options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (strcmp(def->defname, "password_required") == 0)
+			return defGetBoolean(def);
+	}
+
+	return true;
+}
+
+/*
+ * Append those of the options that are libpq's, as postgres_fdw chooses them:
+ * no debugging options, and not the two that are set here.
+ */
+static int
+add_libpq_options(List *options, const PQconninfoOption *known,
+				  const char **keywords, const char **values)
+{
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		for (const PQconninfoOption *opt = known; opt->keyword; opt++)
+		{
+			if (strcmp(opt->keyword, def->defname) != 0 ||
+				strchr(opt->dispchar, 'D') ||
+				strcmp(opt->keyword, "fallback_application_name") == 0 ||
+				strcmp(opt->keyword, "client_encoding") == 0)
+				continue;
+			keywords[n] = pstrdup(def->defname);
+			values[n] = pstrdup(defGetString(def));
+			n++;
+			break;
+		}
+	}
+
+	return n;
+}
+
+/*
+ * Fill in a failure; false, so that the caller can return it.
+ */
+static bool
+fail(RemoteFailure *failure, int sqlerrcode, const char *message,
+	 const char *detail, const char *hint)
+{
+	failure->sqlerrcode = sqlerrcode;
+	failure->message = message;
+	failure->detail = detail;
+	failure->hint = hint;
+	failure->timed_out = false;
+
+	return false;
+}
+
+/*
+ * Build the arrays for PQconnectStartParams from server and mapping.
+ *
+ * Refused if the caller is no superuser and gives no password: then libpq would
+ * find the credentials of the operating-system user that runs the server.
+ */
+static bool
+connection_params(RemoteSession *session, const char ***keywords,
+				  const char ***values, RemoteFailure *failure)
+{
+	PQconninfoOption *known = PQconndefaults();
+	int			max = list_length(session->server->options) + list_length(session->user->options) + 3;
+	const char **k = palloc_array(const char *, max);
+	const char **v = palloc_array(const char *, max);
+	int			n = 0;
+
+	if (known == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+
+	PG_TRY();
+	{
+		n += add_libpq_options(session->server->options, known, k + n, v + n);
+		n += add_libpq_options(session->user->options, known, k + n, v + n);
+	}
+	PG_FINALLY();
+	{
+		PQconninfoFree(known);
+	}
+	PG_END_TRY();
+
+	k[n] = "fallback_application_name";
+	v[n++] = "runops";
+	k[n] = "client_encoding";
+	v[n++] = GetDatabaseEncodingName();
+	k[n] = v[n] = NULL;
+
+	*keywords = k;
+	*values = v;
+
+	if (superuser_arg(session->user->userid) || !password_required(session->user))
+		return true;
+	for (int i = 0; k[i] != NULL; i++)
+	{
+		if (strcmp(k[i], "password") == 0 && v[i][0] != '\0')
+			return true;
+	}
+
+	return fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+				_("password is required"),
+				_("Non-superusers must provide a password in the user mapping."),
+				_("Add the option \"password\" to the user mapping, or let a superuser set \"password_required\" to false."));
+}
+
+/*
+ * Milliseconds that a connection may take: connect_timeout of the server, with
+ * libpq's meaning (0 is for ever, which is -1 here, and 1 is 2).  Non-blocking
+ * connections do not heed the option themselves.
+ */
+static bool
+connect_timeout_ms(const char **keywords, const char **values,
+				   long *timeout_ms, RemoteFailure *failure)
+{
+	int			seconds = DEFAULT_CONNECT_TIMEOUT;
+
+	for (int i = 0; keywords[i] != NULL; i++)
+	{
+		if (strcmp(keywords[i], "connect_timeout") == 0 && values[i][0] != '\0' &&
+			!parse_int(values[i], &seconds, 0, NULL))
+			return fail(failure, ERRCODE_INVALID_PARAMETER_VALUE,
+						psprintf(_("invalid value for option \"%s\": \"%s\""), keywords[i], values[i]),
+						_("It is a number of seconds."),
+						_("Change it with ALTER SERVER."));
+	}
+
+	*timeout_ms = seconds <= 0 ? -1 : Max(seconds, 2) * 1000L;
+
+	return true;
+}
+
+/*
+ * Let runops_remote_try_query() wait from now on as long as connecting may take,
+ * on a connection that somebody else has made.
+ */
+int
+runops_remote_set_deadline(RemoteSession *session)
+{
+	const char *keywords[2] = {NULL, NULL};
+	const char *values[2] = {NULL, NULL};
+	RemoteFailure failure;
+	long		timeout_ms;
+	ListCell   *lc;
+
+	foreach(lc, session->server->options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (strcmp(def->defname, "connect_timeout") == 0)
+		{
+			keywords[0] = def->defname;
+			values[0] = defGetString(def);
+		}
+	}
+	if (!connect_timeout_ms(keywords, values, &timeout_ms, &failure))
+		runops_remote_raise(&failure);
+	session->deadline = timeout_ms < 0 ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+
+	return timeout_ms < 0 ? 0 : (int) Min(timeout_ms, INT_MAX);
+}
+
+/*
+ * Sleep until the socket is ready, the latch is set or the time is over (-1 is
+ * never); runs interrupts.  Returns what woke us.  Raises when the session's
+ * deadline has passed.
+ */
+int
+runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
+{
+	int			rc;
+
+	if (session->answer_by != 0 && timeout_ms < 0)
+	{
+		timeout_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													 session->answer_by);
+		if (timeout_ms <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("server \"%s\" did not answer in time",
+							session->server->servername),
+					 errdetail("The setting \"runops.remote_timeout\" allows %d ms.",
+							   runops_remote_timeout),
+					 errhint("See whether the other server is overloaded, or allow more time.")));
+	}
+
+	rc = WaitLatchOrSocket(MyLatch, WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | io_flag |
+						   (timeout_ms >= 0 ? WL_TIMEOUT : 0),
+						   PQsocket(session->conn), timeout_ms, PG_WAIT_EXTENSION);
+	if (rc & WL_LATCH_SET)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	return rc;
+}
+
+/*
+ * Milliseconds until the session's deadline, 0 when it has passed, -1 if it has
+ * none.
+ */
+static long
+time_left(const RemoteSession *session)
+{
+	if (session->deadline == 0)
+		return -1;
+
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), session->deadline);
+}
+
+/*
+ * The failure of a connection that could not be made.
+ */
+static bool
+fail_connect(RemoteSession *session, RemoteFailure *failure, const char *detail)
+{
+	return fail(failure, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+				psprintf(_("could not connect to server \"%s\""), session->server->servername),
+				detail,
+				_("Check the options of the server and of the user mapping, and that the other server is up."));
+}
+
+/*
+ * Drive a started connection to its end.
+ */
+static bool
+wait_connected(RemoteSession *session, RemoteFailure *failure)
+{
+	PGconn	   *conn = session->conn;
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	while (PQstatus(conn) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
+		   status != PGRES_POLLING_FAILED)
+	{
+		int			io_flag = status == PGRES_POLLING_READING ?
+			WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE;
+		long		left = time_left(session);
+
+		if (left == 0)
+		{
+			fail_connect(session, failure, _("timeout expired"));
+			failure->timed_out = true;
+			return false;
+		}
+		if (runops_remote_wait(session, io_flag, left) & io_flag)
+			status = PQconnectPoll(conn);
+	}
+
+	if (PQstatus(conn) != CONNECTION_OK)
+		return fail_connect(session, failure, pchomp(PQerrorMessage(conn)));
+
+	return true;
+}
+
+/*
+ * Drop the notices of the store; libpq would write them to our stderr.
+ */
+static void
+ignore_notice(void *arg, const PGresult *res)
+{
+}
+
+/*
+ * Connect; false, with the reason, if that fails.  The session is not set up:
+ * see session/store_sql.c.
+ *
+ * The time for it, and for what runops_remote_try_query() asks afterwards,
+ * begins here.
+ */
+bool
+runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
+{
+	const char **keywords;
+	const char **values;
+	long		timeout_ms;
+
+	if (!connection_params(session, &keywords, &values, failure) ||
+		!connect_timeout_ms(keywords, values, &timeout_ms, failure))
+		return false;
+
+	session->deadline = timeout_ms < 0 ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+
+	if (!AcquireExternalFD())
+	{
+		fail_connect(session, failure, _("There are too many open files on the local server."));
+		failure->hint = _("Raise the server's max_files_per_process and/or \"ulimit -n\" limits.");
+		return false;
+	}
+	session->conn = PQconnectStartParams(keywords, values, false);
+	if (session->conn == NULL)
+	{
+		ReleaseExternalFD();
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
+	PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
+	if (!wait_connected(session, failure))
+		return false;
+	PQsetnonblocking(session->conn, 1);
+	if (runops_remote_timeout > 0)
+		session->answer_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														runops_remote_timeout);
+
+	/* As postgres_fdw: the server must have asked for the password. */
+	if (!superuser_arg(session->user->userid) && password_required(session->user) &&
+		!PQconnectionUsedPassword(session->conn))
+		return fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+					_("password is required"),
+					_("Non-superuser cannot connect if the server does not request a password."),
+					_("Target server's authentication method must be changed or password_required=false set in the user mapping attributes."));
+
+	return true;
+}
+
+/*
+ * Raise a failure as an error.
+ */
+void
+runops_remote_raise(const RemoteFailure *failure)
+{
+	ereport(ERROR,
+			(errcode(failure->sqlerrcode),
+			 errmsg_internal("%s", failure->message),
+			 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
+			 failure->hint ? errhint("%s", failure->hint) : 0));
+}
+
+/*
+ * Connect, or raise.
+ */
+void
+runops_remote_open(RemoteSession *session)
+{
+	RemoteFailure failure;
+
+	if (!runops_remote_try_open(session, &failure))
+		runops_remote_raise(&failure);
+}
+
+/*
+ * Run one query until the session's deadline; its result is then the one at
+ * hand.  False, with the reason, if there is none or it is an error.
+ */
+bool
+runops_remote_try_query(RemoteSession *session, const char *sql,
+						RemoteFailure *failure)
+{
+	PGconn	   *conn = session->conn;
+	PGresult   *res;
+	char	   *state;
+
+	PQclear(session->res);
+	session->res = NULL;
+
+	/* a short query goes out at once, or with the first wait for an answer */
+	if (!PQsendQuery(conn, sql))
+		return fail(failure, ERRCODE_CONNECTION_FAILURE,
+					pchomp(PQerrorMessage(conn)), NULL, NULL);
+
+	for (;;)
+	{
+		int			unsent = PQflush(conn);
+		long		left;
+		int			rc;
+
+		if (unsent >= 0 && !PQisBusy(conn))
+		{
+			res = PQgetResult(conn);
+			if (res == NULL)
+				break;
+			PQclear(session->res);
+			session->res = res;
+			continue;
+		}
+
+		left = time_left(session);
+		if (unsent >= 0 && left == 0)
+		{
+			fail(failure, ERRCODE_CONNECTION_FAILURE,
+				 psprintf(_("server \"%s\" did not answer in time"), session->server->servername),
+				 _("The connection stands, but the time of connect_timeout is over."),
+				 _("Check the state of the other server."));
+			failure->timed_out = true;
+			return false;
+		}
+		if (unsent >= 0)
+		{
+			rc = runops_remote_wait(session, WL_SOCKET_READABLE |
+									(unsent > 0 ? WL_SOCKET_WRITEABLE : 0), left);
+			if (!(rc & WL_SOCKET_READABLE) || PQconsumeInput(conn))
+				continue;
+		}
+		return fail(failure, ERRCODE_CONNECTION_FAILURE,
+					pchomp(PQerrorMessage(conn)), NULL, NULL);
+	}
+
+	res = session->res;
+	if (PQresultStatus(res) == PGRES_TUPLES_OK || PQresultStatus(res) == PGRES_COMMAND_OK)
+		return true;
+
+	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return fail(failure,
+				state ? MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]) :
+				ERRCODE_CONNECTION_FAILURE,
+				state ? pstrdup(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)) :
+				pchomp(PQerrorMessage(conn)), NULL, NULL);
+}
+
+/*
+ * Close the connection, if there is one.  An open remote transaction is rolled
+ * back by that.
+ */
+void
+runops_remote_close(RemoteSession *session)
+{
+	PQclear(session->res);
+	session->res = NULL;
+	if (session->conn == NULL)
+		return;
+	PQfinish(session->conn);
+	session->conn = NULL;
+	ReleaseExternalFD();
+}

@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * remote.h
+ *	  Connections of our own to the database of a store.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_REMOTE_H
+#define RUNOPS_REMOTE_H
+
+#include "datatype/timestamp.h"
+#include "foreign/foreign.h"
+#include "libpq-fe.h"
+
+/* One connection to the database of a store, for the time of one call. */
+typedef struct RemoteSession
+{
+	PGconn	   *conn;			/* NULL while there is none */
+	PGresult   *res;			/* the result at hand, freed with the session */
+	TimestampTz answer_by;		/* when to stop waiting for answers; 0 is never */
+	char	   *store;			/* name of the store */
+	ForeignServer *server;		/* its server */
+	UserMapping *user;			/* the caller's mapping */
+	TimestampTz deadline;		/* of connecting and of try_query; 0: none */
+} RemoteSession;
+
+/* Why there is no connection or no answer, as the parts of an error. */
+typedef struct RemoteFailure
+{
+	int			sqlerrcode;
+	const char *message;
+	const char *detail;
+	const char *hint;
+	bool		timed_out;		/* was it the deadline? */
+} RemoteFailure;
+
+/* in remote/connect.c */
+extern RemoteSession *runops_remote_session(const char *store);
+extern RemoteSession *runops_remote_server_session(const char *store,
+												   Oid serverid);
+extern UserMapping *runops_remote_mapping(Oid userid, Oid serverid);
+extern bool runops_remote_try_open(RemoteSession *session,
+								   RemoteFailure *failure);
+extern int	runops_remote_set_deadline(RemoteSession *session);
+extern void runops_remote_open(RemoteSession *session);
+extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
+									RemoteFailure *failure);
+extern void runops_remote_raise(const RemoteFailure *failure);
+extern void runops_remote_close(RemoteSession *session);
+extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
+
+/* in store_sql.c */
+extern List *runops_remote_rows(const char *store, Oid serverid,
+								const char *query);
+
+#endif							/* RUNOPS_REMOTE_H */

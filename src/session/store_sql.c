@@ -1,0 +1,411 @@
+/*-------------------------------------------------------------------------
+ *
+ * store_sql.c
+ *	  Runs SQL in the database of a store, for set-up work.
+ *
+ * A set-up function has to ask the store itself: a foreign leaf shows what the
+ * local catalogs believe, which is exactly what is in question.  Each call opens
+ * one connection and closes it before it returns or raises; no remote
+ * transaction outlives it.  Statements on routed tables do not come this way.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "base/runops.h"
+#include "session/conncheck.h"
+#include "session/remote.h"
+
+/*
+ * Settings of the remote session.
+ *
+ * What decides the text that the catalog functions of the store return is set
+ * to the same on each side (runops._facts has the other half).  Policies that
+ * would hide rows from us raise an error: who asks whether there are any must
+ * not be told no.
+ */
+static const char *const session_settings[] = {
+	"search_path = pg_catalog",
+	"timezone = 'GMT'",
+	"datestyle = ISO",
+	"intervalstyle = postgres",
+	"extra_float_digits = 3",
+	"bytea_output = hex",
+	"quote_all_identifiers = off",
+	"standard_conforming_strings = on",
+	"row_security = off",
+	"jit = off"
+};
+
+PG_FUNCTION_INFO_V1(runops_remote_query);
+PG_FUNCTION_INFO_V1(runops_remote_exec);
+PG_FUNCTION_INFO_V1(runops_remote_transaction);
+
+/*
+ * Error context: every error between open and close names the store.
+ */
+static void
+remote_context(void *arg)
+{
+	RemoteSession *session = (RemoteSession *) arg;
+
+	errcontext("store \"%s\", server \"%s\"",
+			   session->store, session->server->servername);
+}
+
+/*
+ * Raise the error that the store has reported, or that the connection met.
+ *
+ * Everything is copied before the result is freed with the session.
+ */
+static void
+remote_error(RemoteSession *session, PGresult *res, const char *sql)
+{
+	char	   *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	char	   *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	char	   *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
+	char	   *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
+	char	   *context = PQresultErrorField(res, PG_DIAG_CONTEXT);
+
+	if (message == NULL)
+		message = pchomp(PQerrorMessage(session->conn));
+
+	ereport(ERROR,
+			(errcode(state ? MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]) :
+					 ERRCODE_CONNECTION_FAILURE),
+			 message[0] != '\0' ?
+			 errmsg_internal("%s", message) :
+			 errmsg("could not obtain message string for remote error"),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 hint ? errhint("%s", hint) : 0,
+			 context ? errcontext("%s", context) : 0,
+			 errcontext("remote SQL command: %s", sql)));
+}
+
+/*
+ * Send a string of SQL, all of it, without blocking.
+ */
+static void
+send_sql(RemoteSession *session, const char *sql)
+{
+	PGconn	   *conn = session->conn;
+	int			unsent;
+
+	if (!PQsendQuery(conn, sql))
+		remote_error(session, NULL, sql);
+	while ((unsent = PQflush(conn)) != 0)
+	{
+		int			rc;
+
+		if (unsent < 0)
+			remote_error(session, NULL, sql);
+		rc = runops_remote_wait(session, WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE, -1);
+		if ((rc & WL_SOCKET_READABLE) && !PQconsumeInput(conn))
+			remote_error(session, NULL, sql);
+	}
+}
+
+/*
+ * Make the next result of what was sent the one at hand; false at the end.
+ */
+static bool
+next_result(RemoteSession *session, const char *sql)
+{
+	PGconn	   *conn = session->conn;
+
+	PQclear(session->res);
+	session->res = NULL;
+
+	while (PQisBusy(conn))
+	{
+		if (runops_remote_wait(session, WL_SOCKET_READABLE, -1) & WL_SOCKET_READABLE)
+		{
+			if (!PQconsumeInput(conn))
+				remote_error(session, NULL, sql);
+		}
+	}
+	session->res = PQgetResult(conn);
+
+	return session->res != NULL;
+}
+
+/*
+ * Run a string of SQL and drop the rows it gives, if any.
+ *
+ * With ignore_errors the connection stays usable for the next command; only a
+ * lost connection is still raised, by that one.
+ */
+static void
+run_command(RemoteSession *session, const char *sql, bool ignore_errors)
+{
+	send_sql(session, sql);
+	while (next_result(session, sql))
+	{
+		ExecStatusType status = PQresultStatus(session->res);
+
+		if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT ||
+			status == PGRES_COPY_BOTH)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("COPY to or from the client is not supported in a remote command"),
+					 errdetail("There is no client at the other end."),
+					 errhint("Use INSERT or SELECT.")));
+		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
+			status != PGRES_EMPTY_QUERY && !ignore_errors)
+			remote_error(session, session->res, sql);
+	}
+}
+
+/*
+ * Apply the settings, to the transaction begun here or to the session.
+ *
+ * Behind a transaction pooler a session is not ours to keep: the next
+ * transaction may run in another one, and somebody else's in this one.
+ *
+ * The process that libpq believes to be at the other end is told to the session,
+ * where doctor() compares it with the one that it is: a pooler gives a number of
+ * its own.
+ *
+ * With client_connection_check_interval the store ends a long query soon after
+ * this side has gone away on a cancel.  A server that cannot do it refuses the
+ * value, and that is no error.
+ *
+ * hide_rows: policies hide rows, as they are meant to, and raise no error.
+ */
+static void
+set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
+{
+	StringInfoData sql;
+
+	run_command(session, "SET client_connection_check_interval = '500ms'", true);
+
+	initStringInfo(&sql);
+	if (transaction)
+		appendStringInfo(&sql, "BEGIN;SET LOCAL runops_session.backend_pid = '%d';",
+						 PQbackendPID(session->conn));
+	for (int i = 0; i < lengthof(session_settings); i++)
+		appendStringInfo(&sql, "SET %s%s;", transaction ? "LOCAL " : "", session_settings[i]);
+	if (hide_rows)
+		appendStringInfo(&sql, "SET %srow_security = on;", transaction ? "LOCAL " : "");
+	run_command(session, sql.data, false);
+}
+
+/*
+ * Receive the rows of a query, one at a time: into the tuplestore or into the
+ * list, in the current context.
+ *
+ * The one column is the text of a jsonb.
+ */
+static void
+fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
+		   List **rows)
+{
+	MemoryContext rowcontext = AllocSetContextCreate(CurrentMemoryContext,
+													 "runops remote row",
+													 ALLOCSET_DEFAULT_SIZES);
+
+	send_sql(session, sql);
+	PQsetSingleRowMode(session->conn);
+	while (next_result(session, sql))
+	{
+		PGresult   *res = session->res;
+		ExecStatusType status = PQresultStatus(res);
+
+		if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK)
+			remote_error(session, res, sql);
+		for (int i = 0; i < PQntuples(res); i++)
+		{
+			MemoryContext oldcontext = MemoryContextSwitchTo(rowcontext);
+			bool		isnull = PQgetisnull(res, i, 0);
+			Datum		value = (Datum) 0;
+
+			if (!isnull)
+				value = DirectFunctionCall1(jsonb_in,
+											CStringGetDatum(PQgetvalue(res, i, 0)));
+			if (rsinfo != NULL)
+				tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+			MemoryContextSwitchTo(oldcontext);
+			if (rows != NULL && !isnull)
+				*rows = lappend(*rows, DatumGetPointer(datumCopy(value, false, -1)));
+			MemoryContextReset(rowcontext);
+		}
+	}
+
+	MemoryContextDelete(rowcontext);
+}
+
+/*
+ * The SELECT whose rows are those of another as jsonb, which the store makes
+ * because it knows the types.  The line break ends a comment.
+ */
+static char *
+rows_as_jsonb(const char *query)
+{
+	return psprintf("SELECT pg_catalog.to_jsonb(q) FROM (%s\n) AS q", query);
+}
+
+/* What is to be run in a session. */
+typedef struct Work
+{
+	const char *query;			/* a SELECT, or NULL */
+	ReturnSetInfo *rsinfo;		/* where its rows go */
+	List	  **rows;			/* or else here, with policies applied */
+	char	  **commands;
+	int			ncommands;
+	bool		transaction;	/* commit when all have succeeded? */
+} Work;
+
+/*
+ * Open a session and do the work.
+ */
+static void
+do_work(RemoteSession *session, const Work *work)
+{
+	runops_remote_open(session);
+	runops_conn_ask(session);
+	set_up_session(session, work->transaction, work->rows != NULL);
+	if (work->query)
+		fetch_rows(session, work->query, work->rsinfo, work->rows);
+	for (int i = 0; i < work->ncommands; i++)
+		run_command(session, work->commands[i], false);
+	if (work->transaction)
+		run_command(session, "COMMIT", false);
+}
+
+/*
+ * Do the work in a session that is closed, however it ends.
+ */
+static void
+run_in_session(RemoteSession *session, const Work *work)
+{
+	ErrorContextCallback errcallback;
+
+	errcallback.callback = remote_context;
+	errcallback.arg = session;
+	errcallback.previous = error_context_stack;
+	error_context_stack = &errcallback;
+
+	PG_TRY();
+	{
+		do_work(session, work);
+	}
+	PG_CATCH();
+	{
+		runops_remote_close(session);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	runops_remote_close(session);
+
+	error_context_stack = errcallback.previous;
+}
+
+/*
+ * The same on the writer of a store, if the gate is open and the caller may.
+ *
+ * What commands change there is not at once on the store's reader.
+ */
+static void
+run_in_store(const char *store, const Work *work)
+{
+	runops_gate_require(store, NULL);
+	if (work->ncommands > 0)
+		runops_reader_leave(store);
+	run_in_session(runops_remote_session(store), work);
+}
+
+/*
+ * The rows of a SELECT on a server of a store, as a list of Jsonb in the current
+ * context.
+ *
+ * The gate is the caller's business.  Policies of the tables there apply.
+ */
+List *
+runops_remote_rows(const char *store, Oid serverid, const char *query)
+{
+	List	   *rows = NIL;
+	Work		work = {
+		.query = rows_as_jsonb(query),
+		.rows = &rows,
+		.transaction = true
+	};
+
+	run_in_session(runops_remote_server_session(store, serverid), &work);
+
+	return rows;
+}
+
+/*
+ * remote_query(store, query): the rows of a SELECT in the store, as jsonb.
+ */
+Datum
+runops_remote_query(PG_FUNCTION_ARGS)
+{
+	char	   *store = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Work		work = {
+		.query = rows_as_jsonb(query),
+		.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
+		.transaction = true
+	};
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	run_in_store(store, &work);
+
+	return (Datum) 0;
+}
+
+/*
+ * remote_exec(store, command): run a command in the store as it is, for those
+ * that cannot run in a transaction.
+ */
+Datum
+runops_remote_exec(PG_FUNCTION_ARGS)
+{
+	char	   *store = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *command = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Work		work = {
+		.commands = &command,
+		.ncommands = 1
+	};
+
+	run_in_store(store, &work);
+
+	PG_RETURN_VOID();
+}
+
+/*
+ * remote_transaction(store, commands): run commands in one remote transaction.
+ */
+Datum
+runops_remote_transaction(PG_FUNCTION_ARGS)
+{
+	char	   *store = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(1);
+	Datum	   *elems;
+	bool	   *nulls;
+	int			nelems;
+	Work		work = {.transaction = true};
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls, &nelems);
+	work.commands = palloc_array(char *, nelems + 1);
+	for (int i = 0; i < nelems; i++)
+	{
+		if (!nulls[i])
+			work.commands[work.ncommands++] = TextDatumGetCString(elems[i]);
+	}
+	run_in_store(store, &work);
+
+	PG_RETURN_VOID();
+}

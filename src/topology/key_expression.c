@@ -1,0 +1,355 @@
+/*-------------------------------------------------------------------------
+ *
+ * key_expression.c
+ *	  The key of a routed table, from the text that attach was given.
+ *
+ * The text of an expression ends up in statements that attach builds.  It is
+ * parsed here as one expression over the table, and only what the parser made
+ * of it is used from then on, so that it cannot be anything else.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/tupdesc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_collate.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_node.h"
+#include "parser/parse_relation.h"
+#include "parser/parser.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+
+PG_FUNCTION_INFO_V1(runops_key_expression);
+
+/*
+ * Error context callback: show the text of the key as the statement in error.
+ */
+static void
+key_error_callback(void *arg)
+{
+	int			pos = geterrposition();
+
+	if (pos > 0)
+	{
+		errposition(0);
+		internalerrposition(pos);
+		internalerrquery((const char *) arg);
+	}
+	errcontext("key of a routed table");
+}
+
+/*
+ * The raw expression that the text is, or an error if it is anything more.
+ */
+static Node *
+parse_one_expression(const char *text)
+{
+	List	   *parsetree = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsetree)->stmt;
+	ResTarget  *target = NULL;
+
+	if (list_length(stmt->targetList) == 1)
+		target = linitial_node(ResTarget, stmt->targetList);
+
+	if (target == NULL || target->name != NULL || target->indirection != NIL ||
+		stmt->distinctClause != NIL || stmt->fromClause != NIL ||
+		stmt->whereClause != NULL || stmt->groupClause != NIL ||
+		stmt->havingClause != NULL || stmt->windowClause != NIL ||
+		stmt->sortClause != NIL || stmt->limitOffset != NULL ||
+		stmt->limitCount != NULL || stmt->lockingClause != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("key \"%s\" is not one expression", text),
+				 errdetail("A key is a column's exact name, or else an SQL expression over the columns of the table."),
+				 errhint("Write for example: COALESCE(\"runId\", id)")));
+
+	return target->val;
+}
+
+/*
+ * Raise if the raw expression is nothing but the name of a column that the
+ * table lacks; the parser's own error would have no hint.
+ */
+static void
+check_column_name(Node *raw, Relation rel, const char *text)
+{
+	ColumnRef  *ref = (ColumnRef *) raw;
+
+	if (IsA(raw, ColumnRef) && list_length(ref->fields) == 1 &&
+		IsA(linitial(ref->fields), String) &&
+		get_attnum(RelationGetRelid(rel), strVal(linitial(ref->fields))) == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						strVal(linitial(ref->fields)),
+						RelationGetRelationName(rel)),
+				 errdetail("The key is not a column's exact name, and was read as an SQL expression: %s",
+						   text),
+				 errhint("Check the spelling; within an expression a name with capitals needs double quotes.")));
+}
+
+/*
+ * Can the expression be proven never to be NULL?
+ */
+static bool
+never_null(Node *expr, Relation rel)
+{
+	if (expr == NULL)
+		return false;
+
+	switch (nodeTag(expr))
+	{
+		case T_Var:
+			{
+				AttrNumber	attno = ((Var *) expr)->varattno;
+
+				return attno > 0 &&
+					TupleDescAttr(RelationGetDescr(rel), attno - 1)->attnotnull;
+			}
+		case T_Const:
+			return !((Const *) expr)->constisnull;
+		case T_RelabelType:
+			return never_null((Node *) ((RelabelType *) expr)->arg, rel);
+		case T_CollateExpr:
+			return never_null((Node *) ((CollateExpr *) expr)->arg, rel);
+		case T_CoerceToDomain:
+			return never_null((Node *) ((CoerceToDomain *) expr)->arg, rel);
+		case T_CoalesceExpr:
+			{
+				ListCell   *lc;
+
+				foreach(lc, ((CoalesceExpr *) expr)->args)
+				{
+					if (never_null(lfirst(lc), rel))
+						return true;
+				}
+				return false;
+			}
+		case T_CaseExpr:
+			{
+				CaseExpr   *c = (CaseExpr *) expr;
+				ListCell   *lc;
+
+				foreach(lc, c->args)
+				{
+					if (!never_null((Node *) lfirst_node(CaseWhen, lc)->result, rel))
+						return false;
+				}
+				return never_null((Node *) c->defresult, rel);
+			}
+		default:
+			return false;
+	}
+}
+
+/*
+ * Raise unless the expression has a type and a collation by which an id can be
+ * told from another: text or varchar, compared byte by byte.
+ */
+static void
+check_key_type(Node *expr, const char *text)
+{
+	Oid			type = exprType(expr);
+	Oid			base = getBaseType(type);
+	Oid			collation = exprCollation(expr);
+
+	if (base != TEXTOID && base != VARCHAROID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"%s\" cannot name a store: it has type %s",
+						text, format_type_be(type)),
+				 errdetail("An id is of type text or character varying, or of a domain over one of them."),
+				 errhint("Change the type of the column, or use another column.")));
+
+	if (!OidIsValid(collation) || !get_collation_isdeterministic(collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
+				 errmsg("\"%s\" cannot name a store: its collation is not deterministic",
+						text),
+				 errdetail("Ids of different shape would be equal, and belong to different stores."),
+				 errhint("Change the collation of the column, for example to \"C\".")));
+}
+
+/*
+ * Raise unless the expression is one that a table can be partitioned by, and
+ * return the attribute numbers that it reads, offset as pull_varattnos does.
+ */
+static Bitmapset *
+check_key_columns(Node *expr, Relation rel, const char *text)
+{
+	Bitmapset  *attnos = NULL;
+	int			i = -1;
+
+	/* what the planner would make of it may be immutable where this is not */
+	if (contain_mutable_functions((Node *) expression_planner((Expr *) expr)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("key \"%s\" is not immutable", text),
+				 errdetail("The store of a row must not change unless the row does."),
+				 errhint("Use only functions that are marked IMMUTABLE.")));
+
+	pull_varattnos(expr, 1, &attnos);
+	if (bms_is_empty(attnos))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("key \"%s\" reads no column of the table", text),
+				 errdetail("Every row would have the same store."),
+				 errhint("Write for example: COALESCE(\"runId\", id)")));
+
+	while ((i = bms_next_member(attnos, i)) >= 0)
+	{
+		AttrNumber	attno = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno <= 0 ||
+			TupleDescAttr(RelationGetDescr(rel), attno - 1)->attgenerated)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 attno == 0 ?
+					 errmsg("key \"%s\" reads the whole row", text) :
+					 errmsg("key \"%s\" reads the column \"%s\", which no statement sets",
+							text, get_attname(RelationGetRelid(rel), attno, false)),
+					 errdetail("A table cannot be partitioned by system columns, generated columns or whole rows."),
+					 errhint("Use the columns that the value is made of.")));
+	}
+
+	return attnos;
+}
+
+/*
+ * The call of store_of for the expression, as SQL writes it: the same text
+ * that core shows for it in a constraint.
+ */
+static char *
+deparse_store_of(ParseState *pstate, Node *expr, Relation rel)
+{
+	Node	   *arg = coerce_to_target_type(pstate, expr, exprType(expr), TEXTOID, -1,
+											COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
+	FuncExpr   *call = makeFuncExpr(runops_store_of_oid(), TEXTOID, list_make1(arg),
+									exprCollation(expr), exprCollation(expr),
+									COERCE_EXPLICIT_CALL);
+
+	return deparse_expression((Node *) call,
+							  deparse_context_for(RelationGetRelationName(rel),
+												  RelationGetRelid(rel)),
+							  false, false);
+}
+
+/*
+ * The column that alone decides the store of a row where it is not NULL: the
+ * key, or the first argument of COALESCE.  0 if there is none.
+ */
+static AttrNumber
+lead_column(Node *expr)
+{
+	while (IsA(expr, RelabelType) || IsA(expr, CoalesceExpr))
+	{
+		if (IsA(expr, RelabelType))
+			expr = (Node *) ((RelabelType *) expr)->arg;
+		else
+			expr = linitial(((CoalesceExpr *) expr)->args);
+	}
+
+	return IsA(expr, Var) ? ((Var *) expr)->varattno : InvalidAttrNumber;
+}
+
+/*
+ * key_expression(relation regclass, key text, nullable bool,
+ *				  OUT store text, OUT columns name[], OUT lead name)
+ *
+ * The call of store_of for the key, safe to build statements from, the columns
+ * that the key reads, and the one that leads it.  Raises unless it can be a key, or, if nullable,
+ * a key but for its possibly being NULL.  The relation is locked only while
+ * its columns are read.
+ */
+Datum
+runops_key_expression(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		nullable = PG_GETARG_BOOL(2);
+	Relation	rel = relation_open(relid, AccessShareLock);
+	AttrNumber	attno = get_attnum(relid, key);
+	ParseState *pstate = make_parsestate(NULL);
+	ParseNamespaceItem *nsitem;
+	ErrorContextCallback errcallback;
+	Node	   *expr;
+	Bitmapset  *attnos;
+	TupleDesc	tupdesc;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false, false, false};
+	Datum	   *names;
+	int			nnames = 0;
+	int			i = -1;
+
+	errcallback.callback = key_error_callback;
+	errcallback.arg = key;
+	errcallback.previous = error_context_stack;
+	error_context_stack = &errcallback;
+
+	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
+	addNSItemToQuery(pstate, nsitem, true, true, true);
+
+	if (attno > 0)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+
+		expr = (Node *) makeVar(1, attno, att->atttypid, att->atttypmod, att->attcollation, 0);
+	}
+	else
+	{
+		Node	   *raw = parse_one_expression(key);
+
+		check_column_name(raw, rel, key);
+		expr = transformExpr(pstate, raw, EXPR_KIND_PARTITION_EXPRESSION);
+		assign_expr_collations(pstate, expr);
+	}
+
+	check_key_type(expr, key);
+	attnos = check_key_columns(expr, rel, key);
+	if (!nullable && !never_null(expr, rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("key \"%s\" can be NULL", key),
+				 errdetail("A row without an owner belongs to no store."),
+				 errhint("Make the column NOT NULL, or let the key end in a column that is: COALESCE(..., id)")));
+
+	error_context_stack = errcallback.previous;
+
+	names = palloc(sizeof(Datum) * bms_num_members(attnos));
+	while ((i = bms_next_member(attnos, i)) >= 0)
+		names[nnames++] = DirectFunctionCall1(namein,
+											  CStringGetDatum(get_attname(relid, i + FirstLowInvalidHeapAttributeNumber, false)));
+
+	values[0] = CStringGetTextDatum(deparse_store_of(pstate, expr, rel));
+	values[1] = PointerGetDatum(construct_array(names, nnames, NAMEOID,
+												NAMEDATALEN, false, TYPALIGN_CHAR));
+	attno = lead_column(expr);
+	if (attno == InvalidAttrNumber)
+		nulls[2] = true;
+	else
+		values[2] = DirectFunctionCall1(namein, CStringGetDatum(get_attname(relid, attno, false)));
+	relation_close(rel, AccessShareLock);
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}

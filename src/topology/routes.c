@@ -1,0 +1,641 @@
+/*-------------------------------------------------------------------------
+ *
+ * routes.c
+ *	  Which tables are routed: the key, the aliases and the leaves of each.
+ *
+ * Everything is read from the relation cache: the partition key says that a
+ * table is routed and by what, the bounds say which leaf is which store, and
+ * CHECK constraints on the parent declare the aliases.  No configuration table
+ * is looked at, so that planning needs no snapshot of one and a restored dump
+ * is routed at once.
+ *
+ * Both hashes live in CacheMemoryContext for the life of the backend.  The
+ * invalidation callback only clears flags; an entry is rebuilt by the next
+ * lookup.  A route that was handed out stays readable until the transaction
+ * ends: the context of a replaced one becomes a child of TopTransactionContext.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+
+/* What is known of a relation as a possible parent. */
+typedef struct RouteEntry
+{
+	Oid			relid;			/* hash key, first */
+	bool		valid;
+	RunopsRoute *route;			/* NULL: not a routed table */
+	MemoryContext cxt;			/* of the route */
+} RouteEntry;
+
+/* What is known of a relation as a possible leaf. */
+typedef struct LeafEntry
+{
+	Oid			relid;			/* hash key, first */
+	bool		valid;
+	char		store[RUNOPS_STORE_LEN];	/* empty: not a leaf */
+	Oid			parent;			/* whose route has it as a leaf, if any */
+} LeafEntry;
+
+static HTAB *route_hash = NULL;
+static HTAB *leaf_hash = NULL;
+
+/* Counts invalidations, to notice one that comes while an entry is built. */
+static uint64 inval_count = 0;
+
+static Oid	store_of_oid = InvalidOid;
+static bool store_of_valid = false;
+
+/*
+ * Relation cache callback: forget one relation, or all if relid is invalid.
+ */
+static void
+route_rel_callback(Datum arg, Oid relid)
+{
+	inval_count++;
+
+	if (OidIsValid(relid))
+	{
+		RouteEntry *route = hash_search(route_hash, &relid, HASH_FIND, NULL);
+		LeafEntry  *leaf = hash_search(leaf_hash, &relid, HASH_FIND, NULL);
+
+		/* A route holds the names of its leaves. */
+		if (leaf)
+		{
+			leaf->valid = false;
+			if (route == NULL && OidIsValid(leaf->parent))
+				route = hash_search(route_hash, &leaf->parent, HASH_FIND, NULL);
+		}
+		if (route)
+			route->valid = false;
+	}
+	else
+	{
+		HASH_SEQ_STATUS seq;
+		RouteEntry *route;
+		LeafEntry  *leaf;
+
+		hash_seq_init(&seq, route_hash);
+		while ((route = hash_seq_search(&seq)) != NULL)
+			route->valid = false;
+		hash_seq_init(&seq, leaf_hash);
+		while ((leaf = hash_seq_search(&seq)) != NULL)
+			leaf->valid = false;
+	}
+}
+
+/*
+ * System cache callback of schemas: routes hold their names.
+ */
+static void
+route_schema_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	store_of_valid = false;
+	route_rel_callback((Datum) 0, InvalidOid);
+}
+
+/*
+ * System cache callback of functions: look store_of up again.
+ *
+ * The extension may have been created, dropped or moved.  Routes hang on the
+ * function's OID and are forgotten with it.
+ */
+static void
+route_proc_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	store_of_valid = false;
+}
+
+/*
+ * Create the hashes and register the callbacks, once in a backend.
+ */
+static void
+route_init(void)
+{
+	HASHCTL		ctl = {0};
+
+	if (leaf_hash != NULL)
+		return;
+
+	ctl.keysize = sizeof(Oid);
+	ctl.hcxt = CacheMemoryContext;
+	if (route_hash == NULL)
+	{
+		ctl.entrysize = sizeof(RouteEntry);
+		route_hash = hash_create("runops routes", 64, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	ctl.entrysize = sizeof(LeafEntry);
+	leaf_hash = hash_create("runops leaves", 64, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	CacheRegisterRelcacheCallback(route_rel_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, route_proc_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, route_schema_callback, (Datum) 0);
+}
+
+/*
+ * The OID of a function of the extension that takes one or two texts, or
+ * InvalidOid.
+ */
+static Oid
+lookup_text_function(const char *name, int nargs)
+{
+	Oid			nsp = get_namespace_oid(RUNOPS_SCHEMA, true);
+	Oid			argtypes[2] = {TEXTOID, TEXTOID};
+
+	if (!OidIsValid(nsp))
+		return InvalidOid;
+
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						   PointerGetDatum(name),
+						   PointerGetDatum(buildoidvector(argtypes, nargs)),
+						   ObjectIdGetDatum(nsp));
+}
+
+/*
+ * The OID of runops.store_of(text), or InvalidOid while the extension does not
+ * exist in this database.
+ */
+Oid
+runops_store_of_oid(void)
+{
+	if (!store_of_valid)
+	{
+		Oid			found;
+		Oid			before = store_of_oid;
+
+		route_init();
+
+		/* An invalidation during the lookup clears the flag again. */
+		store_of_valid = true;
+		found = lookup_text_function("store_of", 1);
+		store_of_oid = found;
+
+		if (found != before)
+		{
+			bool		still_valid = store_of_valid;
+
+			route_rel_callback((Datum) 0, InvalidOid);
+			store_of_valid = still_valid;
+		}
+	}
+
+	return store_of_oid;
+}
+
+/*
+ * The OID of runops.same_store(text, text), or InvalidOid likewise.
+ */
+Oid
+runops_same_store_oid(void)
+{
+	return lookup_text_function("same_store", 2);
+}
+
+/*
+ * The attribute number of a column of relation 1, seen through casts that do
+ * not change the value; 0 if the expression is anything else.
+ */
+static AttrNumber
+plain_column(Node *expr)
+{
+	while (expr && IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+
+	if (expr && IsA(expr, Var) && ((Var *) expr)->varno == 1 &&
+		((Var *) expr)->varlevelsup == 0 && ((Var *) expr)->varattno > 0)
+		return ((Var *) expr)->varattno;
+
+	return 0;
+}
+
+/*
+ * The column whose equality with a value implies the row's store; 0 if none.
+ *
+ * Of COALESCE(a, b, c) only "a" does: "b = x" says nothing of a row whose "a"
+ * is set.
+ */
+static AttrNumber
+lead_column(Node *key)
+{
+	while (key && IsA(key, RelabelType))
+		key = (Node *) ((RelabelType *) key)->arg;
+
+	if (key && IsA(key, CoalesceExpr))
+		return lead_column(linitial(((CoalesceExpr *) key)->args));
+
+	return plain_column(key);
+}
+
+/*
+ * If a CHECK expression declares an alias, return the column, else 0.
+ *
+ * The form is "same_store(alias, <key>)".
+ */
+static AttrNumber
+alias_of_check(Node *check, Node *key, Oid same_store)
+{
+	FuncExpr   *func = (FuncExpr *) check;
+
+	if (!IsA(check, FuncExpr) || func->funcid != same_store ||
+		!equal(lsecond(func->args), key))
+		return 0;
+
+	return plain_column(linitial(func->args));
+}
+
+/*
+ * The columns that validated, inherited CHECKs declare to be aliases.
+ *
+ * The bitmap is offset by FirstLowInvalidHeapAttributeNumber.
+ */
+static Bitmapset *
+find_aliases(Relation rel, Node *key)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	Oid			same_store;
+	Bitmapset  *result = NULL;
+
+	if (constr == NULL || constr->num_check == 0)
+		return NULL;
+
+	same_store = runops_same_store_oid();
+	if (!OidIsValid(same_store))
+		return NULL;
+
+	for (int i = 0; i < constr->num_check; i++)
+	{
+		Node	   *check;
+		AttrNumber	attno;
+
+		if (!constr->check[i].ccvalid || constr->check[i].ccnoinherit)
+			continue;
+
+		/* The relation cache does the same to a partition key. */
+		check = stringToNode(constr->check[i].ccbin);
+		check = eval_const_expressions(NULL, check);
+		fix_opfuncids(check);
+
+		attno = alias_of_check(check, key, same_store);
+		if (attno != 0)
+			result = bms_add_member(result,
+									attno - FirstLowInvalidHeapAttributeNumber);
+	}
+
+	return result;
+}
+
+/*
+ * Look the name of a relation up.
+ */
+static void
+name_relation(Oid relid, char **schema, char **name)
+{
+	*schema = get_namespace_name(get_rel_namespace(relid));
+	*name = get_rel_name(relid);
+}
+
+/*
+ * Fill in the leaves from the partition bounds.
+ *
+ * False if the bounds are not ours: a default partition, or one that stands
+ * for several stores.
+ */
+static bool
+find_leaves(RunopsRoute *route, PartitionDesc desc)
+{
+	PartitionBoundInfo bounds = desc->boundinfo;
+
+	route->nleaves = desc->nparts;
+	route->leaves = palloc0(sizeof(RunopsLeaf) * Max(desc->nparts, 1));
+	if (desc->nparts == 0)
+		return true;
+
+	if (bounds->strategy != PARTITION_STRATEGY_LIST ||
+		bounds->default_index >= 0)
+		return false;
+
+	for (int i = 0; i < desc->nparts; i++)
+	{
+		route->leaves[i].relid = desc->oids[i];
+		name_relation(desc->oids[i], &route->leaves[i].schema,
+					  &route->leaves[i].name);
+		route->leaves[i].foreign =
+			get_rel_relkind(desc->oids[i]) == RELKIND_FOREIGN_TABLE;
+	}
+
+	for (int i = 0; i < bounds->ndatums; i++)
+	{
+		RunopsLeaf *leaf = &route->leaves[bounds->indexes[i]];
+		text	   *store = DatumGetTextPP(bounds->datums[i][0]);
+		int			len = VARSIZE_ANY_EXHDR(store);
+
+		if (leaf->store[0] != '\0' || len == 0 || len >= RUNOPS_STORE_LEN)
+			return false;
+		memcpy(leaf->store, VARDATA_ANY(store), len);
+		leaf->store[len] = '\0';
+	}
+
+	/* A partition for NULL alone has no store. */
+	for (int i = 0; i < desc->nparts; i++)
+	{
+		if (route->leaves[i].store[0] == '\0')
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * The expression store_of(key) of a partition key, or NULL if it is another.
+ */
+static Node *
+routing_expression(Relation rel, Oid store_of)
+{
+	PartitionKey partkey;
+	FuncExpr   *partexpr;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return NULL;
+
+	partkey = RelationGetPartitionKey(rel);
+	if (partkey->strategy != PARTITION_STRATEGY_LIST ||
+		partkey->partnatts != 1 || partkey->partattrs[0] != 0)
+		return NULL;
+
+	partexpr = (FuncExpr *) linitial(partkey->partexprs);
+	if (!IsA(partexpr, FuncExpr) || partexpr->funcid != store_of ||
+		list_length(partexpr->args) != 1 ||
+		!get_collation_isdeterministic(partkey->partcollation[0]))
+		return NULL;
+
+	return (Node *) partexpr;
+}
+
+/*
+ * Build the route of a relation in the current memory context.
+ *
+ * NULL if the relation is not a routed table, or while a leaf is being detached
+ * concurrently: which leaves there are depends on the snapshot then, and
+ * without the hooks core knows which.
+ */
+static RunopsRoute *
+build_route(Relation rel, Oid store_of)
+{
+	Node	   *partexpr = routing_expression(rel, store_of);
+	PartitionDesc desc;
+	RunopsRoute *route;
+	int			member = -1;
+
+	if (partexpr == NULL)
+		return NULL;
+
+	desc = RelationGetPartitionDesc(rel, false);
+	if (desc->detached_exist)
+		return NULL;
+
+	route = palloc0(sizeof(RunopsRoute));
+	route->relid = RelationGetRelid(rel);
+	name_relation(route->relid, &route->schema, &route->name);
+	if (!find_leaves(route, desc))
+		return NULL;
+
+	route->partexpr = copyObject(partexpr);
+	route->key = linitial(((FuncExpr *) route->partexpr)->args);
+	route->lead_attno = lead_column(route->key);
+	pull_varattnos(route->key, 1, &route->key_attnos);
+	route->alias_attnos = find_aliases(rel, route->key);
+	while ((member = bms_next_member(route->alias_attnos, member)) >= 0)
+	{
+		AttrNumber	attno = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (TupleDescAttr(RelationGetDescr(rel), attno - 1)->attgenerated)
+			route->alias_generated = true;
+	}
+
+	return route;
+}
+
+/*
+ * Have the route of a relation forgotten with the names of its partitions.
+ */
+static void
+watch_leaves(Relation rel)
+{
+	PartitionDesc desc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+
+	desc = RelationGetPartitionDesc(rel, false);
+	for (int i = 0; i < desc->nparts; i++)
+	{
+		bool		found;
+		LeafEntry  *leaf = hash_search(leaf_hash, &desc->oids[i], HASH_ENTER,
+									   &found);
+
+		if (!found)
+			leaf->valid = false;
+		leaf->parent = RelationGetRelid(rel);
+	}
+}
+
+/*
+ * Build what the route hash shall say of a relation, and enter it.
+ */
+static RunopsRoute *
+rebuild_route(Oid relid, Oid store_of)
+{
+	MemoryContext cxt;
+	MemoryContext oldcxt;
+	Relation	rel;
+	RunopsRoute *route = NULL;
+	RouteEntry *entry;
+	uint64		count;
+	bool		found;
+
+	/* The parent's lock may have to be taken, which may bring invalidations. */
+	rel = try_relation_open(relid, AccessShareLock);
+	if (rel == NULL)
+		return NULL;
+	watch_leaves(rel);
+
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "runops route",
+								ALLOCSET_SMALL_SIZES);
+	oldcxt = MemoryContextSwitchTo(cxt);
+	count = inval_count;
+	route = build_route(rel, store_of);
+	MemoryContextSwitchTo(oldcxt);
+	relation_close(rel, NoLock);
+
+	entry = hash_search(route_hash, &relid, HASH_ENTER, &found);
+	if (found && entry->cxt != NULL)
+		MemoryContextSetParent(entry->cxt, TopTransactionContext);
+	entry->route = route;
+	if (route == NULL)
+	{
+		MemoryContextDelete(cxt);
+		cxt = NULL;
+	}
+	else
+		MemoryContextSetParent(cxt, CacheMemoryContext);
+	entry->cxt = cxt;
+	entry->valid = (count == inval_count);
+
+	return route;
+}
+
+/*
+ * The route of a table, or NULL if it is not a routed one.
+ *
+ * The result stays readable until the end of the transaction.  Needs a
+ * transaction; locks the table in AccessShareLock mode when it was not known.
+ */
+const RunopsRoute *
+runops_route(Oid relid)
+{
+	Oid			store_of = runops_store_of_oid();
+	RouteEntry *entry;
+
+	if (!OidIsValid(store_of))
+		return NULL;
+
+	entry = hash_search(route_hash, &relid, HASH_FIND, NULL);
+	if (entry != NULL && entry->valid)
+		return entry->route;
+
+	return rebuild_route(relid, store_of);
+}
+
+/*
+ * The old table of a route, which has its primary key and its indexes: the legacy
+ * leaf, or where legacy is another database the table beside the leaves.
+ */
+Oid
+runops_old_table(const RunopsRoute *route)
+{
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		const RunopsLeaf *leaf = &route->leaves[i];
+
+		if (!leaf->foreign && (strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ||
+							   strcmp(leaf->store, RUNOPS_NO_STORE) == 0))
+			return leaf->relid;
+	}
+
+	return InvalidOid;
+}
+
+/*
+ * Read from its own bound which store a partition stands for.
+ *
+ * Leaves store alone unless the partition is a leaf of a routed table.  The
+ * route is not asked: it may be NULL while another leaf is being detached.
+ */
+static void
+read_leaf_store(Oid leaf_relid, Oid store_of, char *store)
+{
+	HeapTuple	tuple;
+	Datum		bound;
+	bool		isnull;
+	PartitionBoundSpec *spec;
+	Relation	parent;
+	bool		routed;
+	ListCell   *lc;
+
+	parent = try_relation_open(get_partition_parent(leaf_relid, true),
+							   AccessShareLock);
+	if (parent == NULL)
+		return;
+	routed = routing_expression(parent, store_of) != NULL;
+	relation_close(parent, NoLock);
+	if (!routed)
+		return;
+
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(leaf_relid));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	bound = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relpartbound, &isnull);
+	spec = isnull ? NULL : stringToNode(TextDatumGetCString(bound));
+	ReleaseSysCache(tuple);
+
+	if (spec == NULL || spec->is_default)
+		return;
+
+	foreach(lc, spec->listdatums)
+	{
+		Const	   *datum = lfirst_node(Const, lc);
+
+		if (!datum->constisnull)
+		{
+			text_to_cstring_buffer(DatumGetTextPP(datum->constvalue), store,
+								   RUNOPS_STORE_LEN);
+			break;
+		}
+	}
+	if (strcmp(store, RUNOPS_NO_STORE) == 0)
+		store[0] = '\0';
+}
+
+/*
+ * The store that a leaf stands for, copied to store[RUNOPS_STORE_LEN].
+ *
+ * False if the relation is not a leaf of a routed table.
+ */
+bool
+runops_leaf_store(Oid leaf_relid, char *store)
+{
+	Oid			store_of = runops_store_of_oid();
+	LeafEntry  *entry;
+	LeafEntry	built = {0};
+	uint64		count;
+	bool		found;
+
+	if (!OidIsValid(store_of))
+		return false;
+
+	entry = hash_search(leaf_hash, &leaf_relid, HASH_FIND, NULL);
+	if (entry == NULL || !entry->valid)
+	{
+		count = inval_count;
+		if (get_rel_relispartition(leaf_relid))
+			read_leaf_store(leaf_relid, store_of, built.store);
+
+		entry = hash_search(leaf_hash, &leaf_relid, HASH_ENTER, &found);
+		if (!found)
+			entry->parent = InvalidOid;
+		strlcpy(entry->store, built.store, RUNOPS_STORE_LEN);
+		entry->valid = (count == inval_count);
+	}
+
+	if (entry->store[0] == '\0')
+		return false;
+
+	strlcpy(store, entry->store, RUNOPS_STORE_LEN);
+	return true;
+}

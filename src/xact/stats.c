@@ -1,0 +1,449 @@
+/*-------------------------------------------------------------------------
+ *
+ * stats.c
+ *	  Counters of what was done in each store, for the view runops.stats.
+ *
+ * The counters stand in shared memory, one slot for each database, routed table
+ * and store.  A slot is taken under the lock when a backend meets the table for
+ * the first time, and never moved or given back; backends remember where it is
+ * and add to its atomics without a lock.  Once all slots are taken, further
+ * tables are not counted.
+ *
+ * Without shared_preload_libraries there is no shared memory, and nothing is
+ * counted.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/runops.h"
+#include "control_plane/cache.h"
+
+#define STATS_TRANCHE "runops_stats"
+
+/* How many pairs of a table and a store are counted, in all databases. */
+#define MAX_SLOTS 2048
+
+/* The columns of runops._stats(). */
+#define STATS_COLS (3 + RUNOPS_NCOUNTERS)
+
+/* One table in one store.  The key is written once, under the lock. */
+typedef struct StatsSlot
+{
+	Oid			dbid;
+	Oid			relid;			/* the routed table */
+	char		store[RUNOPS_STORE_LEN];
+	pg_atomic_uint64 reset_at;	/* a TimestampTz; 0 is never */
+	pg_atomic_uint64 counters[RUNOPS_NCOUNTERS];
+} StatsSlot;
+
+/* What is in shared memory. */
+typedef struct StatsArea
+{
+	LWLock	   *lock;			/* protects nslots and the keys */
+	int			nslots;
+	StatsSlot	slots[MAX_SLOTS];
+} StatsArea;
+
+/* What a backend knows of a leaf: its slot, or NULL if it is not counted. */
+typedef struct LeafSlot
+{
+	Oid			relid;			/* hash key, first */
+	StatsSlot  *slot;
+} LeafSlot;
+
+/* What the walker over a plan's state collects. */
+typedef struct TouchedContext
+{
+	EState	   *estate;
+	List	   *slots;			/* StatsSlot pointers, each once */
+} TouchedContext;
+
+static StatsArea *area = NULL;
+static HTAB *leaf_slots = NULL;
+static bool leaf_slots_valid = false;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+
+PG_FUNCTION_INFO_V1(runops_stats);
+PG_FUNCTION_INFO_V1(runops_reset_stats);
+
+/*
+ * Ask for the shared memory.
+ */
+static void
+stats_shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+
+	RequestAddinShmemSpace(MAXALIGN(sizeof(StatsArea)));
+	RequestNamedLWLockTranche(STATS_TRANCHE, 1);
+}
+
+/*
+ * Find the shared memory, or set it up if this is the postmaster.
+ */
+static void
+stats_shmem_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	area = ShmemInitStruct("runops stats", sizeof(StatsArea), &found);
+	if (!found)
+	{
+		area->lock = &(GetNamedLWLockTranche(STATS_TRANCHE))->lock;
+		area->nslots = 0;
+		for (int i = 0; i < MAX_SLOTS; i++)
+		{
+			pg_atomic_init_u64(&area->slots[i].reset_at, 0);
+			for (int c = 0; c < RUNOPS_NCOUNTERS; c++)
+				pg_atomic_init_u64(&area->slots[i].counters[c], 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Find the slot of a table in a store among those taken.  The caller holds the
+ * lock.
+ */
+static StatsSlot *
+search_slots(Oid relid, const char *store)
+{
+	for (int i = 0; i < area->nslots; i++)
+	{
+		StatsSlot  *slot = &area->slots[i];
+
+		if (slot->dbid == MyDatabaseId && slot->relid == relid &&
+			strcmp(slot->store, store) == 0)
+			return slot;
+	}
+
+	return NULL;
+}
+
+/*
+ * The slot of a table in a store, taken if it is not there; NULL if there is
+ * none left.
+ */
+static StatsSlot *
+table_slot(Oid relid, const char *store)
+{
+	StatsSlot  *slot;
+
+	LWLockAcquire(area->lock, LW_SHARED);
+	slot = search_slots(relid, store);
+	LWLockRelease(area->lock);
+	if (slot != NULL)
+		return slot;
+
+	LWLockAcquire(area->lock, LW_EXCLUSIVE);
+	slot = search_slots(relid, store);
+	if (slot == NULL && area->nslots < MAX_SLOTS)
+	{
+		slot = &area->slots[area->nslots];
+		slot->dbid = MyDatabaseId;
+		slot->relid = relid;
+		strlcpy(slot->store, store, RUNOPS_STORE_LEN);
+		area->nslots++;
+	}
+	LWLockRelease(area->lock);
+
+	return slot;
+}
+
+/*
+ * Relcache invalidation: a partition may have become a leaf, or ceased to be.
+ */
+static void
+forget_leaves(Datum arg, Oid relid)
+{
+	leaf_slots_valid = false;
+}
+
+/*
+ * The slot of a leaf; NULL if the relation is none, or is not counted.
+ */
+static StatsSlot *
+leaf_slot(Oid relid)
+{
+	LeafSlot   *entry;
+	StatsSlot  *slot = NULL;
+	char		store[RUNOPS_STORE_LEN];
+
+	if (leaf_slots == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(LeafSlot);
+		ctl.hcxt = CacheMemoryContext;
+		leaf_slots = hash_create("runops leaf counters", 64, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		CacheRegisterRelcacheCallback(forget_leaves, (Datum) 0);
+	}
+	if (!leaf_slots_valid)
+	{
+		HASH_SEQ_STATUS status;
+
+		hash_seq_init(&status, leaf_slots);
+		while ((entry = hash_seq_search(&status)) != NULL)
+			hash_search(leaf_slots, &entry->relid, HASH_REMOVE, NULL);
+		leaf_slots_valid = true;
+	}
+
+	entry = hash_search(leaf_slots, &relid, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->slot;
+
+	if (runops_leaf_store(relid, store))
+		slot = table_slot(get_partition_parent(relid, true), store);
+	entry = hash_search(leaf_slots, &relid, HASH_ENTER, NULL);
+	entry->slot = slot;
+
+	return slot;
+}
+
+/*
+ * Add to a counter of a leaf.  Does nothing for other relations.
+ */
+void
+runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n)
+{
+	StatsSlot  *slot;
+
+	if (area == NULL)
+		return;
+
+	slot = leaf_slot(leaf_relid);
+	if (slot != NULL)
+		pg_atomic_fetch_add_u64(&slot->counters[counter], n);
+}
+
+/*
+ * A counter of a leaf, to add to where the catalogs cannot be asked; it never
+ * moves.  NULL for other relations.
+ */
+pg_atomic_uint64 *
+runops_stats_counter(Oid leaf_relid, RunopsCounter counter)
+{
+	StatsSlot  *slot = area == NULL ? NULL : leaf_slot(leaf_relid);
+
+	return slot == NULL ? NULL : &slot->counters[counter];
+}
+
+/*
+ * Add to a counter of a routed table in the legacy store.
+ */
+void
+runops_stats_add_legacy(const RunopsRoute *route, RunopsCounter counter)
+{
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
+			runops_stats_add(route->leaves[i].relid, counter, 1);
+	}
+}
+
+/*
+ * Walker: collect the tables of joins that are sent to a store as a whole.
+ *
+ * The executor does not open them.
+ */
+static bool
+sent_joins_walker(PlanState *planstate, void *context)
+{
+	TouchedContext *cxt = context;
+
+	if (IsA(planstate, ForeignScanState) &&
+		((ForeignScan *) planstate->plan)->scan.scanrelid == 0)
+	{
+		ForeignScan *scan = (ForeignScan *) planstate->plan;
+		int			rti = -1;
+
+		while ((rti = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(scan), rti)) >= 0)
+		{
+			StatsSlot  *slot = leaf_slot(exec_rt_fetch(rti, cxt->estate)->relid);
+
+			if (slot != NULL)
+				cxt->slots = list_append_unique_ptr(cxt->slots, slot);
+		}
+	}
+
+	return planstate_tree_walker(planstate, sent_joins_walker, context);
+}
+
+/*
+ * Count a statement that has been started, for every store that it may still
+ * touch: leaves that are pruned at start-up have not been opened.
+ */
+static void
+count_statement(QueryDesc *queryDesc)
+{
+	TouchedContext cxt = {.estate = queryDesc->estate};
+	bool		sends_joins = false;
+	ListCell   *lc;
+
+	for (int i = 0; i < cxt.estate->es_range_table_size; i++)
+	{
+		Relation	rel = cxt.estate->es_relations[i];
+		StatsSlot  *slot;
+
+		if (rel == NULL)
+		{
+			RangeTblEntry *rte = exec_rt_fetch(i + 1, cxt.estate);
+
+			sends_joins |= rte->rtekind == RTE_RELATION &&
+				rte->relkind == RELKIND_FOREIGN_TABLE;
+			continue;
+		}
+		if (!rel->rd_rel->relispartition)
+			continue;
+		slot = leaf_slot(RelationGetRelid(rel));
+		if (slot != NULL)
+			cxt.slots = list_append_unique_ptr(cxt.slots, slot);
+	}
+	if (sends_joins)
+		sent_joins_walker(queryDesc->planstate, &cxt);
+
+	foreach(lc, cxt.slots)
+	{
+		StatsSlot  *slot = lfirst(lc);
+		bool		single = true;
+		ListCell   *lc2;
+
+		foreach(lc2, cxt.slots)
+		{
+			StatsSlot  *other = lfirst(lc2);
+
+			if (other != slot && other->relid == slot->relid)
+				single = false;
+		}
+		pg_atomic_fetch_add_u64(&slot->counters[single ? RUNOPS_STATEMENTS_SINGLE :
+												RUNOPS_STATEMENTS_MULTI], 1);
+	}
+	list_free(cxt.slots);
+}
+
+/*
+ * ExecutorStart_hook: count the statement.
+ */
+static void
+runops_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+
+	if (area != NULL && !(eflags & EXEC_FLAG_EXPLAIN_ONLY) &&
+		!IsParallelWorker() && queryDesc->planstate != NULL)
+		count_statement(queryDesc);
+}
+
+/*
+ * _stats(): the counters of this database.
+ */
+Datum
+runops_stats(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (area == NULL)
+		return (Datum) 0;
+
+	LWLockAcquire(area->lock, LW_SHARED);
+	for (int i = 0; i < area->nslots; i++)
+	{
+		StatsSlot  *slot = &area->slots[i];
+		Datum		values[STATS_COLS] = {0};
+		bool		nulls[STATS_COLS] = {0};
+		TimestampTz reset_at;
+
+		if (slot->dbid != MyDatabaseId)
+			continue;
+
+		values[0] = CStringGetTextDatum(slot->store);
+		values[1] = ObjectIdGetDatum(slot->relid);
+		for (int c = 0; c < RUNOPS_NCOUNTERS; c++)
+			values[2 + c] = Int64GetDatum(pg_atomic_read_u64(&slot->counters[c]));
+		reset_at = (TimestampTz) pg_atomic_read_u64(&slot->reset_at);
+		values[2 + RUNOPS_NCOUNTERS] = TimestampTzGetDatum(reset_at);
+		nulls[2 + RUNOPS_NCOUNTERS] = reset_at == 0;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	LWLockRelease(area->lock);
+
+	return (Datum) 0;
+}
+
+/*
+ * reset_stats(): set the counters of this database to zero.
+ */
+Datum
+runops_reset_stats(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	runops_cache_reset_counters();
+	if (area == NULL)
+		PG_RETURN_VOID();
+
+	LWLockAcquire(area->lock, LW_SHARED);
+	for (int i = 0; i < area->nslots; i++)
+	{
+		StatsSlot  *slot = &area->slots[i];
+
+		if (slot->dbid != MyDatabaseId)
+			continue;
+		for (int c = 0; c < RUNOPS_NCOUNTERS; c++)
+			pg_atomic_write_u64(&slot->counters[c], 0);
+		pg_atomic_write_u64(&slot->reset_at, (uint64) now);
+	}
+	LWLockRelease(area->lock);
+
+	PG_RETURN_VOID();
+}
+
+/*
+ * Install the hooks.
+ */
+void
+runops_stats_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = stats_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = stats_shmem_startup;
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = runops_ExecutorStart;
+}

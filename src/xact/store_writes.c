@@ -1,0 +1,247 @@
+/*-------------------------------------------------------------------------
+ *
+ * store_writes.c
+ *	  Which stores the transaction has written to, and the guard against two.
+ *
+ * The stores commit one after the other, so a transaction that writes to two
+ * of them is not atomic.  Only rows of routed tables count: legacy and the
+ * tables of the control plane are written by one commit.
+ *
+ * A store has at most two entries, one for its rows and one for mere locks.
+ * Each belongs to the subtransaction that made it, or that this one was merged
+ * into; an entry that is there already outlives every subtransaction that could
+ * make it again.  The list lives in TopTransactionContext.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "base/errcodes.h"
+#include "base/runops.h"
+#include "xact/writes.h"
+
+/* One store that was written to, or in which rows were locked. */
+typedef struct StoreWrite
+{
+	char		store[RUNOPS_STORE_LEN];
+	Oid			relid;			/* the first table, as the caller named it */
+	SubTransactionId subid;
+	bool		rows;			/* false: rows were locked and no more */
+} StoreWrite;
+
+/* What to do when one transaction writes to two stores. */
+int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
+
+static List *writes = NIL;
+static bool warned = false;
+
+/*
+ * Transaction callback: a new transaction has written nowhere.
+ */
+static void
+writes_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+		case XACT_EVENT_PREPARE:
+			writes = NIL;
+			warned = false;
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			break;
+	}
+}
+
+/*
+ * Subtransaction callback: what it has written becomes its parent's, or never
+ * was.
+ */
+static void
+writes_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+						SubTransactionId parentSubid, void *arg)
+{
+	ListCell   *lc;
+
+	foreach(lc, writes)
+	{
+		StoreWrite *entry = lfirst(lc);
+
+		if (entry->subid != mySubid)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			entry->subid = parentSubid;
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+			writes = foreach_delete_current(writes, lc);
+	}
+}
+
+/*
+ * Register the callbacks, once in a backend.
+ */
+static void
+writes_init(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+
+	RegisterXactCallback(writes_xact_callback, NULL);
+	RegisterSubXactCallback(writes_subxact_callback, NULL);
+	registered = true;
+}
+
+/*
+ * The name by which the user knows a leaf: that of its routed table.
+ */
+static const char *
+table_label(Oid relid)
+{
+	const char *name;
+
+	if (get_rel_relispartition(relid))
+		relid = get_partition_parent(relid, true);
+	name = get_rel_name(relid);
+
+	return name ? name : "???";
+}
+
+/*
+ * Say that the transaction, which wrote to a store, writes to another.
+ */
+static void
+report_second_store(const StoreWrite *first, const char *store, Oid relid)
+{
+	ereport(runops_cross_store_writes == RUNOPS_CROSS_STORE_ERROR ? ERROR : WARNING,
+			(errcode(ERRCODE_RUNOPS_CROSS_STORE_WRITE),
+			 errmsg("transaction writes to stores \"%s\" and \"%s\"",
+					first->store, store),
+			 errdetail("It has written to table \"%s\" in store \"%s\" and writes to table \"%s\" in store \"%s\"; they commit one after the other.",
+					   table_label(first->relid), first->store,
+					   table_label(relid), store),
+			 errhint("Write to one store in a transaction, or set \"runops.cross_store_writes\" to \"allow\" for one that can be repeated.")));
+}
+
+/*
+ * The guard: no rows of this store were written yet; are there any of another?
+ */
+static void
+guard_second_store(const char *store, Oid relid)
+{
+	ListCell   *lc;
+
+	if (runops_cross_store_writes == RUNOPS_CROSS_STORE_ALLOW ||
+		(warned && runops_cross_store_writes == RUNOPS_CROSS_STORE_WARN) ||
+		runops_gate_flag_off())
+		return;
+
+	foreach(lc, writes)
+	{
+		StoreWrite *entry = lfirst(lc);
+
+		if (!entry->rows || strcmp(entry->store, store) == 0)
+			continue;
+		report_second_store(entry, store, relid);
+		warned = true;
+		return;
+	}
+}
+
+/*
+ * Is there an entry for the store; for rows, if rows are asked for?
+ */
+static bool
+has_entry(const char *store, bool rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, writes)
+	{
+		StoreWrite *entry = lfirst(lc);
+
+		if ((entry->rows || !rows) && strcmp(entry->store, store) == 0)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Enter a store for the current subtransaction.
+ */
+static void
+add_entry(const char *store, Oid relid, bool rows)
+{
+	MemoryContext oldcontext;
+	StoreWrite *entry;
+
+	writes_init();
+
+	oldcontext = MemoryContextSwitchTo(TopTransactionContext);
+	entry = palloc(sizeof(StoreWrite));
+	strlcpy(entry->store, store, RUNOPS_STORE_LEN);
+	entry->relid = relid;
+	entry->subid = GetCurrentSubTransactionId();
+	entry->rows = rows;
+	writes = lappend(writes, entry);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Note that a row of a routed table is about to be written in a store, or has
+ * been; relid is the leaf.
+ *
+ * Raises cross_store_write, or warns of it, if the transaction has written to
+ * another store: call it before the row is sent where that it will be is known.
+ */
+void
+runops_writes_note(const char *store, Oid relid)
+{
+	if (has_entry(store, true))
+		return;
+
+	/* what the running statements have done here so far comes first */
+	if (strcmp(store, RUNOPS_LEGACY_STORE) != 0)
+		runops_localwrites_note();
+
+	guard_second_store(store, relid);
+	add_entry(store, relid, true);
+}
+
+/*
+ * Note that rows are locked in a store, or that a statement may have written
+ * there: who reads now must read there, but nothing stands there that commits.
+ */
+void
+runops_writes_note_lock(const char *store, Oid relid)
+{
+	if (!has_entry(store, false))
+		add_entry(store, relid, false);
+}
+
+/*
+ * Has this transaction written to the store, or locked rows in it?
+ *
+ * What subtransactions did that were rolled back does not count.
+ */
+bool
+runops_writes_has(const char *store)
+{
+	if (strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+		runops_localwrites_note();
+
+	return has_entry(store, false);
+}
