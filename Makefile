@@ -10,12 +10,12 @@ PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -DRUNOPS_VERSION='"$(EXTVERSION)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
 SHLIB_LINK  = $(libpq)
 
-# setup makes the extension and the store; after it the tests may run in any
+# init makes the extension and the store; after it the tests may run in any
 # order.  A test without an expected file would abort pg_regress: the lint
 # scripts report it instead.
-REGRESS = setup $(filter-out setup %_1,$(sort $(patsubst expected/%.out,%,$(wildcard expected/*.out))))
+REGRESS = init $(filter-out init %_1,$(sort $(patsubst expected/%.out,%,$(wildcard expected/*.out))))
 REGRESS_OPTS   = --temp-instance=./tmp_regress --temp-config=./test/runops.conf
-ISOLATION      = setup $(filter-out setup,$(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))))
+ISOLATION      = init $(filter-out init,$(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=postgres_fdw --load-extension=$(EXTENSION) \
                  --temp-instance=./tmp_isolation --temp-config=./test/runops.conf
 TAP_TESTS      = 1

@@ -41,7 +41,7 @@
 #include "base/errcodes.h"
 #include "gate/sentinel.h"
 
-/* columns of store_config and store_identity, in the order of 30-topology.sql */
+/* columns of store_config and store_identity, in the order of 30-topology-stores.sql */
 #define Anum_store_config_store 1
 #define Anum_store_config_server 2
 #define Anum_store_config_reader 3

@@ -4,7 +4,7 @@
  *	  A preloaded library that generates ids before any backend is forked.
  *
  * This is what an extension that makes ids while it starts would do.  Compiled
- * and loaded by test/t/010_ids.pl.
+ * and loaded by test/t/010_mint_ids.pl.
  *
  * Copyright (c) 2026, The runops authors
  *

@@ -6,7 +6,7 @@
  * It is the real one, loaded from REAL_POSTGRES_FDW, with each state put into a
  * box: whoever looks at the state of a scan or of a modification sees the box.
  * What a future postgres_fdw may look like to src/session/pgfdw_state.c is tested with
- * it, by test/t/039_odd_fdw.pl.
+ * it, by test/t/039_session_odd_fdw.pl.
  *
  * Copyright (c) 2026, The runops authors
  *

@@ -4,7 +4,7 @@
 -- generated and identity columns, a partitioned table, triggers, policies,
 -- grants, comments, statistics objects, and 51 foreign keys: 23 among these
 -- tables, 17 from them to the control plane, 11 from the control plane to them.
--- test/t/020_schema_round_trip.pl asserts these numbers.
+-- test/t/020_setup_round_trip.pl asserts these numbers.
 --
 -- Run after control_plane.sql, as a superuser.
 

@@ -1,5 +1,5 @@
 #
-# 061_cascades_size.pl
+# 061_cascade_size.pl
 #	  An environment with 100,000 runs over two stores is deleted in batches, beside
 #	  one that writes to the same rows, while the worker is killed ten times.
 

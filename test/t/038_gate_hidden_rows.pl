@@ -1,5 +1,5 @@
 #
-# 038_hidden_rows.pl
+# 038_gate_hidden_rows.pl
 #	  While the flag is off, rows of a store that is known to hold some are gone
 #	  from view: the server says so when it starts, and every session once,
 #	  without asking anybody.

@@ -1,5 +1,5 @@
 #
-# 036_readers.pl
+# 036_xact_readers.pl
 #	  A store with a reader: which statements a streaming standby serves, shown by
 #	  holding its replay back, and what becomes of one that is lost or promoted.
 

@@ -1,5 +1,5 @@
 #
-# 050_unique_race.pl
+# 050_integrity_unique_race.pl
 #	  Keys that are unique over all stores, and claims, with backends that are
 #	  terminated on the way: one winner for each key, and nothing stranded.
 

@@ -1,5 +1,5 @@
 #
-# 063_cascades_schema.pl
+# 063_cascade_schema.pl
 #	  The cascades of the example schema: an environment, a project and an
 #	  organization go with all that hangs on them in both stores, and what is
 #	  beside them stays as it was.

@@ -1,5 +1,5 @@
 #
-# 033_faults.pl
+# 033_remote_faults.pl
 #	  A store that is killed, frozen, refuses, asks for another password or is
 #	  slow: legacy statements never wait and never fail, statements that need the
 #	  store fail within connect_timeout, and those under way end when told to.

@@ -1,5 +1,5 @@
 #
-# 039_odd_fdw.pl
+# 039_session_odd_fdw.pl
 #	  With a postgres_fdw whose states have another layout, its connections are
 #	  not found by looking into them: nothing is read from where nothing is known
 #	  to be, and a store is asked by a connection of our own each time.

@@ -1,5 +1,5 @@
 #
-# 038_pg_upgrade.pl
+# 038_setup_pg_upgrade.pl
 #	  A control plane goes through pg_upgrade with its routed tables: no store is
 #	  contacted meanwhile, nothing is lost, and the gate stays closed until
 #	  somebody says that the new cluster is the control plane now.

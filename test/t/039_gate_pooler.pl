@@ -1,5 +1,5 @@
 #
-# 039_pooler.pl
+# 039_gate_pooler.pl
 #	  PgBouncer in transaction mode: as another name of the control plane it is
 #	  found out, as the way to a store it is proved and reported.
 

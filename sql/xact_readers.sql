@@ -1,4 +1,4 @@
--- readers: what add_store takes for one, and what stands for it; see 036_readers.pl for what it serves
+-- readers: what add_store takes for one, and what stands for it; see 036_xact_readers.pl for what it serves
 \set SHOW_CONTEXT never
 DO $$
 DECLARE

@@ -1,5 +1,5 @@
 #
-# 032_identity.pl
+# 032_gate_identity.pl
 #	  A server that leads to another database than the one that was proved, and
 #	  a control plane that is a copy of the one that has proved it.
 

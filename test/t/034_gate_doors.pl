@@ -1,5 +1,5 @@
 #
-# 034_doors.pl
+# 034_gate_doors.pl
 #	  Every way to a store, three times: with the gate open it gets there, with
 #	  the gate closed it says so, with the flag off it is told nothing and asks
 #	  nobody.

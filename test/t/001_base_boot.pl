@@ -1,5 +1,5 @@
 #
-# 001_boot.pl
+# 001_base_boot.pl
 #	  Settings that contradict each other stop the server from starting.
 #
 # A check hook that rejects a value does not: the server then starts with the

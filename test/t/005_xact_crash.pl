@@ -1,5 +1,5 @@
 #
-# 005_crash.pl
+# 005_xact_crash.pl
 #	  A crash of either side in the middle of a transaction or of a change of the
 #	  topology leaves no half of it.
 

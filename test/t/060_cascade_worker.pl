@@ -1,5 +1,5 @@
 #
-# 060_cascades.pl
+# 060_cascade_worker.pl
 #	  The worker cleans up what hangs on deleted rows: when it begins and ends,
 #	  what reaches a store, and what it does about a store that is down, a row
 #	  that has to stay, and a flag that is off.

@@ -1,5 +1,5 @@
 #
-# 037_legacy_elsewhere.pl
+# 037_topology_legacy_elsewhere.pl
 #	  Three databases: the control plane, the run-ops store, and legacy in one of
 #	  its own.
 

@@ -1,7 +1,7 @@
 --
 -- cascades: what hangs on a deleted row goes after it, in every store.  The
 -- worker, stores that are down and what happens at the same time are in
--- test/t/060_cascades.pl and the specs cascade-*.
+-- test/t/060_cascade_worker.pl and the specs cascade-*.
 --
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;

@@ -1,5 +1,5 @@
 #
-# 004_dump_restore.pl
+# 004_setup_dump_restore.pl
 #	  A dump of the control plane carries the split: what is restored is routed,
 #	  finds the rows of both databases, and can be detached.
 

@@ -1,5 +1,5 @@
 #
-# 030_sentinel.pl
+# 030_gate_sentinel.pl
 #	  Every verdict of the sentinel, shown by a real server in that condition.
 
 use strict;

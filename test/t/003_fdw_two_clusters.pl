@@ -1,5 +1,5 @@
 #
-# 003_two_clusters.pl
+# 003_fdw_two_clusters.pl
 #	  A split over two real clusters: rows of the other one, what is sent for
 #	  them, and what a dead, refusing or forgetful store does to a session.
 

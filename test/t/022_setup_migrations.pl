@@ -1,4 +1,4 @@
-# 022_migrations.pl
+# 022_setup_migrations.pl
 #	  Migrate the schema of a routed table in the order that docs/migrations.md gives.
 
 use strict;

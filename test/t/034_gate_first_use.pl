@@ -1,5 +1,5 @@
 #
-# 034_first_use.pl
+# 034_gate_first_use.pl
 #	  The first use of a store by many at once, without a store, with a legacy
 #	  store elsewhere, in recovery, and while the workers are being ended.
 

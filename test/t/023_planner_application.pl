@@ -1,4 +1,4 @@
-# 023_application.pl
+# 023_planner_application.pl
 #	  The statements that the application of test/schema lives by, with the planner hooks and without.
 #
 # Each runs on a database with families of both kinds: as text, prepared under a

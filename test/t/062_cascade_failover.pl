@@ -1,5 +1,5 @@
 #
-# 062_cascades_failover.pl
+# 062_cascade_failover.pl
 #	  What is queued is cleaned up by the standby that takes over, and a crash
 #	  between the commits of a store and of this database does no harm.
 

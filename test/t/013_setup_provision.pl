@@ -1,5 +1,5 @@
 #
-# 013_provision.pl
+# 013_setup_provision.pl
 #	  Provision and verify over real connections: passwords, stores that hang or
 #	  break off, another default collation, two sessions at once, a closed flag.
 

@@ -1,4 +1,4 @@
-# 020_schema_round_trip.pl
+# 020_setup_round_trip.pl
 #	  Attach and detach the whole run-ops schema, under load, and find nothing changed.
 
 use strict;

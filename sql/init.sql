@@ -1,4 +1,4 @@
--- setup: the extension, and a second database of the instance as the store
+-- init: the extension, and a second database of the instance as the store
 CREATE EXTENSION runops CASCADE;
 CREATE DATABASE runops_store;
 
