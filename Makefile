@@ -1,4 +1,12 @@
 # runops: PGXS build.  "make demo" and "make test" install what they need.
+#
+# "make help" prints the lines that begin with two of these signs.  The first
+# ones are about targets of PGXS.
+
+## all: build the library and the install script
+## install: install them where PG_CONFIG says
+## installcheck: run regress, isolation and TAP against what is installed; not as root
+## clean: remove what was built
 
 EXTENSION   = runops
 EXTVERSION  = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
@@ -51,19 +59,28 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/install/*.sql))
 # Debian's PostgreSQL 15 and install it where it is missing.
 GIVEN_PG_CONFIG = $(if $(filter-out file undefined,$(origin PG_CONFIG)),PG_CONFIG='$(PG_CONFIG)')
 
-# all suites, or those named: make test SUITES="regress tap"
+## test: build, and run every suite, or some: SUITES="regress tap"
 test:
 	@$(GIVEN_PG_CONFIG) test/run $(SUITES)
 
-# what routing costs, as ratios; takes some minutes
+## lint: check the text of the tree, without building; or some scripts: LINT="errors versions"
+lint:
+	@test/lint/run $(LINT)
+
+## bench: measure what routing costs, as ratios; takes some minutes
 bench:
 	@$(GIVEN_PG_CONFIG) test/run bench
 
+## demo: show a split on two throw-away clusters, which KEEP=1 leaves running
 demo:
 	@$(GIVEN_PG_CONFIG) KEEP='$(KEEP)' test/demo/run
 
-# accept the results of the last installcheck, after reading the diff
+## ack: accept the results of the last installcheck, after reading the diff
 ack:
 	for f in results/*.out; do cp "$$f" expected/; done
 
-.PHONY: test bench demo ack
+## help: list the targets
+help:
+	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 16
+
+.PHONY: test lint bench demo ack help

@@ -10,7 +10,7 @@
 # pg_config alone to standard output.
 set -eu
 
-packages='make gcc libc6-dev clang perl
+packages='make gcc libc6-dev clang perl patch
 postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgtap libpq-dev
 libipc-run-perl libtap-parser-sourcehandler-pgtap-perl '"$*"
 

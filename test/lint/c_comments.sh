@@ -1,11 +1,15 @@
 #!/bin/sh
 # Every C file says what it is, and every function what it does.
 #
+# Files: src/*.c src/*.h test/fuzz/*.c test/ids/*.c
+#
 # On failure: the header has the shape of src/gate/gate.c: the file's name, then one
 # sentence.  The comment of a function stands right before its return type and
 # says what it returns, what it assumes and when it raises.
 exec perl -e '
-	foreach my $file (glob("src/*.c src/*/*.c src/*/*.h test/fuzz/*.c test/ids/*.c"))
+	my @files = @ARGV;
+
+	foreach my $file (@files)
 	{
 		open(my $f, "<", $file) or die "$file: $!";
 		my @lines = <$f>;
@@ -36,4 +40,4 @@ exec perl -e '
 			  unless $lines[$k] =~ m{\*/\s*$};
 		}
 	}
-	exit 0;'
+	exit 0;' -- "$@"

@@ -1,23 +1,40 @@
 #!/bin/sh
-# Every setting, SQLSTATE, function and view has its place in docs/.
+# Every setting, SQLSTATE, function and view has its place in docs/, and what the
+# pages link to exists.
+#
+# Files: src/base/guc.c src/base/errcodes.h sql/install/*.sql
+# Files: README.md CHANGELOG.md docs/*.md test/README.md
 #
 # On failure: write it into the file that the message names.
+pages=
+install=
+for f in "$@"; do
+	case $f in
+	*.md) pages="$pages $f" ;;
+	*.sql) install="$install $f" ;;
+	esac
+done
+
+# Complain about each name of the input that a page lacks, and if there is none.
+all_in() {
+	any=
+	while read -r name; do
+		any=1
+		grep -qwF "$name" "$1" || echo "$1:1: nothing about $name"
+	done
+	[ "$any" ] || echo "$1:1: this script knows no name that belongs here"
+}
+
 sed -n 's/^.*DefineCustom[A-Za-z]*Variable("\(runops\.[a-z_]*\)".*/\1/p' src/base/guc.c | sort -u |
-	while read -r name; do
-		grep -qF "$name" docs/settings.md || echo "docs/settings.md:1: nothing about $name"
-	done
-sed -n "s/.*MAKE_SQLSTATE('R','O','\(.\)','\(.\)','\(.\)').*/RO\1\2\3/p" src/base/errcodes.h | sort -u |
-	while read -r code; do
-		grep -qF "$code" docs/errors.md || echo "docs/errors.md:1: nothing about $code"
-	done
-cat sql/install/*.sql |
-	sed -n -e 's/^COMMENT ON \(FUNCTION\|PROCEDURE\|VIEW\|TYPE\) runops\.\([a-z][a-z_]*\).*/\2/p' |
+	all_in docs/settings.md
+sed -n "s/.*MAKE_SQLSTATE('R', *'O', *'\(.\)', *'\(.\)', *'\(.\)').*/RO\1\2\3/p" src/base/errcodes.h | sort -u |
+	all_in docs/errors.md
+# shellcheck disable=SC2086
+sed -n -e 's/^COMMENT ON \(FUNCTION\|PROCEDURE\|VIEW\|TYPE\) runops\.\([a-z][a-z_]*\).*/\2/p' $install |
 	grep -vE '^(runops_fdw_|remote_|store_arm$)' | sort -u |
-	while read -r name; do
-		grep -qwF "$name" docs/functions.md || echo "docs/functions.md:1: nothing about $name"
-	done
-# what the pages link to exists
-for page in README.md CHANGELOG.md docs/*.md test/README.md; do
+	all_in docs/functions.md
+
+for page in $pages; do
 	grep -noE '\]\([^)# ]+' "$page" | sed 's/\](/ /' | grep -v ' https\{0,1\}:' |
 		while read -r line link; do
 			[ -e "$(dirname "$page")/$link" ] || echo "$page:$line there is no $link"

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Every error that a user can meet has a SQLSTATE, and reads like PostgreSQL's.
 #
+# Files: src/*.c sql/install/*.sql
+#
 # On failure: add errcode() to the ereport, or ERRCODE to the RAISE; elog(ERROR)
 # is for what cannot happen.  The message starts in lower case and has no full
 # stop; detail and hint are sentences.
 exec perl -e '
-	foreach my $file (glob("src/*.c src/*/*.c"))
+	foreach my $file (grep { /\.c$/ } @ARGV)
 	{
 		my $text = do { local (@ARGV, $/) = $file; <> };
 
@@ -29,7 +31,7 @@ exec perl -e '
 			messages($file, $line, $call, "errmsg(?:_plural)?", "err(?:detail|hint)(?:_plural)?");
 		}
 	}
-	foreach my $file (glob("sql/install/*.sql"))
+	foreach my $file (grep { /\.sql$/ } @ARGV)
 	{
 		my $text = do { local (@ARGV, $/) = $file; <> };
 
@@ -70,4 +72,4 @@ exec perl -e '
 			  unless $said =~ /(?:[.?)]|: %s)"$/ && $said =~ /^"[^a-z]/;
 		}
 	}
-	exit 0;'
+	exit 0;' -- "$@"

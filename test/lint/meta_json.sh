@@ -1,6 +1,8 @@
 #!/bin/sh
 # META.json is what PGXN accepts.
 #
+# Files: META.json
+#
 # On failure: see the PGXN Meta Spec, https://pgxn.org/spec/; a trailing comma is
 # the usual reason that it does not parse.
 exec perl -MJSON::PP -e '
@@ -38,4 +40,4 @@ exec perl -MJSON::PP -e '
 	{
 		print "META.json:1: tag \"$tag\" is too long\n" if length $tag > 255;
 	}
-	' <META.json
+	' <"$1"

@@ -2,13 +2,17 @@
 # Every function of the install script says how it behaves, and finds what it
 # names wherever it is called.
 #
+# Files: sql/install/*.sql
+#
 # On failure: write VOLATILE, STABLE or IMMUTABLE and PARALLEL SAFE, RESTRICTED or
 # UNSAFE on the function; PL/pgSQL takes SET search_path = pg_catalog, pg_temp
 # (or, in a procedure that commits, which may not have one, only qualified
 # names).  Never CREATE OR REPLACE or IF NOT EXISTS: somebody else may have made
 # the object before.
 exec perl -e '
-	foreach my $file (glob("sql/install/*.sql"))
+	my @files = @ARGV;
+
+	foreach my $file (@files)
 	{
 		my $text = do { local (@ARGV, $/) = $file; <> };
 
@@ -59,4 +63,4 @@ exec perl -e '
 			  if (() = $before =~ /\$\$/g) % 2 == 0;
 		}
 	}
-	exit 0;'
+	exit 0;' -- "$@"

@@ -1,6 +1,8 @@
 #!/bin/sh
 # The version is the same wherever it stands.
 #
+# Files: runops.control META.json CHANGELOG.md sql/install/00-guard.sql
+#
 # On failure: runops.control says which version this is; write the same one
 # where the message says.  META.json has it as three numbers, PGXN's form.
 version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" runops.control)
