@@ -44,9 +44,13 @@
 #include "utils/wait_event.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/shmem.h"
-#include "cascade/cleanup.h"
-#include "gate/sentinel.h"
+#include "cascade/cascade.h"
+#include "gate/gate.h"
+#include "topology/topology.h"
+#include "launcher.h"
+#include "topology/topology.h"
 
 /* Milliseconds between two provers, at first and at most. */
 #define FIRST_NAP 1000L
@@ -324,7 +328,7 @@ runops_launcher_main(Datum arg)
  * nobody to look at the catalogs before they are complete.
  */
 void
-runops_worker_init(void)
+runops_launcher_init(void)
 {
 	BackgroundWorker worker;
 

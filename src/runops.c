@@ -18,9 +18,14 @@
 #include "miscadmin.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/cache.h"
-#include "xact/writes.h"
+#include "base/guc.h"
+#include "control_plane/control_plane.h"
+#include "gate/gate.h"
+#include "hooks.h"
+#include "launcher.h"
+#include "base/guc.h"
+#include "gate/gate.h"
+#include "xact/xact.h"
 
 RUNOPS_MODULE_MAGIC;
 
@@ -36,21 +41,14 @@ void
 _PG_init(void)
 {
 	runops_guc_init();
-	runops_protect_init();
+	runops_hooks_init_protection();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 
 	runops_guc_check_boot();
 	runops_gate_init();
-	runops_shmem_init();
-	runops_worker_init();
-	runops_planner_init();
-	runops_assume_init();
-	runops_executor_init();
-	runops_reader_init();
-	runops_localwrites_init();
-	runops_stats_init();
-	runops_cache_init();
-	runops_watch_ddl_init();
+	runops_watch_init();
+	runops_launcher_init();
+	runops_hooks_init();
 }

@@ -20,8 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#include "base/runops.h"
-#include "xact/writes.h"
+#include "base/guc.h"
 
 /*
  * Milliseconds that the value of a resolver may be used, and how many values
@@ -80,7 +79,12 @@ bool		runops_split_enabled = false;
  */
 int			runops_remote_timeout = 0;
 
-/* The values of runops.cross_store_writes; the variable is in xact/store_writes.c. */
+/*
+ * What to do when one transaction writes to two stores.
+ */
+int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
+
+/* The values of runops.cross_store_writes. */
 static const struct config_enum_entry cross_store_writes_options[] = {
 	{"allow", RUNOPS_CROSS_STORE_ALLOW, false},
 	{"warn", RUNOPS_CROSS_STORE_WARN, false},

@@ -23,18 +23,12 @@
 
 RunopsShared *runops_shared = NULL;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-
 /*
  * Ask the postmaster for memory and lock.
  */
-static void
-request_shmem(void)
+void
+runops_shmem_request(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-
 	RequestAddinShmemSpace(MAXALIGN(sizeof(RunopsShared)));
 	RequestNamedLWLockTranche(SHMEM_NAME, 1);
 }
@@ -42,13 +36,10 @@ request_shmem(void)
 /*
  * Initialize the memory, or attach to it.
  */
-static void
-start_shmem(void)
+void
+runops_shmem_startup(void)
 {
 	bool		found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	runops_shared = ShmemInitStruct(SHMEM_NAME, sizeof(RunopsShared), &found);
@@ -66,18 +57,6 @@ start_shmem(void)
 			pg_atomic_init_u64(&runops_shared->reference_generations[i], 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
-}
-
-/*
- * Install the hooks of shared memory.
- */
-void
-runops_shmem_init(void)
-{
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = start_shmem;
 }
 
 /*

@@ -99,6 +99,8 @@ typedef struct RunopsShared
 
 /* in shmem.c; NULL if the library was not preloaded */
 extern RunopsShared *runops_shared;
+extern void runops_shmem_request(void);
+extern void runops_shmem_startup(void);
 extern RunopsProof *runops_shmem_find_proof(Oid serverid);
 extern RunopsProof *runops_shmem_make_proof(Oid serverid);
 

@@ -39,46 +39,15 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "cascade/cleanup.h"
-
-/*
- * How many statements for children a batch runs, about.  One that is called for
- * may run more if it may change more rows.
- */
-#define BATCH_STEPS 1000
+#include "cascade/cascade_int.h"
+#include "gate/gate.h"
+#include "topology/topology.h"
 
 /* Seconds to wait for rows that were set aside: the first time, and at most. */
 #define FIRST_ASIDE_PAUSE 60
 #define LONGEST_ASIDE_PAUSE 3600
 
 PG_FUNCTION_INFO_V1(runops_cleanup);
-
-/*
- * Run a statement on the extension's own tables; SPI_processed is how many rows
- * there were.
- */
-void
-runops_cleanup_sql(int expected, const char *fmt,...)
-{
-	StringInfoData sql;
-	va_list		args;
-	int			needed;
-
-	initStringInfo(&sql);
-	for (;;)
-	{
-		va_start(args, fmt);
-		needed = appendStringInfoVA(&sql, fmt, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&sql, needed);
-	}
-	if (SPI_execute(sql.data, false, 0) != expected)
-		elog(ERROR, "unexpected result of \"%s\"", sql.data);
-	pfree(sql.data);
-}
 
 /*
  * A column of a row of the last result, as text; NULL if it is null.
@@ -287,17 +256,6 @@ load_parts(int64 entry, char *value, List *cascades)
 	}
 
 	return parts;
-}
-
-/*
- * Is the batch full?
- */
-bool
-runops_cleanup_is_full(const Cleanup *cleanup)
-{
-	return cleanup->rows >= cleanup->max_rows || cleanup->other_store ||
-		((cleanup->worker || cleanup->rows > 0) &&
-		 cleanup->steps >= (cleanup->worker ? BATCH_STEPS : Max(BATCH_STEPS, 5 * cleanup->max_rows)));
 }
 
 /*

@@ -19,11 +19,27 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "cascade/cleanup.h"
+#include "cascade/cascade_int.h"
+
+/*
+ * How many statements for children a batch runs, about.  One that is called for
+ * may run more if it may change more rows.
+ */
+#define BATCH_STEPS 1000
 
 /* After how many rows at fault, and none that is not, it is not the rows. */
 #define HOPELESS_ROWS 100
+
+/*
+ * Is the batch full?
+ */
+bool
+runops_cleanup_is_full(const Cleanup *cleanup)
+{
+	return cleanup->rows >= cleanup->max_rows || cleanup->other_store ||
+		((cleanup->worker || cleanup->rows > 0) &&
+		 cleanup->steps >= (cleanup->worker ? BATCH_STEPS : Max(BATCH_STEPS, 5 * cleanup->max_rows)));
+}
 
 /*
  * The condition for what cascade_failure has of a part.

@@ -30,8 +30,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "cascade/cleanup.h"
+#include "cascade/cascade_int.h"
 
 /* has this transaction queued anything, as far as is known? */
 static bool queued = false;

@@ -39,9 +39,10 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "cascade/cleanup.h"
-#include "session/remote.h"
+#include "cascade/cascade_int.h"
+#include "gate/gate.h"
+#include "session/session.h"
+#include "xact/xact.h"
 
 /* How far rows are counted ahead, for the view progress. */
 #define COUNT_LIMIT 1000000
@@ -54,8 +55,7 @@ static Oid	deleting_relid = InvalidOid;
 static const CascadeRows *deleting_rows = NULL;
 static int	deleting_next = 0;
 
-/* Is a step going on, and who runs it? */
-static bool in_step = false;
+/* Whose rights the batch has, to go back to after a step. */
 static Oid	step_userid = InvalidOid;
 static int	step_sec_context = 0;
 
@@ -87,15 +87,12 @@ runops_cleanup_is_deleting(Oid relid, const char *key)
  * Set up a connection that a step is about to use: nobody there may have to wait
  * for one who waits himself, and the index has to be used.
  */
-void
-runops_cleanup_connected(PGconn *conn, Oid serverid, Oid userid)
+static void
+set_up_connection(PGconn *conn, Oid serverid, Oid userid)
 {
 	RemoteSession session = {0};
 	RemoteFailure failure;
 	bool		ok;
-
-	if (!in_step || conn == NULL)
-		return;
 
 	session.conn = conn;
 	session.server = GetForeignServer(serverid);
@@ -257,12 +254,12 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	{
 		if (timed)
 			enable_timeout_after(STATEMENT_TIMEOUT, STEP_PATIENCE);
-		in_step = true;
+		runops_conn_on_use(set_up_connection);
 		runops_reader_suspend();
 		become_owner(part->leaf, part->cascade->set_null);
 		step->run(cleanup, part, step);
 		SetUserIdAndSecContext(step_userid, step_sec_context);
-		in_step = false;
+		runops_conn_on_use(NULL);
 		if (timed)
 			disable_timeout(STATEMENT_TIMEOUT, false);
 
@@ -271,7 +268,7 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	}
 	PG_CATCH();
 	{
-		in_step = false;
+		runops_conn_on_use(NULL);
 		deleting_rows = NULL;
 		if (timed)
 			disable_timeout(STATEMENT_TIMEOUT, false);

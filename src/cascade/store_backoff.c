@@ -17,8 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/shmem.h"
-#include "cascade/cleanup.h"
+#include "cascade/cascade_int.h"
 
 /* Stores that did not answer this backend, of RunopsStoreTrouble *. */
 static List *troubles = NIL;

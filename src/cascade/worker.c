@@ -39,8 +39,8 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/shmem.h"
-#include "cascade/cleanup.h"
+#include "cascade/cascade.h"
+#include "cascade/cascade_int.h"
 
 /* Milliseconds to the next cleaner: after one that has failed, and without a reason. */
 #define FIRST_NAP 250L

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * cache.c
- *	  The shared cache of what resolvers read: its memory, slots and counters.
+ *	  The shared cache of what resolvers read: its memory.
  *
- * See cache.h for the rules, and cache_entry.c for what is in the slots.
+ * See control_plane.h for the rules.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -20,20 +20,14 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/cache_shared.h"
+#include "base/guc.h"
+#include "control_plane/cache_int.h"
 
 /* The names of the tranches, which are those of the wait events. */
 #define CACHE_TRANCHE "runops_cache"
 #define SLOT_TRANCHE "runops_cache_slot"
 #define HASH_TRANCHE "runops_cache_hash"
 #define DSA_TRANCHE "runops_cache_dsa"
-
-/* Microseconds that a new slot is left alone, though there is nothing in it. */
-#define SLOT_RESPITE USECS_PER_SEC
-
-/* The columns of runops._resolver_stats(). */
-#define STATS_COLS (3 + RUNOPS_CACHE_NCOUNTERS)
 
 /* NULL if the library was not preloaded. */
 CacheShared *runops_cache_shared = NULL;
@@ -42,20 +36,12 @@ CacheShared *runops_cache_shared = NULL;
 dsa_area   *runops_cache_area = NULL;
 dshash_table *runops_cache_table = NULL;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-
-PG_FUNCTION_INFO_V1(runops_resolver_stats);
-
 /*
  * Ask for the shared memory and the locks.
  */
-static void
-cache_shmem_request(void)
+void
+runops_cache_shmem_request(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-
 	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(CacheShared)),
 									runops_tags_shmem_size()));
 	RequestNamedLWLockTranche(CACHE_TRANCHE, 1);
@@ -77,13 +63,10 @@ tranche_id(const char *name)
 /*
  * Find the shared memory, or set it up if this is the postmaster.
  */
-static void
-cache_shmem_startup(void)
+void
+runops_cache_shmem_startup(void)
 {
 	bool		found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
 
 	/* after a crash there is new memory, and the old mappings are gone */
 	runops_cache_area = NULL;
@@ -112,18 +95,6 @@ cache_shmem_startup(void)
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
-}
-
-/*
- * Install the hooks.
- */
-void
-runops_cache_init(void)
-{
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = cache_shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = cache_shmem_startup;
 }
 
 /*
@@ -198,148 +169,10 @@ runops_cache_search_slots(Oid dbid, const char *name)
 }
 
 /*
- * Give back a slot in which everything has expired, of any database.  Its resolver
- * may be gone: one that was never committed, say.  False if there is none.
- */
-static bool
-free_expired_slot(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	char		name[NAMEDATALEN];
-	Oid			dbid = InvalidOid;
-
-	LWLockAcquire(runops_cache_shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNOPS_CACHE_SLOTS && !OidIsValid(dbid); i++)
-	{
-		CacheSlot  *slot = &runops_cache_shared->slots[i];
-
-		LWLockAcquire(&slot->lock, LW_SHARED);
-		if (slot->latest <= now)
-		{
-			dbid = slot->dbid;
-			strlcpy(name, slot->name, NAMEDATALEN);
-		}
-		LWLockRelease(&slot->lock);
-	}
-	LWLockRelease(runops_cache_shared->lock);
-
-	if (OidIsValid(dbid))
-		runops_cache_purge(dbid, name);
-
-	return OidIsValid(dbid);
-}
-
-/*
- * Find the slot of this name in this database, or take one.  False if all are
- * taken.
- */
-static bool
-take_slot(const char *name, RunopsCacheSlot *slot)
-{
-	int			i;
-
-	Assert(strlen(name) < NAMEDATALEN);
-
-	LWLockAcquire(runops_cache_shared->lock, LW_SHARED);
-	i = runops_cache_search_slots(MyDatabaseId, name);
-	if (i < 0)
-	{
-		LWLockRelease(runops_cache_shared->lock);
-		LWLockAcquire(runops_cache_shared->lock, LW_EXCLUSIVE);
-		i = runops_cache_search_slots(MyDatabaseId, name);
-	}
-	if (i < 0)
-	{
-		i = runops_cache_search_slots(InvalidOid, NULL);
-		if (i >= 0)
-		{
-			strlcpy(runops_cache_shared->slots[i].name, name, NAMEDATALEN);
-			for (int c = 0; c < RUNOPS_CACHE_NCOUNTERS; c++)
-				pg_atomic_write_u64(&runops_cache_shared->slots[i].counters[c], 0);
-			runops_cache_shared->slots[i].latest = GetCurrentTimestamp() + SLOT_RESPITE;
-			runops_cache_shared->slots[i].dbid = MyDatabaseId;
-		}
-	}
-	if (i >= 0)
-	{
-		slot->index = i;
-		slot->generation = runops_cache_shared->slots[i].generation;
-	}
-	LWLockRelease(runops_cache_shared->lock);
-
-	return i >= 0;
-}
-
-/*
- * The slot of this name in this database.  False if all are taken.
- */
-bool
-runops_cache_slot(const char *name, RunopsCacheSlot *slot)
-{
-	return take_slot(name, slot) || (free_expired_slot() && take_slot(name, slot));
-}
-
-/*
  * Add one to a counter of a slot.
  */
 void
 runops_cache_count(RunopsCacheSlot slot, RunopsCacheCounter counter)
 {
 	pg_atomic_fetch_add_u64(&runops_cache_shared->slots[slot.index].counters[counter], 1);
-}
-
-/*
- * Set the counters of this database to zero.
- */
-void
-runops_cache_reset_counters(void)
-{
-	if (runops_cache_shared == NULL)
-		return;
-
-	LWLockAcquire(runops_cache_shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNOPS_CACHE_SLOTS; i++)
-	{
-		if (runops_cache_shared->slots[i].dbid != MyDatabaseId)
-			continue;
-		for (int c = 0; c < RUNOPS_CACHE_NCOUNTERS; c++)
-			pg_atomic_write_u64(&runops_cache_shared->slots[i].counters[c], 0);
-	}
-	LWLockRelease(runops_cache_shared->lock);
-}
-
-/*
- * _resolver_stats(): what the cache has of each slot of this database.
- */
-Datum
-runops_resolver_stats(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (runops_cache_shared == NULL)
-		return (Datum) 0;
-
-	LWLockAcquire(runops_cache_shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNOPS_CACHE_SLOTS; i++)
-	{
-		CacheSlot  *slot = &runops_cache_shared->slots[i];
-		Datum		values[STATS_COLS] = {0};
-		bool		nulls[STATS_COLS] = {0};
-
-		if (slot->dbid != MyDatabaseId)
-			continue;
-
-		values[0] = CStringGetTextDatum(slot->name);
-		LWLockAcquire(&slot->lock, LW_SHARED);
-		values[1] = Int64GetDatum(slot->nentries);
-		values[2] = Int64GetDatum(slot->bytes);
-		LWLockRelease(&slot->lock);
-		for (int c = 0; c < RUNOPS_CACHE_NCOUNTERS; c++)
-			values[3 + c] = Int64GetDatum(pg_atomic_read_u64(&slot->counters[c]));
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	LWLockRelease(runops_cache_shared->lock);
-
-	return (Datum) 0;
 }

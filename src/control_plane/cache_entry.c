@@ -18,8 +18,8 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/cache_shared.h"
+#include "base/guc.h"
+#include "control_plane/cache_int.h"
 
 /* Larger values are read each time. */
 #define MAX_ENTRY_SIZE (1024 * 1024)

@@ -17,7 +17,7 @@
 #include "port/atomics.h"
 #include "utils/timestamp.h"
 
-#include "control_plane/cache.h"
+#include "control_plane/cache_int.h"
 
 /* What is in shared memory. */
 typedef struct TagCells

@@ -41,8 +41,10 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/resolver.h"
+#include "base/guc.h"
+#include "control_plane/resolver_int.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /* Columns of resolver_config. */
 #define Anum_resolver_slot					1
@@ -189,7 +191,7 @@ interval_length(const Interval *interval)
 bool
 runops_resolver_find(const char *slot, RunopsResolver *resolver)
 {
-	Relation	rel = runops_config_open(&config_cache);
+	Relation	rel = runops_config_cache_open(&config_cache);
 	TupleDesc	tupdesc = RelationGetDescr(rel);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData key;

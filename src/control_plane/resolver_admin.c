@@ -28,7 +28,7 @@
 
 #include "base/compat.h"
 #include "base/runops.h"
-#include "control_plane/resolver.h"
+#include "control_plane/resolver_int.h"
 
 PG_FUNCTION_INFO_V1(runops_add_resolver);
 PG_FUNCTION_INFO_V1(runops_drop_resolver);

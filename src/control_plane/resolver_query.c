@@ -30,8 +30,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/resolver.h"
+#include "control_plane/resolver_int.h"
 
 /*
  * Walker: the greatest number of a parameter in a raw parse tree.

@@ -35,19 +35,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/cache.h"
-
-/* How far a command reaches. */
-typedef enum DdlScope
-{
-	DDL_NOTHING,
-	DDL_DATABASE,
-	DDL_CLUSTER
-} DdlScope;
-
-static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
-static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+#include "control_plane/resolver_int.h"
 
 /* Has this transaction written to a foreign table, or may it have? */
 static bool wrote_foreign = false;
@@ -122,29 +110,29 @@ alters_login_only(AlterRoleStmt *stmt)
 /*
  * How far a command reaches.
  */
-static DdlScope
+static RunopsDdlScope
 ddl_scope(Node *stmt)
 {
 	switch (nodeTag(stmt))
 	{
 		case T_TruncateStmt:
-			return truncates_untold((TruncateStmt *) stmt) ? DDL_DATABASE : DDL_NOTHING;
+			return truncates_untold((TruncateStmt *) stmt) ? RUNOPS_DDL_DATABASE : RUNOPS_DDL_NOTHING;
 
 		case T_DropStmt:
 			if (((DropStmt *) stmt)->removeType == OBJECT_INDEX ||
 				drops_temporary((DropStmt *) stmt))
-				return DDL_NOTHING;
-			return DDL_DATABASE;
+				return RUNOPS_DDL_NOTHING;
+			return RUNOPS_DDL_DATABASE;
 
 		case T_AlterRoleStmt:
-			return alters_login_only((AlterRoleStmt *) stmt) ? DDL_NOTHING : DDL_CLUSTER;
+			return alters_login_only((AlterRoleStmt *) stmt) ? RUNOPS_DDL_NOTHING : RUNOPS_DDL_CLUSTER;
 
 		case T_DropRoleStmt:
 		case T_GrantRoleStmt:
-			return DDL_CLUSTER;
+			return RUNOPS_DDL_CLUSTER;
 
 		case T_RenameStmt:
-			return ((RenameStmt *) stmt)->renameType == OBJECT_ROLE ? DDL_CLUSTER : DDL_DATABASE;
+			return ((RenameStmt *) stmt)->renameType == OBJECT_ROLE ? RUNOPS_DDL_CLUSTER : RUNOPS_DDL_DATABASE;
 
 			/* new objects, and those that change no rows */
 		case T_AlterDatabaseSetStmt:
@@ -180,10 +168,10 @@ ddl_scope(Node *stmt)
 		case T_IndexStmt:
 		case T_ReindexStmt:
 		case T_SecLabelStmt:
-			return DDL_NOTHING;
+			return RUNOPS_DDL_NOTHING;
 
 		default:
-			return GetCommandLogLevel(stmt) == LOGSTMT_DDL ? DDL_DATABASE : DDL_NOTHING;
+			return GetCommandLogLevel(stmt) == LOGSTMT_DDL ? RUNOPS_DDL_DATABASE : RUNOPS_DDL_NOTHING;
 	}
 }
 
@@ -191,95 +179,84 @@ ddl_scope(Node *stmt)
  * The tag of everything in this database, or in all.
  */
 static RunopsTag
-scope_tag(DdlScope scope)
+scope_tag(RunopsDdlScope scope)
 {
-	Oid			dbid = scope == DDL_CLUSTER ? InvalidOid : MyDatabaseId;
+	Oid			dbid = scope == RUNOPS_DDL_CLUSTER ? InvalidOid : MyDatabaseId;
 
 	return runops_tags_make(runops_tags_prefix(dbid, RUNOPS_TAG_SLOT, NULL), NULL, 0);
 }
 
 /*
- * ProcessUtility_hook: invalidate what the command may change.
+ * A command is about to run: invalidate what it may change, and note what has to
+ * be done when it has run.
  */
-static void
-watch_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
-					 bool readOnlyTree, ProcessUtilityContext context,
-					 ParamListInfo params, QueryEnvironment *queryEnv,
-					 DestReceiver *dest, QueryCompletion *qc)
+void
+runops_watch_command(Node *stmt, RunopsWatchedCommand *command)
 {
-	Node	   *stmt = pstmt->utilityStmt;
-	DdlScope	scope = DDL_NOTHING;
-	bool		commits_prepared = false;
-	bool		drops_extension = false;
+	memset(command, 0, sizeof(RunopsWatchedCommand));
+	if (!runops_cache_enabled() || !IsTransactionState())
+		return;
 
-	if (runops_cache_enabled() && IsTransactionState())
+	command->scope = ddl_scope(stmt);
+	if (command->scope != RUNOPS_DDL_NOTHING)
+		runops_invalidate(scope_tag(command->scope));
+	if (IsA(stmt, DropdbStmt))
 	{
-		scope = ddl_scope(stmt);
-		if (scope != DDL_NOTHING)
-			runops_invalidate(scope_tag(scope));
-		if (IsA(stmt, DropdbStmt))
-		{
-			Oid			dbid = get_database_oid(((DropdbStmt *) stmt)->dbname, true);
+		Oid			dbid = get_database_oid(((DropdbStmt *) stmt)->dbname, true);
 
-			if (OidIsValid(dbid) && dbid != MyDatabaseId)
-				runops_cache_purge(dbid, NULL);
-		}
-
-		if (IsA(stmt, CopyStmt) && ((CopyStmt *) stmt)->is_from)
-			wrote_foreign = true;
-
-		/* the tree may be gone when it has run */
-		commits_prepared = IsA(stmt, TransactionStmt) &&
-			((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
-		drops_extension = IsA(stmt, DropStmt) &&
-			((DropStmt *) stmt)->removeType == OBJECT_EXTENSION;
+		if (OidIsValid(dbid) && dbid != MyDatabaseId)
+			runops_cache_purge(dbid, NULL);
 	}
 
-	if (prev_ProcessUtility_hook)
-		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
-								 params, queryEnv, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
-								params, queryEnv, dest, qc);
+	if (IsA(stmt, CopyStmt) && ((CopyStmt *) stmt)->is_from)
+		wrote_foreign = true;
 
-	if (scope != DDL_NOTHING)
-		runops_invalidate(scope_tag(scope));
-	if (drops_extension && !OidIsValid(get_extension_oid("runops", true)))
+	/* the tree may be gone when it has run */
+	command->commits_prepared = IsA(stmt, TransactionStmt) &&
+		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+	command->drops_extension = IsA(stmt, DropStmt) &&
+		((DropStmt *) stmt)->removeType == OBJECT_EXTENSION;
+}
+
+/*
+ * A command has run: invalidate what it has changed.
+ */
+void
+runops_watch_command_done(const RunopsWatchedCommand *command)
+{
+	if (command->scope != RUNOPS_DDL_NOTHING)
+		runops_invalidate(scope_tag(command->scope));
+	if (command->drops_extension && !OidIsValid(get_extension_oid("runops", true)))
 		runops_cache_purge(MyDatabaseId, NULL);
 
-	/* what the prepared transaction wanted is not known, and it is committed */
-	if (commits_prepared)
+	/* the tags of the prepared transaction are not known, and it is committed */
+	if (command->commits_prepared)
 	{
-		RunopsTag	tags[2] = {scope_tag(DDL_DATABASE), scope_tag(DDL_CLUSTER)};
+		RunopsTag	tags[2] = {scope_tag(RUNOPS_DDL_DATABASE), scope_tag(RUNOPS_DDL_CLUSTER)};
 
 		runops_tags_bump(tags, lengthof(tags));
 	}
 }
 
 /*
- * ExecutorStart_hook: note a statement that writes to a foreign table, or to a
- * partitioned one, which may have foreign partitions.
+ * A statement is about to start: note whether it writes to a foreign table, or to
+ * a partitioned one, which may have foreign partitions.
  */
-static void
-watch_ExecutorStart(QueryDesc *queryDesc, int eflags)
+void
+runops_watch_statement(QueryDesc *queryDesc, int eflags)
 {
 	ListCell   *lc;
 
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	foreach(lc, queryDesc->plannedstmt->resultRelations)
 	{
-		foreach(lc, queryDesc->plannedstmt->resultRelations)
-		{
-			char		relkind = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable)->relkind;
+		char		relkind = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable)->relkind;
 
-			if (relkind == RELKIND_FOREIGN_TABLE || relkind == RELKIND_PARTITIONED_TABLE)
-				wrote_foreign = true;
-		}
+		if (relkind == RELKIND_FOREIGN_TABLE || relkind == RELKIND_PARTITIONED_TABLE)
+			wrote_foreign = true;
 	}
-
-	if (prev_ExecutorStart_hook)
-		prev_ExecutorStart_hook(queryDesc, eflags);
-	else
-		standard_ExecutorStart(queryDesc, eflags);
 }
 
 /*
@@ -305,14 +282,10 @@ forget_writes(XactEvent event, void *arg)
 }
 
 /*
- * Install the hooks.
+ * Watch the ends of transactions.
  */
 void
-runops_watch_ddl_init(void)
+runops_watch_init(void)
 {
-	prev_ProcessUtility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = watch_ProcessUtility;
-	prev_ExecutorStart_hook = ExecutorStart_hook;
-	ExecutorStart_hook = watch_ExecutorStart;
 	RegisterXactCallback(forget_writes, NULL);
 }

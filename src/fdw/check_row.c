@@ -25,8 +25,8 @@
 #include "utils/rls.h"
 
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
+#include "fdw/fdw_int.h"
+#include "topology/topology.h"
 
 /* A CHECK that declares an alias. */
 typedef struct AliasCheck
@@ -222,7 +222,7 @@ check_bound(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 	if (ExecPartitionCheck(rri, slot, estate, false))
 		return;
 
-	store = runops_fdw_store_label(RelationGetRelid(rel));
+	store = runops_store_label(RelationGetRelid(rel));
 	key = describe_key(estate, rri, slot);
 	ereport(ERROR,
 			(errcode(ERRCODE_RUNOPS_WRONG_STORE),

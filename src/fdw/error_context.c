@@ -24,9 +24,9 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
-#include "session/conncheck.h"
+#include "fdw/fdw_int.h"
+#include "remote/remote.h"
+#include "topology/topology.h"
 
 /* The names that belong to a foreign table. */
 typedef struct Names
@@ -39,54 +39,6 @@ typedef struct Names
 } Names;
 
 static HTAB *names_hash = NULL;
-
-/*
- * The range-table entry that a scan reads; the first of them if it is a join.
- */
-int
-runops_fdw_scan_rtindex(ForeignScanState *node)
-{
-	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-
-	if (plan->scan.scanrelid > 0)
-		return plan->scan.scanrelid;
-	return bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), -1);
-}
-
-/*
- * The foreign table that a scan reads; the first of them if it is a join.
- */
-Oid
-runops_fdw_scan_relid(ForeignScanState *node)
-{
-	return exec_rt_fetch(runops_fdw_scan_rtindex(node), node->ss.ps.state)->relid;
-}
-
-/*
- * The user whose mapping a scan takes: the view's owner, or the current user.
- */
-Oid
-runops_fdw_scan_userid(ForeignScanState *node)
-{
-	Oid			userid = foreign_scan_user(node);
-
-	return OidIsValid(userid) ? userid : GetUserId();
-}
-
-/*
- * The same for a result relation.
- */
-Oid
-runops_fdw_result_userid(EState *estate, ResultRelInfo *rri)
-{
-	ResultRelInfo *listed = rri->ri_RangeTableIndex == 0 ? rri->ri_RootResultRelInfo : rri;
-	Oid			userid = InvalidOid;
-
-	if (listed != NULL && listed->ri_RangeTableIndex != 0)
-		userid = result_relation_user(listed, estate);
-
-	return OidIsValid(userid) ? userid : GetUserId();
-}
 
 /*
  * Note the names of a foreign table for an error to come.
@@ -114,7 +66,7 @@ note_names(Oid relid)
 
 	names = hash_search(names_hash, &relid, HASH_ENTER, NULL);
 	namestrcpy(&names->table, table);
-	namestrcpy(&names->store, runops_fdw_store_label(relid));
+	namestrcpy(&names->store, runops_store_label(relid));
 	names->readerid = runops_leaf_store(relid, store) ?
 		runops_reader_server(store) : InvalidOid;
 	namestrcpy(&names->server,

@@ -18,12 +18,13 @@
 #include "utils/lsyscache.h"
 
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
-#include "integrity/unique.h"
+#include "fdw/fdw_int.h"
+#include "gate/gate.h"
+#include "integrity/integrity.h"
 #include "planner/planner.h"
-#include "session/conncheck.h"
-#include "xact/together.h"
+#include "session/session.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /* the most parameters that a statement can have in the wire protocol */
 #define MAX_QUERY_PARAMS 65535
@@ -334,7 +335,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 				(errcode(ERRCODE_RUNOPS_WRONG_STORE),
 				 errmsg("cannot move a row of \"%s\" to store \"%s\"",
 						RelationGetRelationName(rri->ri_RelationDesc),
-						runops_fdw_store_label(relid)),
+						runops_store_label(relid)),
 				 errdetail("The new key belongs to another store than the row."),
 				 errhint("Insert a row with the new key and delete the old one.")));
 

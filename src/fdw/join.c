@@ -27,11 +27,31 @@
 #include "rewrite/rewriteManip.h"
 #include "utils/partcache.h"
 
-#include "base/runops.h"
-#include "fdw/fdw.h"
+#include "fdw/fdw_int.h"
+#include "gate/gate.h"
+#include "topology/topology.h"
 
 /* what postgres_fdw supposes an ordered result to cost more */
 #define SORT_MULTIPLIER 1.2
+
+/*
+ * Is there a table among these whose locked rows the query does not wait for?
+ */
+static bool
+any_wait_policy(PlannerInfo *root, Relids relids)
+{
+	int			rti = -1;
+
+	if (root->rowMarks == NIL)
+		return false;
+	while ((rti = bms_next_member(relids, rti)) >= 0)
+	{
+		if (runops_fdw_wait_policy(root, rti) != LockWaitBlock)
+			return true;
+	}
+
+	return false;
+}
 
 /*
  * Is the expression somewhere in the tree?
@@ -250,7 +270,7 @@ runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 	ListCell   *lc;
 
 	if (runops_gate_flag_off() ||
-		runops_fdw_any_wait_policy(root, joinrel->relids))
+		any_wait_policy(root, joinrel->relids))
 		return;
 
 	needed.restrictlist = needed_clauses(root, outerrel, innerrel,

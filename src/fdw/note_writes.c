@@ -13,9 +13,9 @@
 #include "nodes/plannodes.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
-#include "xact/writes.h"
+#include "fdw/fdw_int.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /* where postgres_fdw says whether a direct modification counts its rows for us */
 #define PGFDW_DIRECT_SET_PROCESSED 3

@@ -25,8 +25,9 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
+#include "fdw/fdw_int.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /* A user mapping through which this transaction has written or locked rows. */
 typedef struct Writer
@@ -130,7 +131,7 @@ use_store(Oid relid, Oid userid, bool writes)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot use store \"%s\" as role \"%s\" in this transaction",
-						runops_fdw_store_label(relid),
+						runops_store_label(relid),
 						GetUserNameFromId(userid, false)),
 				 errdetail("The transaction has written or locked rows there through the user mapping of another role, and this one would not see them."),
 				 errhint("Commit first, or let the roles share one user mapping, for PUBLIC.")));

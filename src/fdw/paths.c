@@ -41,6 +41,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
+#include "optimizer/prep.h"
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
 #include "utils/guc.h"
@@ -50,8 +51,9 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
+#include "base/guc.h"
+#include "fdw/fdw_int.h"
+#include "topology/topology.h"
 
 /* the share of rescans that a store is charged with, however few rows it has */
 #define MIN_STORE_SHARE 0.01
@@ -65,6 +67,52 @@ typedef struct SearchColumn
 	Oid			collation;		/* of the index */
 	bool		names_store;	/* does an equal value imply the store? */
 } SearchColumn;
+
+/*
+ * What a locking clause of the query says about waiting for rows of a table
+ * that are locked by others.
+ */
+LockWaitPolicy
+runops_fdw_wait_policy(PlannerInfo *root, Index rti)
+{
+	PlanRowMark *rowmark = get_plan_rowmark(root->rowMarks, rti);
+
+	if (rowmark == NULL || rowmark->strength == LCS_NONE)
+		return LockWaitBlock;
+
+	return rowmark->waitPolicy;
+}
+
+/*
+ * Is postgres_fdw going to ask the store while it plans this table?
+ *
+ * An option of the table goes before the server's, as there.
+ */
+bool
+runops_fdw_uses_remote_estimate(Oid foreigntableid)
+{
+	ForeignTable *table = GetForeignTable(foreigntableid);
+	ForeignServer *server = GetForeignServer(table->serverid);
+	bool		result = false;
+	ListCell   *lc;
+
+	foreach(lc, server->options)
+	{
+		DefElem    *def = (DefElem *) lfirst(lc);
+
+		if (strcmp(def->defname, "use_remote_estimate") == 0)
+			result = defGetBoolean(def);
+	}
+	foreach(lc, table->options)
+	{
+		DefElem    *def = (DefElem *) lfirst(lc);
+
+		if (strcmp(def->defname, "use_remote_estimate") == 0)
+			result = defGetBoolean(def);
+	}
+
+	return result;
+}
 
 /*
  * Does equality on a column of the parent imply the store of a row?

@@ -32,41 +32,10 @@
 #include "utils/partcache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
-#include "integrity/unique.h"
-#include "session/conncheck.h"
-
-/*
- * Is postgres_fdw going to ask the store while it plans this table?
- *
- * An option of the table goes before the server's, as there.
- */
-bool
-runops_fdw_uses_remote_estimate(Oid foreigntableid)
-{
-	ForeignTable *table = GetForeignTable(foreigntableid);
-	ForeignServer *server = GetForeignServer(table->serverid);
-	bool		result = false;
-	ListCell   *lc;
-
-	foreach(lc, server->options)
-	{
-		DefElem    *def = (DefElem *) lfirst(lc);
-
-		if (strcmp(def->defname, "use_remote_estimate") == 0)
-			result = defGetBoolean(def);
-	}
-	foreach(lc, table->options)
-	{
-		DefElem    *def = (DefElem *) lfirst(lc);
-
-		if (strcmp(def->defname, "use_remote_estimate") == 0)
-			result = defGetBoolean(def);
-	}
-
-	return result;
-}
+#include "fdw/fdw_int.h"
+#include "gate/gate.h"
+#include "integrity/integrity.h"
+#include "session/session.h"
 
 /*
  * Estimate the size of a foreign table, which is empty while the flag is off.
@@ -103,21 +72,6 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 }
 
 /*
- * What a locking clause of the query says about waiting for rows of a table
- * that are locked by others.
- */
-static LockWaitPolicy
-wait_policy(PlannerInfo *root, Index rti)
-{
-	PlanRowMark *rowmark = get_plan_rowmark(root->rowMarks, rti);
-
-	if (rowmark == NULL || rowmark->strength == LCS_NONE)
-		return LockWaitBlock;
-
-	return rowmark->waitPolicy;
-}
-
-/*
  * Make the plan of a scan, and let it wait for locked rows no longer than the
  * query does.
  *
@@ -138,7 +92,7 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 
 	if (root->rowMarks == NIL || !IS_SIMPLE_REL(foreignrel))
 		return plan;
-	policy = wait_policy(root, foreignrel->relid);
+	policy = runops_fdw_wait_policy(root, foreignrel->relid);
 	if (policy == LockWaitBlock)
 		return plan;
 
@@ -152,25 +106,6 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 									  policy == LockWaitSkip ? "SKIP LOCKED" : "NOWAIT"));
 
 	return plan;
-}
-
-/*
- * Is there a table among these whose locked rows the query does not wait for?
- */
-bool
-runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids)
-{
-	int			rti = -1;
-
-	if (root->rowMarks == NIL)
-		return false;
-	while ((rti = bms_next_member(relids, rti)) >= 0)
-	{
-		if (wait_policy(root, rti) != LockWaitBlock)
-			return true;
-	}
-
-	return false;
 }
 
 /*

@@ -21,8 +21,7 @@
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
 
-#include "base/runops.h"
-#include "fdw/fdw.h"
+#include "fdw/fdw_int.h"
 
 /*
  * Will the target of an UPDATE be searched at most once for each of its rows,

@@ -24,8 +24,8 @@
 #include "nodes/plannodes.h"
 #include "utils/rel.h"
 
-#include "fdw/fdw.h"
-#include "integrity/unique.h"
+#include "fdw/fdw_int.h"
+#include "integrity/integrity.h"
 
 /* What one result relation needs while a statement runs. */
 struct RunopsFdwUnique

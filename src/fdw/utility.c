@@ -22,9 +22,10 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
-#include "session/conncheck.h"
+#include "fdw/fdw_int.h"
+#include "gate/gate.h"
+#include "session/session.h"
+#include "topology/topology.h"
 
 /* postgres_fdw's function to take a sample, once it has told us */
 static AcquireSampleRowsFunc pgfdw_acquire_sample = NULL;
@@ -48,7 +49,7 @@ warn_cannot_analyze(Relation relation, ErrorData *edata)
 			(errcode(edata->sqlerrcode),
 			 errmsg("skipping \"%s\" --- cannot analyze it in store \"%s\"",
 					RelationGetRelationName(relation),
-					runops_fdw_store_label(RelationGetRelid(relation))),
+					runops_store_label(RelationGetRelid(relation))),
 			 edata->detail ?
 			 errdetail("%s: %s", edata->message, edata->detail) :
 			 errdetail("%s.", edata->message)));
@@ -135,7 +136,7 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 					(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
 					 errmsg("skipping \"%s\" --- the gate to store \"%s\" is closed",
 							RelationGetRelationName(relation),
-							runops_fdw_store_label(RelationGetRelid(relation))),
+							runops_store_label(RelationGetRelid(relation))),
 					 errdetail("%s", reason)));
 		return false;
 	}

@@ -18,11 +18,11 @@
 #include "utils/builtins.h"
 
 #include "base/errcodes.h"
-#include "base/runops.h"
+#include "base/guc.h"
+#include "gate/gate.h"
+#include "topology/topology.h"
 
 static bool preloaded = false;
-
-PG_FUNCTION_INFO_V1(runops_gate_require_sql);
 
 /*
  * Is the operator's flag off, so that there is one database and no more?
@@ -185,20 +185,6 @@ runops_gate_require_any(const char *relname)
 
 	if (store != NULL)
 		runops_gate_raise(&closed, store, relname);
-}
-
-/*
- * _gate_require(store): raise unless the store may be touched now.
- *
- * For a set-up function that is going to ask the store: the error comes before
- * the work, and without the query in its context.
- */
-Datum
-runops_gate_require_sql(PG_FUNCTION_ARGS)
-{
-	runops_gate_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL);
-
-	PG_RETURN_VOID();
 }
 
 /*

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * gate_funcs.c
- *	  What the gate and the sentinel know, for status() and doctor().
+ *	  The SQL functions of the gate.
  *
- * Nothing here opens a connection: shared memory holds what the last probe
- * found.
+ * What status() and doctor() show of the gate comes from shared memory, which
+ * holds the findings of the last probe; recheck() alone opens a connection.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -14,17 +14,20 @@
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/runops.h"
+#include "gate/gate_int.h"
 
 /* The columns of runops._verdict(). */
 #define VERDICT_COLS 6
 
 PG_FUNCTION_INFO_V1(runops_flag);
 PG_FUNCTION_INFO_V1(runops_gate_reason);
+PG_FUNCTION_INFO_V1(runops_gate_require_sql);
 PG_FUNCTION_INFO_V1(runops_verdict);
+PG_FUNCTION_INFO_V1(runops_recheck);
 
 /*
  * _flag(): is the operator's flag on?  NULL if the library was not preloaded:
@@ -104,4 +107,79 @@ runops_verdict(PG_FUNCTION_ARGS)
 	nulls[0] = false;
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/*
+ * _gate_require(store): raise unless the store may be touched now.
+ *
+ * For a set-up function that is going to ask the store: the error comes before
+ * the work, and without the query in its context.
+ */
+Datum
+runops_gate_require_sql(PG_FUNCTION_ARGS)
+{
+	runops_gate_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL);
+
+	PG_RETURN_VOID();
+}
+
+/*
+ * Probe one server of a store and return the verdict as a row.
+ */
+static void
+recheck_server(ReturnSetInfo *rsinfo, const RunopsStore *store, Oid serverid,
+			   bool accept_identity)
+{
+	const char *closed = runops_gate_closed_reason();
+	RunopsProofState state = {0};
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	if (closed != NULL)
+		strlcpy(state.reason, closed, RUNOPS_REASON_LEN);
+	else
+		runops_sentinel_probe(serverid, GetUserId(), true, accept_identity, &state);
+
+	if (state.verdict == RUNOPS_DISTINCT && serverid == store->serverid)
+		runops_identity_record(store->store, accept_identity);
+
+	values[0] = CStringGetTextDatum(store->store);
+	values[1] = CStringGetTextDatum(runops_verdict_name(state.verdict));
+	values[2] = CStringGetTextDatum(state.reason);
+	values[3] = TimestampTzGetDatum(state.checked_at);
+	nulls[3] = state.checked_at == 0;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * recheck(store, accept_new_identity): ask the servers of a store, or of all,
+ * now, whatever proof stands.
+ */
+Datum
+runops_recheck(PG_FUNCTION_ARGS)
+{
+	char	   *only = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		accept_identity = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+
+	/* raises for a store that is not configured, or has nothing to ask */
+	if (only != NULL && strcmp(only, RUNOPS_LEGACY_STORE) != 0)
+		(void) runops_store_server(only);
+
+	foreach(lc, runops_stores())
+	{
+		RunopsStore *store = (RunopsStore *) lfirst(lc);
+
+		if (only != NULL && strcmp(only, store->store) != 0)
+			continue;
+		if (OidIsValid(store->serverid))
+			recheck_server(rsinfo, store, store->serverid, accept_identity);
+		if (OidIsValid(store->readerid))
+			recheck_server(rsinfo, store, store->readerid, accept_identity);
+	}
+
+	return (Datum) 0;
 }

@@ -35,7 +35,9 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
+#include "base/relcache.h"
+#include "gate/gate.h"
+#include "topology/topology.h"
 
 /* columns of held_rows, in the order of 37-gate.sql */
 #define Natts_held_rows 3
@@ -113,7 +115,7 @@ subxact_callback(SubXactEvent event, SubTransactionId mySubid,
  * A relation was altered: if it is a leaf, it may stand for another store.
  */
 static void
-forget_leaf(Datum arg, Oid relid)
+forget_leaf(Oid relid)
 {
 	last_standing = InvalidOid;
 	if (OidIsValid(relid))
@@ -128,6 +130,8 @@ forget_leaf(Datum arg, Oid relid)
 			hash_search(notes, &note->relid, HASH_REMOVE, NULL);
 	}
 }
+
+static RunopsRelcacheClient relcache_client = {.forget = forget_leaf};
 
 /*
  * The backend's entry of a leaf, made if need be.
@@ -147,7 +151,7 @@ leaf_note(Oid relid)
 		ctl.hcxt = CacheMemoryContext;
 		notes = hash_create("runops notes of held rows", 32, &ctl,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		CacheRegisterRelcacheCallback(forget_leaf, (Datum) 0);
+		runops_relcache_register(&relcache_client);
 		RegisterXactCallback(xact_callback, NULL);
 		RegisterSubXactCallback(subxact_callback, NULL);
 	}
@@ -217,7 +221,7 @@ runops_held_note(Oid leaf_relid)
 			return;				/* of legacy nothing is hidden */
 
 		relid = get_partition_parent(leaf_relid, false);
-		rel = runops_open_config("held_rows", RowExclusiveLock);
+		rel = runops_config_table_open("held_rows", RowExclusiveLock);
 		state = find_note(rel, store, relid);
 		if (state == NOTE_UNKNOWN)
 		{
@@ -252,7 +256,7 @@ runops_held_note(Oid leaf_relid)
 static char *
 held_rows_text(void)
 {
-	Relation	rel = runops_open_config("held_rows", AccessShareLock);
+	Relation	rel = runops_config_table_open("held_rows", AccessShareLock);
 	TupleDesc	tupdesc = RelationGetDescr(rel);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	List	   *items = NIL;

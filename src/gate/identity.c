@@ -1,17 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * identity.c
- *	  Which database this is, which one it was when a store was first proved
- *	  distinct, and which stores there are.
+ *	  Which database this is, and which one it was when a store was first proved
+ *	  distinct.
  *
  * A copy of the control plane knows the servers of its stores as well as the
  * original does, and would write to them.  So the first proof records, beside
  * the store, which cluster, database and data directory this is; a physical
  * copy carries the record and does not fit it.  A standby does not ask where it
  * is, because all it can do is read.
- *
- * The configuration is read by scans of our own and not through SPI: whoever
- * may use a routed table needs no privilege on it.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -38,161 +35,15 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
-#include "base/errcodes.h"
-#include "gate/sentinel.h"
+#include "gate/gate_int.h"
 
-/* columns of store_config and store_identity, in the order of 30-topology-stores.sql */
-#define Anum_store_config_store 1
-#define Anum_store_config_server 2
-#define Anum_store_config_reader 3
-#define Anum_store_config_remote_schema 4
-#define Anum_table_config_relation 1
+/* columns of store_identity, in the order of 30-topology-stores.sql */
 #define Anum_store_identity_store 1
 #define Anum_store_identity_sysid 2
 #define Anum_store_identity_database 3
 #define Anum_store_identity_place 4
 
 #define PG_CONTROL_FILE "global/pg_control"
-
-/*
- * Open one of the extension's tables.
- */
-Relation
-runops_open_config(const char *name, LOCKMODE lockmode)
-{
-	Oid			relid = get_relname_relid(name, get_namespace_oid(RUNOPS_SCHEMA, false));
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "relation \"%s.%s\" does not exist", RUNOPS_SCHEMA, name);
-
-	return table_open(relid, lockmode);
-}
-
-/*
- * The OID of the server named in a column, InvalidOid if the column is NULL or
- * there is no such server.
- */
-static Oid
-server_column(HeapTuple tuple, TupleDesc tupdesc, int attnum)
-{
-	bool		isnull;
-	Datum		datum = heap_getattr(tuple, attnum, tupdesc, &isnull);
-
-	return isnull ? InvalidOid :
-		get_foreign_server_oid(NameStr(*DatumGetName(datum)), true);
-}
-
-/*
- * All rows of store_config, as a list of RunopsStore.
- */
-List *
-runops_stores(void)
-{
-	Relation	rel = runops_open_config("store_config", AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	List	   *stores = NIL;
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		TupleDesc	tupdesc = RelationGetDescr(rel);
-		RunopsStore *store = palloc0(sizeof(RunopsStore));
-		Datum		name;
-		bool		isnull;
-
-		text_to_cstring_buffer(DatumGetTextPP(heap_getattr(tuple, Anum_store_config_store,
-														   tupdesc, &isnull)),
-							   store->store, RUNOPS_STORE_LEN);
-		name = heap_getattr(tuple, Anum_store_config_server, tupdesc, &isnull);
-		if (!isnull)
-			strlcpy(store->server, NameStr(*DatumGetName(name)), NAMEDATALEN);
-		store->serverid = server_column(tuple, tupdesc, Anum_store_config_server);
-		store->readerid = server_column(tuple, tupdesc, Anum_store_config_reader);
-		name = heap_getattr(tuple, Anum_store_config_remote_schema, tupdesc, &isnull);
-		if (!isnull)
-			strlcpy(store->remote_schema, NameStr(*DatumGetName(name)), NAMEDATALEN);
-		stores = lappend(stores, store);
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	return stores;
-}
-
-/*
- * Is any routed table in a schema of this name?
- */
-static bool
-any_routed_in_schema(const char *schema)
-{
-	Relation	rel = runops_open_config("table_config", AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	Oid			namespaceid = get_namespace_oid(schema, true);
-	bool		found = false;
-	HeapTuple	tuple;
-
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Oid			relid = DatumGetObjectId(heap_getattr(tuple, Anum_table_config_relation,
-														  RelationGetDescr(rel), &isnull));
-
-		found = OidIsValid(namespaceid) && get_rel_namespace(relid) == namespaceid;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	return found;
-}
-
-/*
- * Would two stores have the same tables if they were in one database?
- *
- * Not if they were given different schemas there.
- */
-bool
-runops_stores_meet(const RunopsStore *a, const RunopsStore *b)
-{
-	if (a->remote_schema[0] == '\0' && b->remote_schema[0] != '\0')
-		return any_routed_in_schema(b->remote_schema);
-	if (b->remote_schema[0] == '\0' && a->remote_schema[0] != '\0')
-		return any_routed_in_schema(a->remote_schema);
-
-	return strcmp(a->remote_schema, b->remote_schema) == 0;
-}
-
-/*
- * The server of a store; raises if there is no such store, or if it is this
- * database.
- */
-Oid
-runops_store_server(const char *store)
-{
-	ListCell   *lc;
-
-	foreach(lc, runops_stores())
-	{
-		RunopsStore *s = (RunopsStore *) lfirst(lc);
-
-		if (strcmp(s->store, store) != 0)
-			continue;
-		/* raises if it is gone */
-		if (s->server[0] != '\0')
-			return get_foreign_server_oid(s->server, false);
-
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("store \"%s\" is this database itself", store),
-				 errdetail("No server is configured for it."),
-				 errhint("Name a store that has a server.")));
-	}
-
-	ereport(ERROR,
-			(errcode(ERRCODE_RUNOPS_STORE_NOT_CONFIGURED),
-			 errmsg("store \"%s\" is not configured", store),
-			 errdetail("There is no row for it in the view \"%s.stores\".", RUNOPS_SCHEMA),
-			 errhint("Configure it with %s.add_store().", RUNOPS_SCHEMA)));
-}
 
 /*
  * The fingerprint of this database.
@@ -263,7 +114,7 @@ local_place(void)
 RunopsRecord
 runops_identity_compare(const char *store, char *reason)
 {
-	Relation	rel = runops_open_config("store_identity", AccessShareLock);
+	Relation	rel = runops_config_table_open("store_identity", AccessShareLock);
 	TupleDesc	tupdesc = RelationGetDescr(rel);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	RunopsRecord result = RUNOPS_RECORD_NONE;
@@ -327,7 +178,7 @@ runops_identity_record(const char *store, bool replace)
 	if (XactReadOnly || RecoveryInProgress())
 		return;
 
-	rel = runops_open_config("store_identity", AccessShareLock);
+	rel = runops_config_table_open("store_identity", AccessShareLock);
 	owner = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
 

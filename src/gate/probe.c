@@ -26,14 +26,13 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 
-#include "base/shmem.h"
-#include "gate/sentinel.h"
+#include "gate/gate_int.h"
 
 /*
  * Fill in a verdict; a reason that is too long is cut.
  */
-static void
-verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
+void
+runops_set_verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
 		const char *reason)
 {
 	int			len;
@@ -59,19 +58,19 @@ runops_decide(const RunopsFacts *facts, RunopsProofState *state)
 	if (facts->is_reader)
 	{
 		if (!there->in_recovery)
-			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 					_("The reader is not a standby: it is not in recovery."));
 		else if (!facts->writer_known || !facts->writer.sysid_known)
-			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
 					_("The writer of the store is not known, so its reader cannot be compared with it."));
 		else if (!there->sysid_known)
-			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
 					_("The reader's user may not execute pg_control_system(), so it cannot be compared with its writer."));
 		else if (!runops_identity_equal(&facts->writer, there))
-			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 					_("The reader is not a standby of the store's own writer."));
 		else
-			verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
+			runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
 					_("The reader is a standby of the store's writer."));
 		return;
 	}
@@ -79,26 +78,26 @@ runops_decide(const RunopsFacts *facts, RunopsProofState *state)
 	if (there->in_recovery)
 	{
 		if (equal)
-			verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+			runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
 					_("The server is a standby of the control plane."));
 		else
-			verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 					_("The server is a standby: it is in recovery, and a store has to be written to."));
 	}
 	else if (!facts->lock_obtained)
-		verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
 				_("The server is the control plane itself: a lock that is held here is held there."));
 	else if (!here->in_recovery)
-		verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
+		runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
 				_("The server is another database: a lock that is held here is free there."));
 	else if (equal)
-		verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
+		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
 				_("This server is in recovery, and the store has the same system identifier and database name."));
 	else if (!there->sysid_known)
-		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
 				_("This server is in recovery, and the store's user may not execute pg_control_system()."));
 	else
-		verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
+		runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
 				_("The server is another database: its system identifier or database name differs."));
 }
 
@@ -133,7 +132,7 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
 	if (len > 0 && strchr(".?!", text[len - 1]) == NULL)
 		text = psprintf("%s.", text);
 
-	verdict(state, RUNOPS_UNKNOWN,
+	runops_set_verdict(state, RUNOPS_UNKNOWN,
 			category == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
 			failure->sqlerrcode == ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED ?
 			RUNOPS_CAUSE_MAPPING : RUNOPS_CAUSE_UNREACHABLE, text);
@@ -260,7 +259,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 
 	if (!answered)
 	{
-		verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
+		runops_set_verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
 				psprintf(_("The server could not be told apart from server \"%s\" of store \"%s\"."),
 						 other_session.server->servername, other->store));
 		return false;
@@ -271,11 +270,31 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 		return true;
 
 	probe->twin = other->serverid;
-	verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
+	runops_set_verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
 			psprintf(_("The server is the database of store \"%s\", server \"%s\"."),
 					 other->store, other_session.server->servername));
 
 	return false;
+}
+
+/*
+ * What the sentinel knew of another server when it began the probe; NULL if
+ * nothing.
+ */
+static const RunopsProofState *
+find_peer(const RunopsProbeRequest *request, Oid serverid)
+{
+	ListCell   *lc;
+
+	foreach(lc, request->peers)
+	{
+		RunopsPeer *peer = (RunopsPeer *) lfirst(lc);
+
+		if (peer->serverid == serverid)
+			return &peer->state;
+	}
+
+	return NULL;
 }
 
 /*
@@ -285,15 +304,16 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
  * Two stores may share a database if they do not share its tables.
  */
 static void
-compare_all_stores(RemoteSession *session, const RunopsStore *store,
-				   List *stores, RunopsProbe *probe)
+compare_all_stores(RemoteSession *session, const RunopsProbeRequest *request,
+				   RunopsProbe *probe)
 {
+	const RunopsStore *store = request->store;
 	ListCell   *lc;
 
-	foreach(lc, stores)
+	foreach(lc, request->stores)
 	{
 		RunopsStore *other = (RunopsStore *) lfirst(lc);
-		RunopsProofState other_state;
+		const RunopsProofState *other_state;
 
 		if (other == store || !OidIsValid(other->serverid))
 			continue;
@@ -304,77 +324,26 @@ compare_all_stores(RemoteSession *session, const RunopsStore *store,
 		}
 		if (other->serverid == store->serverid)
 		{
-			verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
+			runops_set_verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
 					psprintf(_("The server is the database of store \"%s\" as well."), other->store));
 			return;
 		}
+		other_state = find_peer(request, other->serverid);
 		if (list_member_oid(probe->compared, other->serverid) ||
-			!runops_sentinel_peek(other->serverid, &other_state) ||
-			!other_state.identity_known ||
-			other_state.cause == RUNOPS_CAUSE_CONTROL_PLANE)
+			other_state == NULL || !other_state->identity_known ||
+			other_state->cause == RUNOPS_CAUSE_CONTROL_PLANE)
 			continue;
-		if (!compare_stores(session, &probe->state.identity, other, &other_state, probe))
+		if (!compare_stores(session, &probe->state.identity, other, other_state, probe))
 			return;
 		probe->compared = lappend_oid(probe->compared, other->serverid);
 	}
 }
 
 /*
- * Is "legacy" proved to be in the same database as the control plane?  This is
- * how it is unless a server was named for it.
- */
-static bool
-legacy_is_here(List *stores, Oid userid)
-{
-	ListCell   *lc;
-
-	foreach(lc, stores)
-	{
-		RunopsStore *store = (RunopsStore *) lfirst(lc);
-		RunopsProofState state;
-
-		if (strcmp(store->store, RUNOPS_LEGACY_STORE) == 0 && OidIsValid(store->serverid))
-			return runops_sentinel_verdict(store->serverid, userid, &state) == RUNOPS_SAME;
-	}
-
-	return true;
-}
-
-/*
- * Find out what a server is for: the store it writes to, or else the one it
- * reads for; NULL if none.
- */
-static RunopsStore *
-find_role(List *stores, Oid serverid, bool *is_reader)
-{
-	RunopsStore *found = NULL;
-	ListCell   *lc;
-
-	*is_reader = false;
-	foreach(lc, stores)
-	{
-		RunopsStore *store = (RunopsStore *) lfirst(lc);
-
-		if (store->serverid == serverid)
-		{
-			*is_reader = false;
-			return store;
-		}
-		if (store->readerid == serverid)
-		{
-			*is_reader = true;
-			found = store;
-		}
-	}
-
-	return found;
-}
-
-/*
  * Ask a connected server and decide on it.
  */
 static void
-probe_session(RemoteSession *session, const RunopsStore *store, List *stores,
+probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 			  RunopsFacts *facts, RunopsProbe *probe, RemoteFailure *failure)
 {
 	RunopsProofState *state = &probe->state;
@@ -406,14 +375,14 @@ probe_session(RemoteSession *session, const RunopsStore *store, List *stores,
 	runops_decide(facts, state);
 
 	if (state->verdict == RUNOPS_DISTINCT && probe->pairwise)
-		compare_all_stores(session, store, stores, probe);
+		compare_all_stores(session, request, probe);
 }
 
 /*
  * Connect to a server, ask it, and decide on it.
  */
 static void
-ask_server(RemoteSession *session, const RunopsStore *store, List *stores,
+ask_server(RemoteSession *session, const RunopsProbeRequest *request,
 		   RunopsFacts *facts, RunopsProbe *probe)
 {
 	RemoteFailure failure = {0};
@@ -421,7 +390,7 @@ ask_server(RemoteSession *session, const RunopsStore *store, List *stores,
 	PG_TRY();
 	{
 		if (runops_remote_try_open(session, &failure))
-			probe_session(session, store, stores, facts, probe, &failure);
+			probe_session(session, request, facts, probe, &failure);
 		else
 			verdict_failed(&probe->state, &failure);
 	}
@@ -436,64 +405,35 @@ ask_server(RemoteSession *session, const RunopsStore *store, List *stores,
 }
 
 /*
- * Find the verdict on a server, with the given user mapping, which may be NULL.
+ * Find the verdict on a server by asking it.
  *
  * Nothing is raised for a server that cannot be asked: that is a verdict.  Errors
  * of this side, a cancel above all, are.
  */
 void
-runops_probe(Oid serverid, UserMapping *user, bool accept_identity,
-			 List *stores, RunopsProbe *probe)
+runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe)
 {
-	RunopsProofState *state = &probe->state;
+	const RunopsStore *store = request->store;
 	RunopsFacts facts = {0};
-	RunopsStore *store = find_role(stores, serverid, &facts.is_reader);
 	RemoteSession session = {0};
-	char		reason[RUNOPS_REASON_LEN];
 
 	memset(probe, 0, sizeof(RunopsProbe));
-	probe->pairwise = store != NULL && !facts.is_reader;
-	session.server = GetForeignServer(serverid);
-	session.store = store ? store->store : session.server->servername;
-	session.user = user;
-	runops_local_identity(&facts.here);
+	probe->pairwise = store != NULL && !request->is_reader;
+	session.server = GetForeignServer(request->serverid);
+	session.store = store ? (char *) store->store : session.server->servername;
+	session.user = request->user;
 
-	if (user == NULL)
+	if (session.user == NULL)
 	{
-		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_MAPPING,
+		runops_set_verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_MAPPING,
 				psprintf(_("There is no user mapping for server \"%s\" to ask it with."),
 						 session.server->servername));
 		return;
 	}
 
-	if (facts.is_reader)
-	{
-		RunopsProofState writer = {0};
-
-		if (!OidIsValid(store->serverid))
-		{
-			facts.writer_known = true;
-			facts.writer = facts.here;
-		}
-		else if (runops_sentinel_verdict(store->serverid, user->userid, &writer) == RUNOPS_DISTINCT &&
-				 runops_sentinel_peek(store->serverid, &writer) && writer.identity_known)
-		{
-			facts.writer_known = true;
-			facts.writer = writer.identity;
-		}
-	}
-
-	ask_server(&session, store, stores, &facts, probe);
-
-	if (state->verdict != RUNOPS_DISTINCT)
-		return;
-
-	if (runops_expect_control_plane_split && store != NULL &&
-		strcmp(store->store, RUNOPS_LEGACY_STORE) != 0 &&
-		legacy_is_here(stores, user->userid))
-		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CO_RESIDENT,
-				_("The store \"legacy\" is in the control plane's database, and \"runops.expect_control_plane_split\" is on."));
-	else if (store != NULL && !accept_identity &&
-			 runops_identity_compare(store->store, reason) == RUNOPS_RECORD_OTHER)
-		verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_IDENTITY, reason);
+	runops_local_identity(&facts.here);
+	facts.is_reader = request->is_reader;
+	facts.writer_known = request->writer_known;
+	facts.writer = request->writer;
+	ask_server(&session, request, &facts, probe);
 }

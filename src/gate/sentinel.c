@@ -34,8 +34,9 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/shmem.h"
-#include "gate/sentinel.h"
+#include "gate/gate_int.h"
 
 /* What a backend remembers of a server, so that the gate is one read of memory. */
 typedef struct CachedServer
@@ -57,8 +58,6 @@ static void forget_roles(void);
 /* what a server is for stands in these */
 static RunopsConfigCache store_table = {.table = "store_config",.forget = forget_roles};
 static RunopsConfigCache routed_table = {.table = "table_config",.forget = forget_roles};
-
-PG_FUNCTION_INFO_V1(runops_recheck);
 
 /*
  * Forget what servers' options were.
@@ -98,8 +97,8 @@ append_roles(StringInfo buf, Oid serverid)
 	List	   *stores;
 	ListCell   *lc;
 
-	table_close(runops_config_open(&store_table), AccessShareLock);
-	table_close(runops_config_open(&routed_table), AccessShareLock);
+	table_close(runops_config_cache_open(&store_table), AccessShareLock);
+	table_close(runops_config_cache_open(&routed_table), AccessShareLock);
 
 	stores = runops_stores();
 	foreach(lc, stores)
@@ -360,7 +359,132 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 }
 
 /*
- * Probe a server as the only one who does, and publish the verdict.
+ * Find out what a server is for: the store it writes to, or else the one it
+ * reads for; NULL if none.
+ */
+static RunopsStore *
+find_role(List *stores, Oid serverid, bool *is_reader)
+{
+	RunopsStore *found = NULL;
+	ListCell   *lc;
+
+	*is_reader = false;
+	foreach(lc, stores)
+	{
+		RunopsStore *store = (RunopsStore *) lfirst(lc);
+
+		if (store->serverid == serverid)
+		{
+			*is_reader = false;
+			return store;
+		}
+		if (store->readerid == serverid)
+		{
+			*is_reader = true;
+			found = store;
+		}
+	}
+
+	return found;
+}
+
+/*
+ * Is "legacy" proved to be in the same database as the control plane?  This is
+ * how it is unless a server was named for it.
+ */
+static bool
+legacy_is_here(List *stores, Oid userid)
+{
+	ListCell   *lc;
+
+	foreach(lc, stores)
+	{
+		RunopsStore *store = (RunopsStore *) lfirst(lc);
+		RunopsProofState state;
+
+		if (strcmp(store->store, RUNOPS_LEGACY_STORE) == 0 && OidIsValid(store->serverid))
+			return runops_sentinel_verdict(store->serverid, userid, &state) == RUNOPS_SAME;
+	}
+
+	return true;
+}
+
+/*
+ * Gather what a probe of a server needs to know beforehand.
+ */
+static void
+prepare_probe(Oid serverid, UserMapping *user, List *stores,
+			  RunopsProbeRequest *request)
+{
+	ListCell   *lc;
+
+	memset(request, 0, sizeof(RunopsProbeRequest));
+	request->serverid = serverid;
+	request->user = user;
+	request->stores = stores;
+	request->store = find_role(stores, serverid, &request->is_reader);
+	if (user == NULL || request->store == NULL)
+		return;
+
+	if (request->is_reader)
+	{
+		RunopsProofState writer = {0};
+		Oid			writerid = request->store->serverid;
+
+		if (!OidIsValid(writerid))
+		{
+			request->writer_known = true;
+			runops_local_identity(&request->writer);
+		}
+		else if (runops_sentinel_verdict(writerid, user->userid, &writer) == RUNOPS_DISTINCT &&
+				 runops_sentinel_peek(writerid, &writer) && writer.identity_known)
+		{
+			request->writer_known = true;
+			request->writer = writer.identity;
+		}
+		return;
+	}
+
+	foreach(lc, stores)
+	{
+		RunopsStore *other = (RunopsStore *) lfirst(lc);
+		RunopsPeer *peer;
+
+		if (!OidIsValid(other->serverid) || other->serverid == serverid)
+			continue;
+		peer = palloc(sizeof(RunopsPeer));
+		peer->serverid = other->serverid;
+		if (runops_sentinel_peek(other->serverid, &peer->state))
+			request->peers = lappend(request->peers, peer);
+	}
+}
+
+/*
+ * A server that a probe found distinct may still be the wrong one to use, because
+ * of what is expected or recorded in this database.
+ */
+static void
+check_expectations(const RunopsProbeRequest *request, bool accept_identity,
+				   RunopsProofState *state)
+{
+	const RunopsStore *store = request->store;
+	char		reason[RUNOPS_REASON_LEN];
+
+	if (state->verdict != RUNOPS_DISTINCT || store == NULL)
+		return;
+
+	if (runops_expect_control_plane_split &&
+		strcmp(store->store, RUNOPS_LEGACY_STORE) != 0 &&
+		legacy_is_here(request->stores, request->user->userid))
+		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CO_RESIDENT,
+						   _("The store \"legacy\" is in the control plane's database, and \"runops.expect_control_plane_split\" is on."));
+	else if (!accept_identity &&
+			 runops_identity_compare(store->store, reason) == RUNOPS_RECORD_OTHER)
+		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_IDENTITY, reason);
+}
+
+/*
+ * Probe a server as the only backend that does, and publish the verdict.
  *
  * With accept_identity, "distinct" is not published: the record that makes it
  * true is not yet committed.  The next use of the server finds it.
@@ -370,6 +494,7 @@ probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
 				  bool force, bool accept_identity, RunopsProofState *state)
 {
 	UserMapping *user = runops_remote_mapping(userid, serverid);
+	RunopsProbeRequest request;
 	RunopsProbe probe;
 	List	   *stores;
 
@@ -377,7 +502,9 @@ probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
 	{
 		CHECK_FOR_INTERRUPTS();
 		stores = runops_stores();
-		runops_probe(serverid, user, accept_identity, stores, &probe);
+		prepare_probe(serverid, user, stores, &request);
+		runops_probe(&request, &probe);
+		check_expectations(&request, accept_identity, &probe.state);
 		if (accept_identity && probe.state.verdict == RUNOPS_DISTINCT)
 		{
 			probe.state.checked_at = probe.state.since = GetCurrentTimestamp();
@@ -451,8 +578,8 @@ begin_probe(Oid serverid, Oid userid, bool force, uint64 *hash,
  *
  * force: probe even if a proof stands.
  */
-static void
-find_verdict(Oid serverid, Oid userid, bool force, bool accept_identity,
+void
+runops_sentinel_probe(Oid serverid, Oid userid, bool force, bool accept_identity,
 			 RunopsProofState *state)
 {
 	uint64		hash;
@@ -495,7 +622,7 @@ runops_sentinel_verdict(Oid serverid, Oid userid, RunopsProofState *state)
 	if (is_proved(entry))
 		return RUNOPS_DISTINCT;
 
-	find_verdict(serverid, userid, false, false, state);
+	runops_sentinel_probe(serverid, userid, false, false, state);
 
 	return state->verdict;
 }
@@ -618,65 +745,4 @@ runops_verdict_name(RunopsVerdict verdict)
 	}
 
 	return "unknown";
-}
-
-/*
- * Probe one server of a store and return the verdict as a row.
- */
-static void
-recheck_server(ReturnSetInfo *rsinfo, const RunopsStore *store, Oid serverid,
-			   bool accept_identity)
-{
-	const char *closed = runops_gate_closed_reason();
-	RunopsProofState state = {0};
-	Datum		values[4];
-	bool		nulls[4] = {0};
-
-	if (closed != NULL)
-		strlcpy(state.reason, closed, RUNOPS_REASON_LEN);
-	else
-		find_verdict(serverid, GetUserId(), true, accept_identity, &state);
-
-	if (state.verdict == RUNOPS_DISTINCT && serverid == store->serverid)
-		runops_identity_record(store->store, accept_identity);
-
-	values[0] = CStringGetTextDatum(store->store);
-	values[1] = CStringGetTextDatum(runops_verdict_name(state.verdict));
-	values[2] = CStringGetTextDatum(state.reason);
-	values[3] = TimestampTzGetDatum(state.checked_at);
-	nulls[3] = state.checked_at == 0;
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/*
- * recheck(store, accept_new_identity): ask the servers of a store, or of all,
- * now, whatever proof stands.
- */
-Datum
-runops_recheck(PG_FUNCTION_ARGS)
-{
-	char	   *only = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	bool		accept_identity = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ListCell   *lc;
-
-	InitMaterializedSRF(fcinfo, 0);
-
-	/* raises for a store that is not configured, or has nothing to ask */
-	if (only != NULL && strcmp(only, RUNOPS_LEGACY_STORE) != 0)
-		(void) runops_store_server(only);
-
-	foreach(lc, runops_stores())
-	{
-		RunopsStore *store = (RunopsStore *) lfirst(lc);
-
-		if (only != NULL && strcmp(only, store->store) != 0)
-			continue;
-		if (OidIsValid(store->serverid))
-			recheck_server(rsinfo, store, store->serverid, accept_identity);
-		if (OidIsValid(store->readerid))
-			recheck_server(rsinfo, store, store->readerid, accept_identity);
-	}
-
-	return (Datum) 0;
 }

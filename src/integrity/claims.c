@@ -38,9 +38,8 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "integrity/ownrow.h"
-#include "xact/together.h"
+#include "integrity/entry_table_int.h"
+#include "xact/xact.h"
 
 /* the columns of runops.claim_entry */
 #define Anum_claim_scope		1

@@ -27,7 +27,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
-#include "integrity/ownrow.h"
+#include "integrity/entry_table_int.h"
 
 /*
  * Make the scan keys that find a row by equality as the index understands it.

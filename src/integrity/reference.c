@@ -47,11 +47,12 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
 #include "base/shmem.h"
-#include "control_plane/cache.h"
-#include "integrity/reference.h"
-#include "session/conncheck.h"
+#include "control_plane/control_plane.h"
+#include "gate/gate.h"
+#include "integrity/reference_int.h"
+#include "session/session.h"
+#include "topology/topology.h"
 
 /* The longest key that is remembered; an id has no more than 32 characters. */
 #define KNOWN_KEY_LENGTH 64

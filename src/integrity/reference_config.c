@@ -26,8 +26,8 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "integrity/reference.h"
+#include "integrity/reference_int.h"
+#include "topology/topology.h"
 
 /* the columns of runops.reference_config */
 #define Anum_reference_child			1
@@ -111,7 +111,7 @@ know_references(void)
 			reference_context = AllocSetContextCreate(CacheMemoryContext,
 													  "runops references",
 													  ALLOCSET_SMALL_SIZES);
-		rel = runops_config_open(&reference_cache);
+		rel = runops_config_cache_open(&reference_cache);
 
 		/* an invalidation while reading makes it false again */
 		references = NIL;

@@ -24,9 +24,9 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
 #include "base/shmem.h"
-#include "integrity/reference.h"
+#include "integrity/reference_int.h"
+#include "topology/topology.h"
 
 /* Fourth field of the tag of an advisory lock; 1 and 2 are the SQL functions'. */
 #define REFERENCE_LOCK_CLASS 0x5252

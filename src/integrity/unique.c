@@ -39,9 +39,9 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
-#include "integrity/ownrow.h"
-#include "integrity/unique.h"
-#include "xact/together.h"
+#include "integrity/entry_table_int.h"
+#include "integrity/integrity.h"
+#include "xact/xact.h"
 
 /* the values of an entry: the columns of the key, and the store */
 #define MAX_ENTRY_VALUES (INDEX_MAX_KEYS + 1)

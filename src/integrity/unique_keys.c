@@ -47,8 +47,9 @@
 #include "utils/ruleutils.h"
 
 #include "base/compat.h"
-#include "integrity/unique.h"
-#include "xact/writes.h"
+#include "integrity/integrity.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /* the columns of runops.unique_config */
 #define Anum_unique_config_relation	1
@@ -163,7 +164,7 @@ lists_store(ArrayType *stores, const char *store)
 static void
 read_keys(RunopsUniqueKeys *keys)
 {
-	Relation	config = runops_config_open(&config_cache);
+	Relation	config = runops_config_cache_open(&config_cache);
 	TupleDesc	desc = RelationGetDescr(config);
 	SysScanDesc scan = systable_beginscan(config, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
@@ -206,7 +207,7 @@ build_keys(Oid relid)
 	if (!runops_leaf_store(relid, keys->store))
 	{
 		/* be told of a list that comes to be */
-		table_close(runops_config_open(&config_cache), AccessShareLock);
+		table_close(runops_config_cache_open(&config_cache), AccessShareLock);
 		return NULL;
 	}
 	keys->parent = get_partition_parent(relid, false);

@@ -31,7 +31,8 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "integrity/unique.h"
+#include "integrity/integrity.h"
+#include "topology/topology.h"
 
 /* A key of the list. */
 typedef struct ListedKey

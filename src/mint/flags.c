@@ -44,7 +44,10 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "mint/mint.h"
+#include "base/guc.h"
+#include "gate/gate.h"
+#include "mint/mint_int.h"
+#include "topology/topology.h"
 
 /* columns of mint_config, in the order of 60-mint.sql, and its index by org */
 #define Anum_mint_config_org 1
@@ -203,7 +206,7 @@ time_column(HeapTuple tuple, TupleDesc tupdesc, int attnum, TimestampTz if_null)
 void
 runops_mint_read_flag(text *org, RunopsMintFlag *flag)
 {
-	Relation	rel = runops_config_open(&flag_table);
+	Relation	rel = runops_config_cache_open(&flag_table);
 	TupleDesc	tupdesc = RelationGetDescr(rel);
 	Oid			indexid = get_relname_relid(MINT_CONFIG_INDEX, RelationGetNamespace(rel));
 	ScanKeyData key;
@@ -365,7 +368,7 @@ look_up_servers(void)
 		registered = true;
 	}
 	/* only to be told when it is written */
-	table_close(runops_config_open(&store_table), AccessShareLock);
+	table_close(runops_config_cache_open(&store_table), AccessShareLock);
 
 	memset(servers, 0, sizeof(servers));
 	foreach(lc, runops_stores())

@@ -35,7 +35,8 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "mint/mint.h"
+#include "base/guc.h"
+#include "mint/mint_int.h"
 
 /* The margin is the grace divided by this, and no longer than this many ms. */
 #define MARGIN_DIVISOR	10

@@ -29,7 +29,7 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "mint/mint.h"
+#include "mint/mint_int.h"
 
 /*
  * A constant of type text.  It has the plain four-byte header, for which

@@ -25,7 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "mint/mint.h"
+#include "mint/mint_int.h"
 
 /* Octets of randomness to get at a time. */
 #define POOL_SIZE	4096

@@ -16,11 +16,7 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
-#include "mint/mint.h"
-
-/* "shard:", and what a kind of that form is longer by */
-#define SHARD_PREFIX		"shard:"
-#define SHARD_PREFIX_LEN	(sizeof(SHARD_PREFIX) - 1)
+#include "mint/mint_int.h"
 
 /*
  * What ids are made for: the prefixes of friendly ids, and the rows that have
@@ -37,86 +33,6 @@ PG_FUNCTION_INFO_V1(runops_mint_kind);
 PG_FUNCTION_INFO_V1(runops_inherited_mint_kind);
 PG_FUNCTION_INFO_V1(runops_mint_id);
 PG_FUNCTION_INFO_V1(runops_mint_batch_id);
-
-/*
- * Are two kinds the same, the shard included?
- */
-bool
-runops_mint_same(RunopsMintKind a, RunopsMintKind b)
-{
-	return a.kind == b.kind && a.shard == b.shard;
-}
-
-/*
- * Read the name of a kind; false if there is no such kind.
- */
-bool
-runops_mint_parse(text *name, RunopsMintKind *kind)
-{
-	const char *str = VARDATA_ANY(name);
-	size_t		len = VARSIZE_ANY_EXHDR(name);
-
-	*kind = RUNOPS_MINT_NONE;
-	if (len == 4 && memcmp(str, "cuid", 4) == 0)
-		kind->kind = RUNOPS_ID_CUID;
-	else if (len == 5 && memcmp(str, "ksuid", 5) == 0)
-		kind->kind = RUNOPS_ID_KSUID;
-	else if (len == 6 && memcmp(str, "runops", 6) == 0)
-		kind->kind = RUNOPS_ID_RUNOPS;
-	else if (len == SHARD_PREFIX_LEN + 1 && memcmp(str, SHARD_PREFIX, SHARD_PREFIX_LEN) == 0 &&
-			 runops_id_is_site(str[SHARD_PREFIX_LEN]))
-	{
-		kind->kind = RUNOPS_ID_SHARD;
-		kind->shard = str[SHARD_PREFIX_LEN];
-	}
-
-	return kind->kind != RUNOPS_ID_NONE;
-}
-
-/*
- * The name of a kind, which is not RUNOPS_MINT_NONE.
- */
-text *
-runops_mint_name(RunopsMintKind kind)
-{
-	switch (kind.kind)
-	{
-		case RUNOPS_ID_KSUID:
-			return cstring_to_text("ksuid");
-		case RUNOPS_ID_RUNOPS:
-			return cstring_to_text("runops");
-		case RUNOPS_ID_SHARD:
-			return cstring_to_text(psprintf(SHARD_PREFIX "%c", kind.shard));
-		case RUNOPS_ID_CUID:
-		case RUNOPS_ID_NONE:
-			break;
-	}
-
-	return cstring_to_text("cuid");
-}
-
-/*
- * The store that ids of a kind name, into a buffer of RUNOPS_STORE_LEN.
- */
-void
-runops_mint_store(RunopsMintKind kind, char *store)
-{
-	switch (kind.kind)
-	{
-		case RUNOPS_ID_KSUID:
-		case RUNOPS_ID_RUNOPS:
-			strlcpy(store, "new", RUNOPS_STORE_LEN);
-			return;
-		case RUNOPS_ID_SHARD:
-			store[0] = kind.shard;
-			store[1] = '\0';
-			return;
-		case RUNOPS_ID_CUID:
-		case RUNOPS_ID_NONE:
-			break;
-	}
-	strlcpy(store, RUNOPS_LEGACY_STORE, RUNOPS_STORE_LEN);
-}
 
 /*
  * mint_kind(org text) returns text

@@ -20,9 +20,8 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "mint/mint.h"
-#include "mint/seam.h"
+#include "gate/gate.h"
+#include "mint/mint_int.h"
 
 /* What a wait can be ended by; also in the CHECK of unblock_config. */
 static const char *const route_kinds[] = {

@@ -19,8 +19,7 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "mint/seam.h"
+#include "mint/mint_int.h"
 
 /*
  * The token of an identifier.  The grammar's header is not installed; every

@@ -16,7 +16,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /*
  * Add to a list what a WHERE or ON clause says.

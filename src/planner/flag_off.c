@@ -24,7 +24,7 @@
 #include "parser/parsetree.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /* One query level on the walk. */
 typedef struct SingleLevel
@@ -128,19 +128,3 @@ runops_use_legacy(Query *query)
 	return top.spared;
 }
 
-/*
- * The leaf of a route that is the old table, or NULL if it is reached through
- * the wrapper or not there.
- */
-const RunopsLeaf *
-runops_legacy_leaf(const RunopsRoute *route)
-{
-	for (int i = 0; i < route->nleaves; i++)
-	{
-		if (!route->leaves[i].foreign &&
-			strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
-			return &route->leaves[i];
-	}
-
-	return NULL;
-}

@@ -38,12 +38,10 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /* The name of the entry, which no query can give to one without a relation */
 #define ASSUMPTION_NAME "runops assumption"
-
-static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
 
 /* Has the next plan to be right whatever the values are? */
 static bool plan_for_any = false;
@@ -238,47 +236,41 @@ check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
 }
 
 /*
- * ExecutorStart_hook: see to it that the plan is right for the values.
+ * A plan is about to start: see to it that it is right for the values.
  *
  * A parallel worker gets the plan that its leader has checked; the entry is not
  * sent to it whole, so it finds none.
  */
-static void
-runops_ExecutorStart(QueryDesc *queryDesc, int eflags)
+void
+runops_plan_start(QueryDesc *queryDesc, int eflags, RunopsPlanStart *start)
 {
 	RangeTblEntry *assumption = find_assumption(queryDesc->plannedstmt);
-	MemoryContext cxt = NULL;
 
+	start->cxt = NULL;
+	start->spared = NIL;
 	if (assumption != NULL)
 	{
-		cxt = check_assumption(queryDesc, assumption, eflags);
-		if (cxt != NULL)
+		start->cxt = check_assumption(queryDesc, assumption, eflags);
+		if (start->cxt != NULL)
 			assumption = find_assumption(queryDesc->plannedstmt);
 	}
+	if (assumption != NULL)
+		start->spared = lthird(assumption->values_lists);
 
 	/* Core asserts the same, but only in a server built with assertions. */
 	Assert(!runops_has_empty_request(queryDesc->plannedstmt));
-
-	if (prev_ExecutorStart_hook)
-		prev_ExecutorStart_hook(queryDesc, eflags);
-	else
-		standard_ExecutorStart(queryDesc, eflags);
-
-	if (assumption != NULL && lthird(assumption->values_lists) != NULL &&
-		(eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
-		runops_skip_checks(queryDesc, lthird(assumption->values_lists));
-
-	/* The plan ends with the execution. */
-	if (cxt != NULL)
-		MemoryContextSetParent(cxt, queryDesc->estate->es_query_cxt);
 }
 
 /*
- * Install the hook.
+ * The plan has started.
  */
 void
-runops_assume_init(void)
+runops_plan_started(QueryDesc *queryDesc, int eflags, const RunopsPlanStart *start)
 {
-	prev_ExecutorStart_hook = ExecutorStart_hook;
-	ExecutorStart_hook = runops_ExecutorStart;
+	if (start->spared != NIL && (eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		runops_skip_checks(queryDesc, start->spared);
+
+	/* The plan ends with the execution. */
+	if (start->cxt != NULL)
+		MemoryContextSetParent(start->cxt, queryDesc->estate->es_query_cxt);
 }

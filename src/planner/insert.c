@@ -24,7 +24,9 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "gate/gate.h"
+#include "planner/planner_int.h"
+#include "xact/xact.h"
 
 /* What the mutator that puts a row's values into the key carries. */
 typedef struct KeyContext

@@ -30,7 +30,9 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "base/runops.h"
+#include "gate/gate.h"
+#include "planner/planner.h"
+#include "topology/topology.h"
 
 /* The untranslated messages of ExecFindPartition() and ExecPartitionCheck() */
 #define NO_PARTITION_MESSAGE "no partition of relation \"%s\" found for row"
@@ -45,10 +47,6 @@ typedef struct RoutedName
 	const char *store;			/* of the leaf; NULL for the table */
 	char	   *table;			/* the routed table */
 } RoutedName;
-
-static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
-static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
-static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 /*
  * Append the name of one relation to a list.
@@ -95,8 +93,8 @@ add_names(List *names, Oid relid)
  * The names of the routed tables that a statement may route rows of; NIL for
  * most statements.
  */
-static List *
-routed_names(PlannedStmt *stmt)
+List *
+runops_routed_names(PlannedStmt *stmt)
 {
 	List	   *names = NIL;
 	ListCell   *lc;
@@ -220,8 +218,8 @@ describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
  * In a PG_CATCH block: throw the error again, in our words if it is core's
  * about a row of one of some tables that has no place.
  */
-static void
-rethrow(MemoryContext cxt, List *names, bool moves)
+void
+runops_rethrow_missing_leaf(MemoryContext cxt, List *names, bool moves)
 {
 	ErrorData  *edata;
 	RoutedName *entry;
@@ -248,153 +246,10 @@ rethrow(MemoryContext cxt, List *names, bool moves)
 }
 
 /*
- * Call the next ExecutorRun in the chain.
+ * The same names for COPY into a table.
  */
-static void
-run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
-		 EXECUTE_ONCE_PARAMETER)
+List *
+runops_routed_names_of(Oid relid)
 {
-	if (prev_ExecutorRun_hook)
-		prev_ExecutorRun_hook(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-	else
-		standard_ExecutorRun(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-}
-
-/*
- * Call the next ExecutorFinish in the chain.
- */
-static void
-finish_next(QueryDesc *queryDesc)
-{
-	if (prev_ExecutorFinish_hook)
-		prev_ExecutorFinish_hook(queryDesc);
-	else
-		standard_ExecutorFinish(queryDesc);
-}
-
-/*
- * ExecutorRun_hook: watch statements that route rows of a routed table.
- */
-static void
-runops_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
-				   EXECUTE_ONCE_PARAMETER)
-{
-	List	   *names = routed_names(queryDesc->plannedstmt);
-	MemoryContext cxt = CurrentMemoryContext;
-
-	if (names == NIL)
-	{
-		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-		return;
-	}
-
-	PG_TRY();
-	{
-		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-	}
-	PG_CATCH();
-	{
-		rethrow(cxt, names, queryDesc->operation == CMD_UPDATE);
-	}
-	PG_END_TRY();
-}
-
-/*
- * ExecutorFinish_hook: the same, for a WITH item that was not read to its end.
- */
-static void
-runops_ExecutorFinish(QueryDesc *queryDesc)
-{
-	List	   *names = NIL;
-	MemoryContext cxt = CurrentMemoryContext;
-
-	if (queryDesc->plannedstmt->hasModifyingCTE)
-		names = routed_names(queryDesc->plannedstmt);
-	if (names == NIL)
-	{
-		finish_next(queryDesc);
-		return;
-	}
-
-	PG_TRY();
-	{
-		finish_next(queryDesc);
-	}
-	PG_CATCH();
-	{
-		rethrow(cxt, names, queryDesc->operation == CMD_UPDATE);
-	}
-	PG_END_TRY();
-}
-
-/*
- * Call the next ProcessUtility in the chain.
- */
-static void
-utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-			 ProcessUtilityContext context, ParamListInfo params,
-			 QueryEnvironment *queryEnv, DestReceiver *dest,
-			 QueryCompletion *qc)
-{
-	if (prev_ProcessUtility_hook)
-		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
-								 params, queryEnv, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
-								params, queryEnv, dest, qc);
-}
-
-/*
- * ProcessUtility_hook: the same for COPY FROM.
- */
-static void
-runops_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
-					  bool readOnlyTree, ProcessUtilityContext context,
-					  ParamListInfo params, QueryEnvironment *queryEnv,
-					  DestReceiver *dest, QueryCompletion *qc)
-{
-	CopyStmt   *copy = (CopyStmt *) pstmt->utilityStmt;
-	List	   *names = NIL;
-	MemoryContext cxt = CurrentMemoryContext;
-
-	if (IsA(copy, CopyStmt) && copy->is_from && copy->relation != NULL)
-	{
-		Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
-
-		if (OidIsValid(relid) &&
-			get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
-			names = add_names(NIL, relid);
-	}
-
-	if (names == NIL)
-	{
-		utility_next(pstmt, queryString, readOnlyTree, context, params,
-					 queryEnv, dest, qc);
-		return;
-	}
-
-	PG_TRY();
-	{
-		utility_next(pstmt, queryString, readOnlyTree, context, params,
-					 queryEnv, dest, qc);
-	}
-	PG_CATCH();
-	{
-		rethrow(cxt, names, false);
-	}
-	PG_END_TRY();
-}
-
-/*
- * Install the executor hooks.
- */
-void
-runops_executor_init(void)
-{
-	prev_ExecutorRun_hook = ExecutorRun_hook;
-	ExecutorRun_hook = runops_ExecutorRun;
-	prev_ExecutorFinish_hook = ExecutorFinish_hook;
-	ExecutorFinish_hook = runops_ExecutorFinish;
-	prev_ProcessUtility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = runops_ProcessUtility;
+	return get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? add_names(NIL, relid) : NIL;
 }

@@ -24,7 +24,7 @@
 #include "optimizer/cost.h"
 #include "utils/lsyscache.h"
 
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /*
  * Let a routed table be joined store by store on its key.

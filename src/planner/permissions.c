@@ -27,7 +27,7 @@
 #include "parser/parsetree.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 #if PG16_GE
 

@@ -20,7 +20,7 @@
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /*
  * Is the clause store_of(key) = constant, of one entry of its query?  Sets the

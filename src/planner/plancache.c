@@ -26,7 +26,7 @@
 #include "optimizer/cost.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /* More than any plan for known values costs; core uses as much. */
 #define AVOID_COST	1.0e10

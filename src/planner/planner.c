@@ -42,7 +42,10 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "base/guc.h"
+#include "gate/gate.h"
+#include "planner/planner_int.h"
+#include "xact/xact.h"
 
 /* What is carried through the levels of one statement. */
 typedef struct AnalyzeContext
@@ -62,8 +65,6 @@ typedef struct SublinkContext
 	Index		depth;
 	List	   *facts;
 } SublinkContext;
-
-static planner_hook_type prev_planner_hook = NULL;
 
 static bool query_has_routed(Query *query);
 static void analyze_query(AnalyzeContext *cxt, Query *query, Index depth,
@@ -482,25 +483,11 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 }
 
 /*
- * Call the next planner in the chain.
+ * Make the replacements, plan by the next planner, and steer the plan cache.
  */
-static PlannedStmt *
-plan_next(Query *parse, const char *query_string, int cursorOptions,
-		  ParamListInfo boundParams)
-{
-	if (prev_planner_hook)
-		return prev_planner_hook(parse, query_string, cursorOptions,
-								 boundParams);
-
-	return standard_planner(parse, query_string, cursorOptions, boundParams);
-}
-
-/*
- * planner_hook: make the replacements, plan, and steer the plan cache.
- */
-static PlannedStmt *
+PlannedStmt *
 runops_plan(Query *parse, const char *query_string, int cursorOptions,
-			ParamListInfo boundParams)
+			ParamListInfo boundParams, planner_hook_type next)
 {
 	AnalyzeContext cxt = {.values.params = boundParams,
 		.shapeless = runops_shapeless_ids};
@@ -510,13 +497,13 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	PlannedStmt *stmt;
 
 	if (!runops_enable_routing || !query_has_routed(parse))
-		return plan_next(parse, query_string, cursorOptions, boundParams);
+		return next(parse, query_string, cursorOptions, boundParams);
 
 	if (runops_gate_flag_off())
 	{
 		runops_held_warn_session();
 		spared = runops_use_legacy(parse);
-		stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+		stmt = next(parse, query_string, cursorOptions, boundParams);
 		runops_settle_permissions(stmt);
 		runops_note_assumption(stmt, NULL, NIL, cursorOptions, spared);
 		return stmt;
@@ -541,21 +528,10 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	}
 
 	steering = runops_steering(parse, boundParams, &cxt.tally);
-	stmt = plan_next(parse, query_string, cursorOptions, boundParams);
+	stmt = next(parse, query_string, cursorOptions, boundParams);
 	runops_settle_permissions(stmt);
 	runops_steer(stmt, steering);
 	runops_note_assumption(stmt, original, cxt.assumed, cursorOptions, spared);
 
 	return stmt;
-}
-
-/*
- * Install the planner hooks.
- */
-void
-runops_planner_init(void)
-{
-	prev_planner_hook = planner_hook;
-	planner_hook = runops_plan;
-	runops_prune_init();
 }

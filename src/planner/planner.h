@@ -1,7 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * planner.h
- *	  What the files of the planner part share: store sets, facts and levels.
+ *	  Plans that touch no store that the ids of a statement do not name.
+ *
+ * The planner puts the one leaf in a routed table's place, or gives core what it
+ * needs to prune.  Rows are the same without it.  It asks catalogs and the flag,
+ * never the gate's verdict, and connects to nothing.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -11,194 +15,39 @@
 #define RUNOPS_PLANNER_H
 
 #include "executor/execdesc.h"
-#include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
-#include "nodes/params.h"
 #include "nodes/pathnodes.h"
-#include "nodes/plannodes.h"
-#include "storage/lockdefs.h"
-#include "utils/array.h"
+#include "optimizer/planner.h"
 
-#include "base/runops.h"
-
-/*
- * A set of stores by name, independent of any table: bit 0 is legacy, bit 1 is
- * new, then one bit for each shard character.  All bits: nothing is known.
- */
-typedef uint64 RunopsStoreSet;
-
-#define RUNOPS_STORES_NONE	UINT64CONST(0)
-#define RUNOPS_STORES_ALL	(~UINT64CONST(0))
-
-/* A column of a range-table entry of the query at a depth (1 = outermost). */
-typedef struct RunopsColumn
+/* Between the start of a plan and its execution; see generic_plan.c. */
+typedef struct RunopsPlanStart
 {
-	Index		depth;
-	Index		varno;
-	AttrNumber	attno;
-} RunopsColumn;
-
-/*
- * Something that holds for every row that matters: either two columns are
- * equal (other.varno > 0), or a column's value belongs to one of some stores.
- */
-typedef struct RunopsFact
-{
-	RunopsColumn column;
-	RunopsColumn other;
-	RunopsStoreSet stores;
-	List	   *assumed;		/* of Param: it holds if these name legacy */
-} RunopsFact;
-
-/* Why a table's set of stores is what it is. */
-typedef enum RunopsReason
-{
-	RUNOPS_REASON_NO_PREDICATE, /* nothing is said of the key or an alias */
-	RUNOPS_REASON_UNKNOWN,		/* equality with a value not known yet, or one
-								 * that no generator makes */
-	RUNOPS_REASON_KNOWN,		/* the values name the stores */
-	RUNOPS_REASON_CONTRADICTION /* no row can satisfy the predicates */
-} RunopsReason;
-
-/* Which stores of a table a query level needs. */
-typedef struct RunopsDecision
-{
-	RunopsStoreSet stores;
-	RunopsReason reason;
-	List	   *assumed;		/* of Param: it holds if these name legacy */
-} RunopsDecision;
-
-/* What is known of the parameters of a statement. */
-typedef struct RunopsValues
-{
-	ParamListInfo params;		/* bound values, or NULL */
-	bool		assume;			/* take them for ids of legacy? */
-} RunopsValues;
-
-/* What facts are collected with. */
-typedef struct RunopsScope
-{
-	Index		depth;			/* of the query whose clauses are read */
-	RunopsValues values;
-	bool		unfolded;		/* out: a value was an expression that constant
-								 * folding may make known */
-} RunopsScope;
-
-/* One range-table entry that a leaf shall stand for. */
-typedef struct RunopsReplacement
-{
-	Query	   *query;
-	Index		rti;
-	const RunopsRoute *route;
-	const RunopsLeaf *leaf;
-	bool		pinned;			/* by a clause to be taken out; see pinned_store.c */
-} RunopsReplacement;
-
-/* What a statement's analysis found that the plan cache is steered by. */
-typedef struct RunopsTally
-{
-	int			ntables;		/* routed tables in join trees */
-	int			nunknown;		/* of them, those with equality on an unknown
-								 * value */
-	Query	   *level;			/* where the last of these stands */
-	bool		guess;			/* was a leaf chosen without knowing the key? */
-} RunopsTally;
-
-/* Whether the plan cache shall keep a generic plan. */
-typedef enum RunopsSteering
-{
-	RUNOPS_STEER_NONE,			/* as the cost says */
-	RUNOPS_STEER_GENERIC,		/* run-time pruning makes it as good */
-	RUNOPS_STEER_CUSTOM			/* a plan for known values is better */
-} RunopsSteering;
-
-/* in resolve.c */
-extern bool runops_is_id_equality(Oid opno, Oid inputcollid);
-extern bool runops_is_negated_equality(Node *clause);
-extern Node *runops_strip_relabel(Node *expr);
-extern List *runops_collect_facts(Node *clause, RunopsScope *scope, List *facts);
-extern RunopsDecision runops_resolve(const RunopsRoute *route, List *facts,
-									 Index depth, Index varno);
-extern Node *runops_fold(Node *expr, ParamListInfo params);
-extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column,
-										   List **assumed);
-extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
-										   Index varno);
-
-/* in facts.c */
-extern List *runops_facts_of_quals(const RunopsValues *values, Node *quals,
-								   Index depth, List *facts);
-extern List *runops_facts_of_output(const RunopsValues *values, Query *query,
-									Node *jtnode, Index depth, List *facts);
-extern bool runops_is_transparent(Query *subquery);
-extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
-								  List *facts);
-extern List *runops_facts_of_known(Query *query, Index depth, List *outputs,
-								   List *facts);
-
-/* in value_stores.c */
-extern bool runops_known_value(Node *expr, RunopsScope *scope, Datum *value,
-							   bool *isnull);
-extern bool runops_value_stores(Node *expr, RunopsScope *scope,
-								RunopsStoreSet *stores, List **assumed);
-extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
-									  RunopsStoreSet *stores, List **assumed);
+	MemoryContext cxt;			/* of a plan made for the values, or NULL */
+	List	   *spared;			/* for skip_checks.c */
+} RunopsPlanStart;
 
 /* in generic_plan.c */
-extern bool runops_may_assume(ParamListInfo params);
-extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
-								   List *assumed, int cursorOptions,
-								   List *spared);
+extern void runops_plan_start(QueryDesc *queryDesc, int eflags,
+							  RunopsPlanStart *start);
+extern void runops_plan_started(QueryDesc *queryDesc, int eflags,
+								const RunopsPlanStart *start);
 
-/* in skip_checks.c */
-extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
-								  const RunopsLeaf *leaf, bool known);
-extern void runops_skip_checks(QueryDesc *queryDesc, List *spared);
+/* in missing_leaf.c */
+extern List *runops_routed_names(PlannedStmt *stmt);
+extern List *runops_routed_names_of(Oid relid);
+extern void runops_rethrow_missing_leaf(MemoryContext cxt, List *names, bool moves);
 
 /* in permissions.c */
-extern bool runops_has_empty_request(PlannedStmt *stmt);
-extern void runops_settle_permissions(PlannedStmt *stmt);
 extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
 
-/* in replace.c */
-extern void runops_replace(RunopsReplacement *replacement);
-extern bool runops_has_statement_triggers(Oid relid, LOCKMODE lockmode,
-										  CmdType command, bool upsert);
-
-/* in insert.c */
-extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
-											ParamListInfo params, bool *guess,
-											List **assumed);
-
-/* in flag_off.c */
-extern List *runops_use_legacy(Query *query);
-extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
-
-/* in pinned_store.c */
-extern bool runops_is_pinned(Query *query, Index rti, const RunopsRoute *route,
-							 RunopsStoreSet *store);
-extern void runops_drop_pins(Query *query, Index rti, const RunopsRoute *route,
-							 const RunopsLeaf *leaf);
-
-/* in partitionwise.c */
-extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);
-
-/* in topology/storeset.c */
-extern uint64 runops_shapeless_ids;
-extern RunopsStoreSet runops_store_bit(const char *store);
-extern RunopsStoreSet runops_id_stores(const char *id, size_t len);
-extern RunopsStoreSet runops_array_stores(ArrayType *array);
-extern RunopsStoreSet runops_route_stores(const RunopsRoute *route);
-extern void runops_store_names(StringInfo buf, RunopsStoreSet stores);
-extern void runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores);
+/* in planner.c */
+extern PlannedStmt *runops_plan(Query *parse, const char *query_string,
+								int cursorOptions, ParamListInfo boundParams,
+								planner_hook_type next);
 
 /* in prune.c */
-extern void runops_prune_init(void);
-
-/* in plancache.c */
-extern bool runops_has_extern_param(Node *node);
-extern RunopsSteering runops_steering(Query *parse, ParamListInfo params,
-									  const RunopsTally *tally);
-extern void runops_steer(PlannedStmt *stmt, RunopsSteering steering);
+extern void runops_exclude_leaf(PlannerInfo *root, Oid relid, RelOptInfo *rel);
+extern void runops_add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel,
+									   Index rti, RangeTblEntry *rte);
 
 #endif							/* RUNOPS_PLANNER_H */

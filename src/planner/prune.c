@@ -47,7 +47,8 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "base/guc.h"
+#include "planner/planner_int.h"
 
 /* What is needed to derive a pruning clause for one relation. */
 typedef struct DeriveContext
@@ -59,9 +60,6 @@ typedef struct DeriveContext
 	Index		security_level; /* of the clause that is looked at */
 	bool		unknown;		/* out: a value is not known before execution */
 } DeriveContext;
-
-static get_relation_info_hook_type prev_get_relation_info_hook = NULL;
-static set_rel_pathlist_hook_type prev_set_rel_pathlist_hook = NULL;
 
 static Expr *derive_clause(DeriveContext *context, Node *clause);
 
@@ -99,18 +97,15 @@ prunable_route(PlannerInfo *root, Index rti)
 }
 
 /*
- * get_relation_info_hook: rule out a leaf by its parent's restrictions.
+ * Rule out a leaf by its parent's restrictions.
  */
-static void
-exclude_leaf(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+void
+runops_exclude_leaf(PlannerInfo *root, Oid relid, RelOptInfo *rel)
 {
 	AppendRelInfo *appinfo;
 	const RunopsRoute *route;
 	RunopsStoreSet stores = RUNOPS_STORES_ALL;
 	ListCell   *lc;
-
-	if (prev_get_relation_info_hook)
-		prev_get_relation_info_hook(root, relid, inhparent, rel);
 
 	if (!runops_enable_routing || rel->reloptkind != RELOPT_OTHER_MEMBER_REL ||
 		root->append_rel_array == NULL)
@@ -536,18 +531,15 @@ shield_appends(PlannerInfo *root, RelOptInfo *rel, const RunopsRoute *route,
 }
 
 /*
- * set_rel_pathlist_hook: give core what it needs to prune at run time.
+ * Give core what it needs to prune at run time.
  */
-static void
-add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
-					RangeTblEntry *rte)
+void
+runops_add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
+						   RangeTblEntry *rte)
 {
 	const RunopsRoute *route;
 	List	   *derived;
 	ListCell   *lc;
-
-	if (prev_set_rel_pathlist_hook)
-		prev_set_rel_pathlist_hook(root, rel, rti, rte);
 
 	if (!runops_enable_routing || !enable_partition_pruning ||
 		rte->relkind != RELKIND_PARTITIONED_TABLE ||
@@ -579,16 +571,4 @@ add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
 						derive_restrictions(root, rel, route, ppi->ppi_clauses,
 											ppi->ppi_req_outer));
 	}
-}
-
-/*
- * Install the hooks of this file.
- */
-void
-runops_prune_init(void)
-{
-	prev_get_relation_info_hook = get_relation_info_hook;
-	get_relation_info_hook = exclude_leaf;
-	prev_set_rel_pathlist_hook = set_rel_pathlist_hook;
-	set_rel_pathlist_hook = add_pruning_clauses;
 }

@@ -15,7 +15,7 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "topology/topology.h"
 
 /* An array larger than this is not kept. */
 #define MAX_KEPT_ARRAY	((Size) 1024 * 1024)

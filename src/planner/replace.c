@@ -33,7 +33,7 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /* What the walker for whole-row references looks for. */
 typedef struct WholeRowContext

@@ -31,22 +31,10 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
 
 /* Text <> text, the negator of TextEqualOperator; it has no symbol. */
 #define TEXT_NOT_EQUAL_OPERATOR 531
-
-/*
- * Remove casts that do not change the value.
- */
-Node *
-runops_strip_relabel(Node *expr)
-{
-	while (expr && IsA(expr, RelabelType))
-		expr = (Node *) ((RelabelType *) expr)->arg;
-
-	return expr;
-}
 
 /*
  * Does the operator compare two texts byte by byte?

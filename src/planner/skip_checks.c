@@ -30,7 +30,8 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "base/relcache.h"
+#include "planner/planner_int.h"
 
 /* The CHECKs of a leaf, kept because to read them costs more than to ask them. */
 typedef struct CheckEntry
@@ -47,7 +48,7 @@ static HTAB *check_hash = NULL;
  * Relation cache callback: forget the CHECKs of one relation, or all.
  */
 static void
-check_rel_callback(Datum arg, Oid relid)
+forget_checks(Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	CheckEntry *entry;
@@ -64,6 +65,8 @@ check_rel_callback(Datum arg, Oid relid)
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		entry->valid = false;
 }
+
+static RunopsRelcacheClient relcache_client = {.forget = forget_checks};
 
 /*
  * The CHECKs of a relation as expressions that can be executed, in order.
@@ -90,7 +93,7 @@ check_expressions(Relation rel)
 		ctl.hcxt = CacheMemoryContext;
 		check_hash = hash_create("runops checks", 64, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		CacheRegisterRelcacheCallback(check_rel_callback, (Datum) 0);
+		runops_relcache_register(&relcache_client);
 	}
 
 	entry = hash_search(check_hash, &relid, HASH_FIND, NULL);

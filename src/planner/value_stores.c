@@ -16,7 +16,19 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
-#include "planner/planner.h"
+#include "planner/planner_int.h"
+
+/*
+ * Remove casts that do not change the value.
+ */
+Node *
+runops_strip_relabel(Node *expr)
+{
+	while (expr && IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+
+	return expr;
+}
 
 /*
  * Fetch the value of an external parameter if it is bound for this plan alone.

@@ -26,8 +26,10 @@
 #include "utils/datum.h"
 
 #include "base/compat.h"
+#include "gate/gate.h"
 #include "mint/mint.h"
-#include "reads/idempotency.h"
+#include "reads/idempotency_int.h"
+#include "xact/xact.h"
 
 /* How often a key that others are clearing too is looked for in one store. */
 #define MAX_LOOKS 10

@@ -23,7 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "reads/idempotency.h"
+#include "reads/idempotency_int.h"
 
 /* the columns of runops.idempotency_config */
 #define Anum_idempotency_relation 1

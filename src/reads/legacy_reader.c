@@ -22,9 +22,10 @@
 #include "utils/rls.h"
 
 #include "base/compat.h"
-#include "reads/page_cursor.h"
-#include "reads/reads.h"
-#include "xact/writes.h"
+#include "reads/page_cursor_int.h"
+#include "reads/reads_int.h"
+#include "session/session.h"
+#include "xact/xact.h"
 
 /*
  * May the reader of legacy serve this look-up?

@@ -35,8 +35,8 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
-#include "reads/page_cursor.h"
-#include "reads/reads.h"
+#include "reads/page_cursor_int.h"
+#include "reads/reads_int.h"
 
 PG_FUNCTION_INFO_V1(runops_read_page);
 

@@ -22,7 +22,7 @@
 #include "utils/resowner.h"
 
 #include "base/compat.h"
-#include "reads/page_cursor.h"
+#include "reads/page_cursor_int.h"
 
 /* Settings that change the text of a value. */
 static const char *const settings[][2] = {

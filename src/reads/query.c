@@ -19,7 +19,7 @@
 #include "lib/ilist.h"
 #include "utils/memutils.h"
 
-#include "reads/reads.h"
+#include "reads/reads_int.h"
 
 /* How many plans a backend keeps. */
 #define MAX_PLANS 100

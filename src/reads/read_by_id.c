@@ -26,7 +26,9 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "reads/reads.h"
+#include "gate/gate.h"
+#include "reads/reads_int.h"
+#include "xact/xact.h"
 
 /* An id that is looked for, once whatever the number of times it was given. */
 typedef struct WantedId

@@ -17,7 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "base/id.h"
-#include "reads/reads.h"
+#include "reads/reads_int.h"
 
 /* the columns of runops.retention_config */
 #define Anum_retention_relation 1

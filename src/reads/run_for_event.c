@@ -20,7 +20,7 @@
 #include "utils/datum.h"
 
 #include "base/compat.h"
-#include "reads/reads.h"
+#include "reads/reads_int.h"
 
 PG_FUNCTION_INFO_V1(runops_read_run_for_event);
 

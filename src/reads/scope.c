@@ -19,7 +19,8 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
-#include "reads/reads.h"
+#include "gate/gate.h"
+#include "reads/reads_int.h"
 
 /*
  * The qualified name of the operator by which two values of a type are equal,

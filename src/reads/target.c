@@ -22,7 +22,9 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "reads/reads.h"
+#include "gate/gate.h"
+#include "reads/reads_int.h"
+#include "xact/xact.h"
 
 /*
  * The column of a valid unique index of that one column over all rows; 0 if the

@@ -26,7 +26,7 @@
 #include "storage/latch.h"
 #include "utils/timeout.h"
 
-#include "session/conncheck.h"
+#include "remote/remote.h"
 
 static TimeoutId timeout_id = MAX_TIMEOUTS;
 

@@ -28,7 +28,7 @@
 #include "port/pg_bswap.h"
 #include "utils/timestamp.h"
 
-#include "session/conncheck.h"
+#include "remote/remote.h"
 
 /* Milliseconds for all of it. */
 #define CANCEL_BUDGET 800

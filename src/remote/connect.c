@@ -33,9 +33,9 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/errcodes.h"
-#include "base/runops.h"
-#include "session/remote.h"
+#include "base/guc.h"
+#include "remote/remote.h"
+#include "topology/topology.h"
 
 /* Seconds to wait for a connection unless the server says otherwise. */
 #define DEFAULT_CONNECT_TIMEOUT 5

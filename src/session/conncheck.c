@@ -37,11 +37,11 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "cascade/cleanup.h"
-#include "control_plane/cache.h"
-#include "fdw/fdw.h"
-#include "gate/sentinel.h"
-#include "session/conncheck.h"
+#include "control_plane/control_plane.h"
+#include "gate/gate.h"
+#include "session/session_int.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /* One connection; lives as long as libpq's. */
 typedef struct Connection
@@ -70,6 +70,9 @@ typedef struct FirstUse
 } FirstUse;
 
 static List *first_uses = NIL;
+
+/* What sets a connection up that is about to be used; NULL if nothing is. */
+static RunopsConnected on_use = NULL;
 
 /* The connection that postgres_fdw is going to use, if there is one. */
 static Connection *next_connection = NULL;
@@ -210,7 +213,7 @@ cut_connection(Connection *c, Oid serverid, Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
 				 errmsg("cannot access store \"%s\" in this transaction any more",
-						OidIsValid(relid) ? runops_fdw_store_label(relid) :
+						OidIsValid(relid) ? runops_store_label(relid) :
 						GetForeignServer(serverid)->servername),
 				 errdetail("Its server was proved to lead to another database since the transaction began to use it."),
 				 errhint("Repeat the transaction.")));
@@ -261,7 +264,7 @@ close_gate(Oid serverid, Oid relid, RunopsVerdict verdict, RunopsCause cause,
 	state.cause = cause;
 	strlcpy(state.reason, reason, RUNOPS_REASON_LEN);
 	runops_gate_raise(&state,
-					  OidIsValid(relid) ? runops_fdw_store_label(relid) :
+					  OidIsValid(relid) ? runops_store_label(relid) :
 					  GetForeignServer(serverid)->servername,
 					  OidIsValid(relid) ? get_rel_name(relid) : NULL);
 }
@@ -289,7 +292,7 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 	}
 	if (proved.verdict != RUNOPS_DISTINCT)
 		runops_gate_raise(&proved,
-						  OidIsValid(relid) ? runops_fdw_store_label(relid) :
+						  OidIsValid(relid) ? runops_store_label(relid) :
 						  GetForeignServer(serverid)->servername,
 						  OidIsValid(relid) ? get_rel_name(relid) : NULL);
 
@@ -607,5 +610,16 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 				   _("The server was proved as a standby, and has been promoted since."));
 	c->stale = false;
-	runops_cleanup_connected(conn, serverid, userid);
+	if (on_use != NULL)
+		on_use(conn, serverid, userid);
+}
+
+/*
+ * Have a function called with each connection that is about to be used, or with
+ * NULL no more.  It may raise.
+ */
+void
+runops_conn_on_use(RunopsConnected callback)
+{
+	on_use = callback;
 }

@@ -18,7 +18,7 @@
 #include "funcapi.h"
 #include "nodes/execnodes.h"
 
-#include "session/conncheck.h"
+#include "session/session.h"
 
 /* The beginning of PgFdwScanState. */
 typedef struct ScanStateHead

@@ -16,6 +16,7 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,9 +24,10 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "base/runops.h"
-#include "session/conncheck.h"
-#include "session/remote.h"
+#include "gate/gate.h"
+#include "session/session_int.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /*
  * Settings of the remote session.
@@ -331,8 +333,8 @@ run_in_store(const char *store, const Work *work)
  *
  * The gate is the caller's business.  Policies of the tables there apply.
  */
-List *
-runops_remote_rows(const char *store, Oid serverid, const char *query)
+static List *
+remote_rows(const char *store, Oid serverid, const char *query)
 {
 	List	   *rows = NIL;
 	Work		work = {
@@ -344,6 +346,40 @@ runops_remote_rows(const char *store, Oid serverid, const char *query)
 	run_in_session(runops_remote_server_session(store, serverid), &work);
 
 	return rows;
+}
+
+/*
+ * The rows of a query that the reader of a store runs, as a list of Jsonb; each
+ * row is one object.
+ *
+ * The query is wrapped as by runops.remote_query(), and runs with the current
+ * user's mapping for the reader's server.  Whether it may be asked at all is the
+ * caller's business; see runops_reader_serves().  Raises where the gate to the
+ * store or its reader is closed, and what the reader reports.
+ */
+List *
+runops_reader_query(const char *store, const char *sql)
+{
+	Oid			serverid = runops_reader_server(store);
+	ListCell   *lc;
+
+	if (!OidIsValid(serverid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("store \"%s\" has no reader", store),
+				 errdetail("The view \"%s.stores\" shows the readers.", RUNOPS_SCHEMA),
+				 errhint("Name one as the argument \"reader\" of %s.add_store().", RUNOPS_SCHEMA)));
+
+	foreach(lc, runops_stores())
+	{
+		RunopsStore *s = (RunopsStore *) lfirst(lc);
+
+		if (strcmp(s->store, store) == 0 && OidIsValid(s->serverid))
+			runops_gate_require_server(s->serverid, GetUserId(), store, NULL);
+	}
+	runops_gate_require_server(serverid, GetUserId(), store, NULL);
+
+	return remote_rows(store, serverid, sql);
 }
 
 /*

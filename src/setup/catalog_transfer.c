@@ -42,7 +42,6 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
 
 PG_FUNCTION_INFO_V1(runops_carry_privileges);
 PG_FUNCTION_INFO_V1(runops_carry_sequences);

@@ -50,14 +50,13 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "integrity/reference.h"
-#include "integrity/unique.h"
+#include "gate/gate.h"
+#include "integrity/integrity.h"
+#include "setup/setup.h"
+#include "topology/topology.h"
 
 PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
-
-static object_access_hook_type prev_object_access_hook = NULL;
 
 /*
  * Is a relation the foreign table that stands for the reader of a store?
@@ -157,7 +156,7 @@ all_stand_on(const ObjectAddress *object)
 	switch (object->classId)
 	{
 		case RelationRelationId:
-			return objid == runops_config_oid("table_config") || is_reader_table(objid);
+			return objid == runops_config_table_oid("table_config") || is_reader_table(objid);
 		case NamespaceRelationId:
 			return objid == get_namespace_oid(RUNOPS_SCHEMA, true);
 		case ExtensionRelationId:
@@ -236,15 +235,11 @@ refuse_truncate(Oid relid)
 }
 
 /*
- * Object access hook: the last word on what goes.
+ * An object is dropped or truncated: the last word on what goes.
  */
-static void
-protect_object_access(ObjectAccessType access, Oid classId, Oid objectId,
-					  int subId, void *arg)
+void
+runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId)
 {
-	if (prev_object_access_hook)
-		prev_object_access_hook(access, classId, objectId, subId, arg);
-
 	if (IsBinaryUpgrade)
 		return;
 
@@ -424,7 +419,7 @@ check_rename(RenameStmt *stmt)
 							stmt->subname, get_rel_name(relid)),
 					 errdetail("Its constraint has its name, in each store."),
 					 errhint("Use runops.detach, rename it here and in the stores, and attach the table again.")));
-		if (OidIsValid(relid) && OidIsValid(runops_config_oid("reference_config")))
+		if (OidIsValid(relid) && OidIsValid(runops_config_table_oid("reference_config")))
 			reference = runops_reference_of_column(relid, stmt->subname);
 		if (reference != NULL)
 			ereport(ERROR,
@@ -457,7 +452,7 @@ runops_protect_start(PG_FUNCTION_ARGS)
 	if (IsA(trigdata->parsetree, DropStmt))
 	{
 		check_drop((DropStmt *) trigdata->parsetree);
-		if (OidIsValid(runops_config_oid("reference_config")))
+		if (OidIsValid(runops_config_table_oid("reference_config")))
 			runops_reference_check_drop((DropStmt *) trigdata->parsetree);
 	}
 	else if (IsA(trigdata->parsetree, AlterTableStmt))
@@ -620,14 +615,4 @@ runops_protect_end(PG_FUNCTION_ARGS)
 					 quote_literal_cstr(name))));
 
 	PG_RETURN_NULL();
-}
-
-/*
- * Install the hook.
- */
-void
-runops_protect_init(void)
-{
-	prev_object_access_hook = object_access_hook;
-	object_access_hook = protect_object_access;
 }

@@ -3,10 +3,6 @@
  * config_cache.c
  *	  Tells the caches of the extension's own tables that one was written.
  *
- * A backend has room for ten relation cache callbacks in all, core's included,
- * and needs one more of them for nothing: every cache of a table of the
- * extension registers here, and one callback serves all.
- *
  * The writes of a table arrive as relation cache invalidations, which its
  * trigger _config_changed() sends.  They take effect when core's do: for the
  * writer itself with the next command, for everybody else after his commit, and
@@ -25,7 +21,8 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/runops.h"
+#include "base/relcache.h"
+#include "topology/topology.h"
 
 static RunopsConfigCache *caches = NULL;
 
@@ -36,7 +33,7 @@ PG_FUNCTION_INFO_V1(runops_config_changed);
  * invalid.
  */
 static void
-config_rel_callback(Datum arg, Oid relid)
+forget_config(Oid relid)
 {
 	for (RunopsConfigCache *cache = caches; cache != NULL; cache = cache->next)
 	{
@@ -44,6 +41,8 @@ config_rel_callback(Datum arg, Oid relid)
 			cache->forget();
 	}
 }
+
+static RunopsRelcacheClient relcache_client = {.forget = forget_config};
 
 /*
  * Open the table of a cache in order to fill it, and have the cache called from
@@ -53,20 +52,15 @@ config_rel_callback(Datum arg, Oid relid)
  * called meanwhile.
  */
 Relation
-runops_config_open(RunopsConfigCache *cache)
+runops_config_cache_open(RunopsConfigCache *cache)
 {
-	static bool registered = false;
 	Oid			relid = get_relname_relid(cache->table,
 										  get_namespace_oid(RUNOPS_SCHEMA, false));
 
 	if (!OidIsValid(relid))
 		elog(ERROR, "relation \"%s.%s\" does not exist", RUNOPS_SCHEMA, cache->table);
 
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(config_rel_callback, (Datum) 0);
-		registered = true;
-	}
+	runops_relcache_register(&relcache_client);
 	if (!cache->listed)
 	{
 		cache->next = caches;

@@ -35,7 +35,7 @@
 #include "utils/ruleutils.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
+#include "topology/topology.h"
 
 PG_FUNCTION_INFO_V1(runops_key_expression);
 

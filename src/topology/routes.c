@@ -41,7 +41,8 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
+#include "base/relcache.h"
+#include "topology/topology.h"
 
 /* What is known of a relation as a possible parent. */
 typedef struct RouteEntry
@@ -74,7 +75,7 @@ static bool store_of_valid = false;
  * Relation cache callback: forget one relation, or all if relid is invalid.
  */
 static void
-route_rel_callback(Datum arg, Oid relid)
+forget_route(Oid relid)
 {
 	inval_count++;
 
@@ -108,6 +109,8 @@ route_rel_callback(Datum arg, Oid relid)
 	}
 }
 
+static RunopsRelcacheClient relcache_client = {.forget = forget_route};
+
 /*
  * System cache callback of schemas: routes hold their names.
  */
@@ -115,7 +118,7 @@ static void
 route_schema_callback(Datum arg, int cacheid, uint32 hashvalue)
 {
 	store_of_valid = false;
-	route_rel_callback((Datum) 0, InvalidOid);
+	forget_route(InvalidOid);
 }
 
 /*
@@ -153,7 +156,7 @@ route_init(void)
 	leaf_hash = hash_create("runops leaves", 64, &ctl,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	CacheRegisterRelcacheCallback(route_rel_callback, (Datum) 0);
+	runops_relcache_register(&relcache_client);
 	CacheRegisterSyscacheCallback(PROCOID, route_proc_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, route_schema_callback, (Datum) 0);
 }
@@ -200,7 +203,7 @@ runops_store_of_oid(void)
 		{
 			bool		still_valid = store_of_valid;
 
-			route_rel_callback((Datum) 0, InvalidOid);
+			forget_route(InvalidOid);
 			store_of_valid = still_valid;
 		}
 	}
@@ -638,4 +641,21 @@ runops_leaf_store(Oid leaf_relid, char *store)
 
 	strlcpy(store, entry->store, RUNOPS_STORE_LEN);
 	return true;
+}
+
+/*
+ * The leaf of a route that is the old table, or NULL if it is reached through
+ * the wrapper or not there.
+ */
+const RunopsLeaf *
+runops_legacy_leaf(const RunopsRoute *route)
+{
+	for (int i = 0; i < route->nleaves; i++)
+	{
+		if (!route->leaves[i].foreign &&
+			strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
+			return &route->leaves[i];
+	}
+
+	return NULL;
 }

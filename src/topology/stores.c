@@ -4,7 +4,8 @@
  *	  Which stores and routed tables there are, as add_store and attach were told.
  *
  * The planner asks the catalogs (routes.c); this is for what may not rest on a
- * leaf being there.
+ * leaf being there.  The tables are read by scans of our own and not through SPI:
+ * a role that may use a routed table needs no privilege on them.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,25 +17,36 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "foreign/fdwapi.h"
+#include "foreign/foreign.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
+#include "base/errcodes.h"
+#include "topology/topology.h"
 
-/* the columns of runops.table_config and runops.store_config that are read */
+/* columns of table_config and store_config, in the order of 30-topology-stores.sql */
 #define Anum_table_config_relation	1
 #define Anum_table_config_leaf		2
 #define Anum_store_config_store		1
 #define Anum_store_config_server	2
 #define Anum_store_config_reader	3
+#define Anum_store_config_remote_schema	4
+
+/* the foreign table that stands for a store's reader, in the schema of its leaves */
+#define READER_TABLE "runops_reader"
+
+/* how the schemas of leaves begin; see runops._leaf_schema() */
+#define LEAF_SCHEMA "runops_"
+#define SHARD_SCHEMA "runops_shard_"
 
 /*
  * The OID of a table of the extension, or InvalidOid while there is none.
  */
 Oid
-runops_config_oid(const char *name)
+runops_config_table_oid(const char *name)
 {
 	Oid			nsp = get_namespace_oid(RUNOPS_SCHEMA, true);
 
@@ -50,7 +62,7 @@ runops_config_oid(const char *name)
 static List *
 config_oids(int attnum)
 {
-	Oid			config = runops_config_oid("table_config");
+	Oid			config = runops_config_table_oid("table_config");
 	List	   *result = NIL;
 	Relation	rel;
 	SysScanDesc scan;
@@ -113,7 +125,7 @@ names_server(HeapTuple tuple, TupleDesc desc, int attnum, const char *name)
 bool
 runops_store_exists(const char *name, bool server)
 {
-	Oid			config = runops_config_oid("store_config");
+	Oid			config = runops_config_table_oid("store_config");
 	bool		found = false;
 	Relation	rel;
 	SysScanDesc scan;
@@ -140,4 +152,215 @@ runops_store_exists(const char *name, bool server)
 	table_close(rel, AccessShareLock);
 
 	return found;
+}
+
+/*
+ * Open one of the extension's tables.
+ */
+Relation
+runops_config_table_open(const char *name, LOCKMODE lockmode)
+{
+	Oid			relid = get_relname_relid(name, get_namespace_oid(RUNOPS_SCHEMA, false));
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "relation \"%s.%s\" does not exist", RUNOPS_SCHEMA, name);
+
+	return table_open(relid, lockmode);
+}
+
+/*
+ * The OID of the server named in a column, InvalidOid if the column is NULL or
+ * there is no such server.
+ */
+static Oid
+server_column(HeapTuple tuple, TupleDesc tupdesc, int attnum)
+{
+	bool		isnull;
+	Datum		datum = heap_getattr(tuple, attnum, tupdesc, &isnull);
+
+	return isnull ? InvalidOid :
+		get_foreign_server_oid(NameStr(*DatumGetName(datum)), true);
+}
+
+/*
+ * All rows of store_config, as a list of RunopsStore.
+ */
+List *
+runops_stores(void)
+{
+	Relation	rel = runops_config_table_open("store_config", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *stores = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TupleDesc	tupdesc = RelationGetDescr(rel);
+		RunopsStore *store = palloc0(sizeof(RunopsStore));
+		Datum		name;
+		bool		isnull;
+
+		text_to_cstring_buffer(DatumGetTextPP(heap_getattr(tuple, Anum_store_config_store,
+														   tupdesc, &isnull)),
+							   store->store, RUNOPS_STORE_LEN);
+		name = heap_getattr(tuple, Anum_store_config_server, tupdesc, &isnull);
+		if (!isnull)
+			strlcpy(store->server, NameStr(*DatumGetName(name)), NAMEDATALEN);
+		store->serverid = server_column(tuple, tupdesc, Anum_store_config_server);
+		store->readerid = server_column(tuple, tupdesc, Anum_store_config_reader);
+		name = heap_getattr(tuple, Anum_store_config_remote_schema, tupdesc, &isnull);
+		if (!isnull)
+			strlcpy(store->remote_schema, NameStr(*DatumGetName(name)), NAMEDATALEN);
+		stores = lappend(stores, store);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return stores;
+}
+
+/*
+ * Is any routed table in a schema of this name?
+ */
+static bool
+any_routed_in_schema(const char *schema)
+{
+	Relation	rel = runops_config_table_open("table_config", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	Oid			namespaceid = get_namespace_oid(schema, true);
+	bool		found = false;
+	HeapTuple	tuple;
+
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Oid			relid = DatumGetObjectId(heap_getattr(tuple, Anum_table_config_relation,
+														  RelationGetDescr(rel), &isnull));
+
+		found = OidIsValid(namespaceid) && get_rel_namespace(relid) == namespaceid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return found;
+}
+
+/*
+ * Would two stores have the same tables if they were in one database?
+ *
+ * Not if they were given different schemas there.
+ */
+bool
+runops_stores_meet(const RunopsStore *a, const RunopsStore *b)
+{
+	if (a->remote_schema[0] == '\0' && b->remote_schema[0] != '\0')
+		return any_routed_in_schema(b->remote_schema);
+	if (b->remote_schema[0] == '\0' && a->remote_schema[0] != '\0')
+		return any_routed_in_schema(a->remote_schema);
+
+	return strcmp(a->remote_schema, b->remote_schema) == 0;
+}
+
+/*
+ * The server of a store; raises if there is no such store, or if it is this
+ * database.
+ */
+Oid
+runops_store_server(const char *store)
+{
+	ListCell   *lc;
+
+	foreach(lc, runops_stores())
+	{
+		RunopsStore *s = (RunopsStore *) lfirst(lc);
+
+		if (strcmp(s->store, store) != 0)
+			continue;
+		/* raises if it is gone */
+		if (s->server[0] != '\0')
+			return get_foreign_server_oid(s->server, false);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("store \"%s\" is this database itself", store),
+				 errdetail("No server is configured for it."),
+				 errhint("Name a store that has a server.")));
+	}
+
+	ereport(ERROR,
+			(errcode(ERRCODE_RUNOPS_STORE_NOT_CONFIGURED),
+			 errmsg("store \"%s\" is not configured", store),
+			 errdetail("There is no row for it in the view \"%s.stores\".", RUNOPS_SCHEMA),
+			 errhint("Configure it with %s.add_store().", RUNOPS_SCHEMA)));
+}
+
+/*
+ * What to call the store behind a foreign table in a message: the store's
+ * name if the table is a leaf of a routed table, else its server's.
+ */
+const char *
+runops_store_label(Oid relid)
+{
+	char		store[RUNOPS_STORE_LEN];
+
+	if (runops_leaf_store(relid, store))
+		return pstrdup(store);
+
+	return GetForeignServer(GetForeignServerIdByRelId(relid))->servername;
+}
+
+/*
+ * The foreign table that stands for the reader of a store; InvalidOid if the
+ * store has no reader.
+ */
+Oid
+runops_reader_table(const char *store)
+{
+	bool		named = strcmp(store, RUNOPS_LEGACY_STORE) == 0 || strcmp(store, "new") == 0;
+	char		schema[NAMEDATALEN];
+	Oid			namespaceid;
+	Oid			relid;
+
+	snprintf(schema, sizeof(schema), "%s%s", named ? LEAF_SCHEMA : SHARD_SCHEMA, store);
+	namespaceid = get_namespace_oid(schema, true);
+	if (!OidIsValid(namespaceid))
+		return InvalidOid;
+	relid = get_relname_relid(READER_TABLE, namespaceid);
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE)
+		return InvalidOid;
+
+	return relid;
+}
+
+/*
+ * The store whose reader a foreign table stands for by its name and place, copied
+ * to store[RUNOPS_STORE_LEN]; false if there is none.
+ */
+bool
+runops_reader_table_store(Oid relid, char *store)
+{
+	char	   *name = get_rel_name(relid);
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+
+	if (name == NULL || schema == NULL || strcmp(name, READER_TABLE) != 0)
+		return false;
+	if (strncmp(schema, SHARD_SCHEMA, strlen(SHARD_SCHEMA)) == 0)
+		strlcpy(store, schema + strlen(SHARD_SCHEMA), RUNOPS_STORE_LEN);
+	else if (strncmp(schema, LEAF_SCHEMA, strlen(LEAF_SCHEMA)) == 0)
+		strlcpy(store, schema + strlen(LEAF_SCHEMA), RUNOPS_STORE_LEN);
+	else
+		return false;
+
+	return true;
+}
+
+/*
+ * The reader of a store as a server; InvalidOid if there is none.
+ */
+Oid
+runops_reader_server(const char *store)
+{
+	Oid			relid = runops_reader_table(store);
+
+	return OidIsValid(relid) ? GetForeignServerIdByRelId(relid) : InvalidOid;
 }

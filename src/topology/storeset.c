@@ -17,7 +17,7 @@
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "base/id.h"
-#include "planner/planner.h"
+#include "topology/topology.h"
 
 /* Where the bits of shards begin; legacy is bit 0, new is bit 1. */
 #define SHARD_DIGIT_BIT		2

@@ -27,7 +27,7 @@
 #include "miscadmin.h"
 #include "storage/predicate.h"
 
-#include "xact/together.h"
+#include "xact/xact.h"
 
 /* the transaction that asked for it last */
 static TransactionId required_xid = InvalidTransactionId;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * reader_policy.c
- *	  Which statements a store's reader serves, and reading from it.
+ *	  Which statements a store's reader serves.
  *
  * A reader is a standby of the store's writer: it may be behind.  It serves
  * statements that do nothing but read, and none of a transaction that has used
@@ -12,12 +12,7 @@
  * that rests on old rows.
  *
  * All this is known at execution only: a plan outlives the transaction it was
- * made in.  postgres_fdw finds the server by the foreign table that the plan
- * names, while the SQL that it sends is in the plan.  So it is shown another
- * foreign table while it begins a scan: one without columns, which add_store
- * makes for each reader in the schema of the store's leaves.  It stands in a
- * range table of that one call, beside the plan's own tables, because rows of a
- * join are described by those.
+ * made in.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -43,18 +38,9 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "fdw/fdw.h"
-#include "session/conncheck.h"
-#include "session/remote.h"
-#include "xact/writes.h"
-
-/* the foreign table that stands for the reader, in the schema of the leaves */
-#define READER_TABLE "runops_reader"
-
-/* how the schemas of leaves begin; see runops._leaf_schema() */
-#define LEAF_SCHEMA "runops_"
-#define SHARD_SCHEMA "runops_shard_"
+#include "gate/gate.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 /*
  * Where a running statement reads a store: the same for all its scans.
@@ -83,66 +69,6 @@ static bool callbacks_registered = false;
 
 /* How many statements that write are being executed, one inside another? */
 static int	writing_depth = 0;
-
-static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
-static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
-static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
-
-/*
- * The foreign table that stands for the reader of a store; InvalidOid if the
- * store has no reader.
- */
-static Oid
-reader_table(const char *store)
-{
-	bool		named = strcmp(store, RUNOPS_LEGACY_STORE) == 0 || strcmp(store, "new") == 0;
-	char		schema[NAMEDATALEN];
-	Oid			namespaceid;
-	Oid			relid;
-
-	snprintf(schema, sizeof(schema), "%s%s", named ? LEAF_SCHEMA : SHARD_SCHEMA, store);
-	namespaceid = get_namespace_oid(schema, true);
-	if (!OidIsValid(namespaceid))
-		return InvalidOid;
-	relid = get_relname_relid(READER_TABLE, namespaceid);
-	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE)
-		return InvalidOid;
-
-	return relid;
-}
-
-/*
- * The store whose reader a foreign table stands for by its name and place, copied
- * to store[RUNOPS_STORE_LEN]; false if there is none.
- */
-bool
-runops_reader_table_store(Oid relid, char *store)
-{
-	char	   *name = get_rel_name(relid);
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-
-	if (name == NULL || schema == NULL || strcmp(name, READER_TABLE) != 0)
-		return false;
-	if (strncmp(schema, SHARD_SCHEMA, strlen(SHARD_SCHEMA)) == 0)
-		strlcpy(store, schema + strlen(SHARD_SCHEMA), RUNOPS_STORE_LEN);
-	else if (strncmp(schema, LEAF_SCHEMA, strlen(LEAF_SCHEMA)) == 0)
-		strlcpy(store, schema + strlen(LEAF_SCHEMA), RUNOPS_STORE_LEN);
-	else
-		return false;
-
-	return true;
-}
-
-/*
- * The reader of a store as a server; InvalidOid if there is none.
- */
-Oid
-runops_reader_server(const char *store)
-{
-	Oid			relid = reader_table(store);
-
-	return OidIsValid(relid) ? GetForeignServerIdByRelId(relid) : InvalidOid;
-}
 
 /*
  * At the end of a transaction: nothing was used, nothing is suspended.
@@ -382,136 +308,37 @@ decide(EState *estate, const char *store, Oid serverid)
 }
 
 /*
- * The foreign table of the reader that is to serve a scan; InvalidOid if the
- * writer is, which is noted then.
- *
- * Stores of one server have one reader; see add_store.  So the first table of a
- * join tells for all.
+ * Does the reader of a store serve a statement?  Decided at the first call for
+ * the statement; the later ones give the same answer.
  */
-Oid
-runops_reader_for_scan(ForeignScanState *node)
+bool
+runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
 {
-	EState	   *estate = node->ss.ps.state;
-	Oid			relid = runops_fdw_scan_relid(node);
-	char		store[RUNOPS_STORE_LEN];
-	Decision   *decision;
-	Oid			table;
-	Oid			serverid;
+	Decision   *decision = find_decision(estate, serverid);
 
-	if (!runops_leaf_store(relid, store))
-		return InvalidOid;
-	table = reader_table(store);
-	if (!OidIsValid(table))
-		return InvalidOid;
-
-	serverid = GetForeignServerIdByRelId(table);
-	decision = find_decision(estate, serverid);
 	if (decision == NULL)
 		decision = decide(estate, store, serverid);
-	if (decision->by_reader)
-		return table;
 
-	runops_reader_leave(store);
-
-	return InvalidOid;
+	return decision->by_reader;
 }
 
 /*
- * The name of the reader that serves a scan, for an error: nothing is looked up
- * in the catalogs.  NULL if the scan has not been begun, or not by a reader.
+ * The name of a reader if it serves a statement, else NULL.  Looks nothing up in
+ * the catalogs, so that an error can call it.
  */
 const char *
-runops_reader_name(ForeignScanState *node, Oid readerid)
+runops_reader_of_statement(EState *estate, Oid serverid)
 {
-	Decision   *decision = OidIsValid(readerid) ?
-		find_decision(node->ss.ps.state, readerid) : NULL;
+	Decision   *decision = find_decision(estate, serverid);
 
 	return decision && decision->by_reader ? NameStr(decision->server) : NULL;
 }
 
 /*
- * Let postgres_fdw begin a scan, on the server of another foreign table.
- *
- * Of a table, postgres_fdw reads the server by its OID and, before 16, the user
- * by its entry in the range table; all else of the scan is in the plan and in
- * the node.  The plan may be shared and the range table is, so that the call is
- * given copies.
+ * Does a statement write, or store what it selects?
  */
-void
-runops_reader_begin_scan(ForeignScanState *node, Oid table, int eflags)
-{
-	EState	   *estate = node->ss.ps.state;
-	Plan	   *plan = node->ss.ps.plan;
-	List	   *range_table = estate->es_range_table;
-	Index		size = estate->es_range_table_size;
-	ForeignScan *shown = makeNode(ForeignScan);
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	Index		rti;
-
-	memcpy(rte, exec_rt_fetch(runops_fdw_scan_rtindex(node), estate), sizeof(RangeTblEntry));
-	rte->relid = table;
-	memcpy(shown, plan, sizeof(ForeignScan));
-
-	PG_TRY();
-	{
-		estate->es_range_table = lappend(list_copy(range_table), rte);
-		rti = list_length(estate->es_range_table);
-		estate->es_range_table_size = rti;
-		if (shown->scan.scanrelid > 0)
-			shown->scan.scanrelid = rti;
-		else
-			FOREIGN_SCAN_BASE_RELIDS(shown) = bms_make_singleton(rti);
-		node->ss.ps.plan = (Plan *) shown;
-		pgfdw.BeginForeignScan(node, eflags);
-	}
-	PG_FINALLY();
-	{
-		node->ss.ps.plan = plan;
-		estate->es_range_table = range_table;
-		estate->es_range_table_size = size;
-	}
-	PG_END_TRY();
-}
-
-/*
- * The rows of a query that the reader of a store runs, as a list of Jsonb; each
- * row is one object.
- *
- * The query is wrapped as by runops.remote_query(), and runs with the current
- * user's mapping for the reader's server.  Whether it may be asked at all is the
- * caller's business; see runops_reader_serves().  Raises where the gate to the
- * store or its reader is closed, and what the reader reports.
- */
-List *
-runops_reader_query(const char *store, const char *sql)
-{
-	Oid			serverid = runops_reader_server(store);
-	ListCell   *lc;
-
-	if (!OidIsValid(serverid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("store \"%s\" has no reader", store),
-				 errdetail("The view \"%s.stores\" shows the readers.", RUNOPS_SCHEMA),
-				 errhint("Name one as the argument \"reader\" of %s.add_store().", RUNOPS_SCHEMA)));
-
-	foreach(lc, runops_stores())
-	{
-		RunopsStore *s = (RunopsStore *) lfirst(lc);
-
-		if (strcmp(s->store, store) == 0 && OidIsValid(s->serverid))
-			runops_gate_require_server(s->serverid, GetUserId(), store, NULL);
-	}
-	runops_gate_require_server(serverid, GetUserId(), store, NULL);
-
-	return runops_remote_rows(store, serverid, sql);
-}
-
-/*
- * Does the statement write, or store what it selects?
- */
-static bool
-query_writes(QueryDesc *queryDesc)
+bool
+runops_statement_writes(QueryDesc *queryDesc)
 {
 	return statement_writes(queryDesc->plannedstmt) ||
 		(queryDesc->dest != NULL &&
@@ -520,78 +347,13 @@ query_writes(QueryDesc *queryDesc)
 }
 
 /*
- * Call the next ExecutorRun in the chain.
+ * The same at the end of the statement, when its receiver may be gone already.
+ * What it stores is stored by then.
  */
-static void
-run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
-		 EXECUTE_ONCE_PARAMETER)
+bool
+runops_statement_finish_writes(QueryDesc *queryDesc)
 {
-	if (prev_ExecutorRun_hook)
-		prev_ExecutorRun_hook(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-	else
-		standard_ExecutorRun(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-}
-
-/*
- * Call the next ExecutorFinish in the chain.
- */
-static void
-finish_next(QueryDesc *queryDesc)
-{
-	if (prev_ExecutorFinish_hook)
-		prev_ExecutorFinish_hook(queryDesc);
-	else
-		standard_ExecutorFinish(queryDesc);
-}
-
-/*
- * ExecutorRun_hook: know what runs inside of a statement that writes.
- */
-static void
-reader_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
-				   EXECUTE_ONCE_PARAMETER)
-{
-	if (!query_writes(queryDesc))
-	{
-		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-		return;
-	}
-
-	writing_depth++;
-	PG_TRY();
-	{
-		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-	}
-	PG_FINALLY();
-	{
-		writing_depth--;
-	}
-	PG_END_TRY();
-}
-
-/*
- * ExecutorFinish_hook: the same, for what was put off until the end, triggers
- * above all.
- */
-static void
-reader_ExecutorFinish(QueryDesc *queryDesc)
-{
-	if (!query_writes(queryDesc))
-	{
-		finish_next(queryDesc);
-		return;
-	}
-
-	writing_depth++;
-	PG_TRY();
-	{
-		finish_next(queryDesc);
-	}
-	PG_FINALLY();
-	{
-		writing_depth--;
-	}
-	PG_END_TRY();
+	return statement_writes(queryDesc->plannedstmt);
 }
 
 /*
@@ -600,8 +362,8 @@ reader_ExecutorFinish(QueryDesc *queryDesc)
  * Expressions of a table's columns, constraints and indexes are computed outside
  * of any plan, and so are the arguments of EXECUTE.
  */
-static bool
-utility_writes(Node *stmt)
+bool
+runops_utility_writes(Node *stmt)
 {
 	PreparedStatement *prepared;
 	ListCell   *lc;
@@ -637,61 +399,19 @@ utility_writes(Node *stmt)
 }
 
 /*
- * Call the next ProcessUtility in the chain.
- */
-static void
-utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-			 ProcessUtilityContext context, ParamListInfo params,
-			 QueryEnvironment *queryEnv, DestReceiver *dest,
-			 QueryCompletion *qc)
-{
-	if (prev_ProcessUtility_hook)
-		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
-								 params, queryEnv, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
-								params, queryEnv, dest, qc);
-}
-
-/*
- * ProcessUtility_hook: the same for utility statements.
- */
-static void
-reader_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
-					  bool readOnlyTree, ProcessUtilityContext context,
-					  ParamListInfo params, QueryEnvironment *queryEnv,
-					  DestReceiver *dest, QueryCompletion *qc)
-{
-	if (!utility_writes(pstmt->utilityStmt))
-	{
-		utility_next(pstmt, queryString, readOnlyTree, context, params,
-					 queryEnv, dest, qc);
-		return;
-	}
-
-	writing_depth++;
-	PG_TRY();
-	{
-		utility_next(pstmt, queryString, readOnlyTree, context, params,
-					 queryEnv, dest, qc);
-	}
-	PG_FINALLY();
-	{
-		writing_depth--;
-	}
-	PG_END_TRY();
-}
-
-/*
- * Install the hooks.
+ * A statement that writes begins: whatever runs inside of it reads the writer.
  */
 void
-runops_reader_init(void)
+runops_writing_begin(void)
 {
-	prev_ExecutorRun_hook = ExecutorRun_hook;
-	ExecutorRun_hook = reader_ExecutorRun;
-	prev_ExecutorFinish_hook = ExecutorFinish_hook;
-	ExecutorFinish_hook = reader_ExecutorFinish;
-	prev_ProcessUtility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = reader_ProcessUtility;
+	writing_depth++;
+}
+
+/*
+ * It ends, perhaps by an error.
+ */
+void
+runops_writing_end(void)
+{
+	writing_depth--;
 }

@@ -37,8 +37,9 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/runops.h"
-#include "control_plane/cache.h"
+#include "base/relcache.h"
+#include "topology/topology.h"
+#include "xact/xact.h"
 
 #define STATS_TRANCHE "runops_stats"
 
@@ -84,22 +85,14 @@ static StatsArea *area = NULL;
 static HTAB *leaf_slots = NULL;
 static bool leaf_slots_valid = false;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
-
 PG_FUNCTION_INFO_V1(runops_stats);
-PG_FUNCTION_INFO_V1(runops_reset_stats);
 
 /*
  * Ask for the shared memory.
  */
-static void
-stats_shmem_request(void)
+void
+runops_stats_shmem_request(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-
 	RequestAddinShmemSpace(MAXALIGN(sizeof(StatsArea)));
 	RequestNamedLWLockTranche(STATS_TRANCHE, 1);
 }
@@ -107,13 +100,10 @@ stats_shmem_request(void)
 /*
  * Find the shared memory, or set it up if this is the postmaster.
  */
-static void
-stats_shmem_startup(void)
+void
+runops_stats_shmem_startup(void)
 {
 	bool		found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	area = ShmemInitStruct("runops stats", sizeof(StatsArea), &found);
@@ -184,10 +174,12 @@ table_slot(Oid relid, const char *store)
  * Relcache invalidation: a partition may have become a leaf, or ceased to be.
  */
 static void
-forget_leaves(Datum arg, Oid relid)
+forget_leaves(Oid relid)
 {
 	leaf_slots_valid = false;
 }
+
+static RunopsRelcacheClient relcache_client = {.forget = forget_leaves};
 
 /*
  * The slot of a leaf; NULL if the relation is none, or is not counted.
@@ -208,7 +200,7 @@ leaf_slot(Oid relid)
 		ctl.hcxt = CacheMemoryContext;
 		leaf_slots = hash_create("runops leaf counters", 64, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		CacheRegisterRelcacheCallback(forget_leaves, (Datum) 0);
+		runops_relcache_register(&relcache_client);
 	}
 	if (!leaf_slots_valid)
 	{
@@ -354,16 +346,11 @@ count_statement(QueryDesc *queryDesc)
 }
 
 /*
- * ExecutorStart_hook: count the statement.
+ * Count a statement that has been started.
  */
-static void
-runops_ExecutorStart(QueryDesc *queryDesc, int eflags)
+void
+runops_stats_statement(QueryDesc *queryDesc, int eflags)
 {
-	if (prev_ExecutorStart_hook)
-		prev_ExecutorStart_hook(queryDesc, eflags);
-	else
-		standard_ExecutorStart(queryDesc, eflags);
-
 	if (area != NULL && !(eflags & EXEC_FLAG_EXPLAIN_ONLY) &&
 		!IsParallelWorker() && queryDesc->planstate != NULL)
 		count_statement(queryDesc);
@@ -407,16 +394,15 @@ runops_stats(PG_FUNCTION_ARGS)
 }
 
 /*
- * reset_stats(): set the counters of this database to zero.
+ * Set the counters of this database to zero.
  */
-Datum
-runops_reset_stats(PG_FUNCTION_ARGS)
+void
+runops_stats_reset(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	runops_cache_reset_counters();
 	if (area == NULL)
-		PG_RETURN_VOID();
+		return;
 
 	LWLockAcquire(area->lock, LW_SHARED);
 	for (int i = 0; i < area->nslots; i++)
@@ -430,20 +416,4 @@ runops_reset_stats(PG_FUNCTION_ARGS)
 		pg_atomic_write_u64(&slot->reset_at, (uint64) now);
 	}
 	LWLockRelease(area->lock);
-
-	PG_RETURN_VOID();
-}
-
-/*
- * Install the hooks.
- */
-void
-runops_stats_init(void)
-{
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = stats_shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = stats_shmem_startup;
-	prev_ExecutorStart_hook = ExecutorStart_hook;
-	ExecutorStart_hook = runops_ExecutorStart;
 }

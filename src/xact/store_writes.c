@@ -12,6 +12,11 @@
  * into; an entry that is there already outlives every subtransaction that could
  * make it again.  The list lives in TopTransactionContext.
  *
+ * The statements that run now form a stack, so that a write to another store in
+ * the middle of one, perhaps by a trigger, knows what it has written here so
+ * far.  The stack holds pointers into the C stack, and every level removes its
+ * own.
+ *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
@@ -24,8 +29,9 @@
 #include "utils/memutils.h"
 
 #include "base/errcodes.h"
-#include "base/runops.h"
-#include "xact/writes.h"
+#include "base/guc.h"
+#include "gate/gate.h"
+#include "xact/xact_int.h"
 
 /* One store that was written to, or in which rows were locked. */
 typedef struct StoreWrite
@@ -36,11 +42,14 @@ typedef struct StoreWrite
 	bool		rows;			/* false: rows were locked and no more */
 } StoreWrite;
 
-/* What to do when one transaction writes to two stores. */
-int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
-
 static List *writes = NIL;
+
+/* The running statements that may write to legacy leaves, the innermost first. */
+static RunopsLocalWatch *watches = NULL;
+
 static bool warned = false;
+
+static void note_running(void);
 
 /*
  * Transaction callback: a new transaction has written nowhere.
@@ -215,7 +224,7 @@ runops_writes_note(const char *store, Oid relid)
 
 	/* what the running statements have done here so far comes first */
 	if (strcmp(store, RUNOPS_LEGACY_STORE) != 0)
-		runops_localwrites_note();
+		note_running();
 
 	guard_second_store(store, relid);
 	add_entry(store, relid, true);
@@ -241,7 +250,68 @@ bool
 runops_writes_has(const char *store)
 {
 	if (strcmp(store, RUNOPS_LEGACY_STORE) == 0)
-		runops_localwrites_note();
+		note_running();
 
 	return has_entry(store, false);
+}
+
+/*
+ * Note those leaves of a statement that it has written to; raises or warns as
+ * runops_writes_note().
+ *
+ * estate is NULL before the statement has ended, and for COPY.
+ */
+void
+runops_local_watch_note(const RunopsLocalWatch *watch, EState *estate)
+{
+	ListCell   *lc;
+
+	foreach(lc, watch->leaves)
+	{
+		RunopsLocalLeaf *leaf = lfirst(lc);
+
+		switch (runops_local_leaf_written(leaf, estate))
+		{
+			case RUNOPS_WRITTEN:
+				runops_writes_note(RUNOPS_LEGACY_STORE, leaf->relid);
+				break;
+			case RUNOPS_PERHAPS_WRITTEN:
+				runops_writes_note_lock(RUNOPS_LEGACY_STORE, leaf->relid);
+				break;
+			case RUNOPS_NOT_WRITTEN:
+				break;
+		}
+	}
+}
+
+/*
+ * Note what the statements that run now have written here so far.
+ */
+static void
+note_running(void)
+{
+	for (RunopsLocalWatch *watch = watches; watch != NULL; watch = watch->outer)
+		runops_local_watch_note(watch, NULL);
+}
+
+/*
+ * A statement begins that may write to the leaves of a watch, which stands on
+ * the caller's stack.
+ */
+void
+runops_local_watch_begin(RunopsLocalWatch *watch)
+{
+	watch->outer = watches;
+	watches = watch;
+}
+
+/*
+ * It ends, perhaps by an error.
+ */
+void
+runops_local_watch_end(RunopsLocalWatch *watch)
+{
+	watches = watch->outer;
+	list_free_deep(watch->leaves);
+	watch->leaves = NIL;
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# No file is longer than 700 lines, no function longer than 120.
+# No file is longer than 1000 lines, no function longer than 120.
 #
 # Files: src/*.c src/*.h test/*.c sql/*.sql test/*.sql test/*.pl test/*.pm test/*.sh test/*.spec
 # Files: test/run test/*/run .ci/run
@@ -8,7 +8,7 @@
 # not belong to it is another file.
 for f in "$@"; do
 	n=$(wc -l <"$f")
-	[ "$n" -le 700 ] || echo "$f:700: the file has $n lines"
+	[ "$n" -le 1000 ] || echo "$f:1000: the file has $n lines"
 done
 
 # C functions end with a brace in the first column, SQL ones with $$;

@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
- * idempotency.h
+ * idempotency_int.h
  *	  The idempotency key of a routed table.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_IDEMPOTENCY_H
-#define RUNOPS_IDEMPOTENCY_H
+#ifndef RUNOPS_IDEMPOTENCY_INT_H
+#define RUNOPS_IDEMPOTENCY_INT_H
 
-#include "reads/reads.h"
+#include "reads/reads_int.h"
 
 /* What add_idempotency was told of a table. */
 typedef struct RunopsIdempotency
@@ -37,4 +37,4 @@ extern text *runops_idempotency_holder(const RunopsIdempotency *idem, text *key)
 extern void runops_idempotency_release(const RunopsIdempotency *idem, text *key,
 									   text *id);
 
-#endif							/* RUNOPS_IDEMPOTENCY_H */
+#endif							/* RUNOPS_IDEMPOTENCY_INT_H */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
- * cache.h
- *	  The shared cache of what resolvers read: its interface, and its rules.
+ * control_plane.h
+ *	  The shared cache of what resolvers read of the control plane, and what
+ *	  invalidates it.
  *
  * One cache serves all backends and databases.  A slot holds the values of one
  * resolver, each under the text of its key; a value is the bytes of a jsonb, or
@@ -38,11 +39,11 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_CACHE_H
-#define RUNOPS_CACHE_H
+#ifndef RUNOPS_CONTROL_PLANE_H
+#define RUNOPS_CONTROL_PLANE_H
 
 #include "datatype/timestamp.h"
-#include "utils/jsonb.h"
+#include "executor/execdesc.h"
 
 /* What a tag stands for. */
 typedef enum RunopsTagKind
@@ -61,72 +62,43 @@ typedef uint32 RunopsTag;
 /* How many cells there are, in all databases. */
 #define RUNOPS_CACHE_CELLS 65536
 
-/* A slot, as a backend remembers it.  It may be dropped at any time. */
-typedef struct RunopsCacheSlot
+/* How far a command reaches. */
+typedef enum RunopsDdlScope
 {
-	int			index;
-	uint32		generation;
-} RunopsCacheSlot;
+	RUNOPS_DDL_NOTHING,
+	RUNOPS_DDL_DATABASE,
+	RUNOPS_DDL_CLUSTER
+} RunopsDdlScope;
 
-/* What a look into the cache has given. */
-typedef enum RunopsCacheAnswer
+/* What to do when a command has run; see runops_watch_command(). */
+typedef struct RunopsWatchedCommand
 {
-	RUNOPS_CACHE_MISS,			/* nothing: read, and keep */
-	RUNOPS_CACHE_BYPASS,		/* this transaction has invalidated it: read */
-	RUNOPS_CACHE_VALUE,			/* a value */
-	RUNOPS_CACHE_ABSENT			/* there is no row */
-} RunopsCacheAnswer;
-
-/* How long, and until what happens, a value is good. */
-typedef struct RunopsCacheFill
-{
-	uint64		stamp;			/* from before the snapshot it was read with */
-	TimestampTz expires;
-	bool		in_recovery;	/* was this a standby then? */
-	const RunopsTag *tags;
-	int			ntags;
-} RunopsCacheFill;
-
-/* What a slot counts; the order of the columns of runops._resolver_stats(). */
-typedef enum RunopsCacheCounter
-{
-	RUNOPS_CACHE_HITS,			/* answered by the cache */
-	RUNOPS_CACHE_NEGATIVE_HITS, /* of these, that there is no row */
-	RUNOPS_CACHE_MISSES,		/* read */
-	RUNOPS_CACHE_EVICTIONS,		/* entries that gave way to others */
-	RUNOPS_CACHE_INVALIDATIONS, /* entries found invalid and dropped */
-	RUNOPS_CACHE_NCOUNTERS
-} RunopsCacheCounter;
+	RunopsDdlScope scope;
+	bool		commits_prepared;
+	bool		drops_extension;
+} RunopsWatchedCommand;
 
 /* in cache.c */
-extern void runops_cache_init(void);
+extern void runops_cache_shmem_request(void);
+extern void runops_cache_shmem_startup(void);
 extern bool runops_cache_enabled(void);
-extern bool runops_cache_slot(const char *name, RunopsCacheSlot *slot);
-extern void runops_cache_count(RunopsCacheSlot slot, RunopsCacheCounter counter);
-extern RunopsCacheAnswer runops_cache_lookup(RunopsCacheSlot slot,
-											 const char *key, int keylen,
-											 Jsonb **value);
-extern bool runops_cache_store(RunopsCacheSlot slot, const char *key, int keylen,
-							   const Jsonb *value,
-							   const RunopsCacheFill *fill);
-extern void runops_cache_purge(Oid dbid, const char *name);
+
+/* in cache_slots.c */
 extern void runops_cache_reset_counters(void);
 
 /* in cache_tags.c */
-extern Size runops_tags_shmem_size(void);
-extern void runops_tags_shmem_start(void *memory, bool found);
 extern uint64 runops_tags_prefix(Oid dbid, RunopsTagKind kind, const char *slot);
 extern RunopsTag runops_tags_make(uint64 prefix, const char *id, int len);
 extern uint64 runops_tags_now(void);
-extern void runops_tags_bump(const RunopsTag *tags, int ntags);
 extern bool runops_tags_valid(uint64 stamp, const RunopsTag *tags, int ntags);
 
-/* in watch.c */
+/* in pending.c */
 extern void runops_invalidate(RunopsTag tag);
-extern bool runops_invalidating(const RunopsTag *tags, int ntags);
 
 /* in watch_ddl.c */
-extern void runops_watch_ddl_init(void);
-extern bool runops_wrote_foreign(void);
+extern void runops_watch_init(void);
+extern void runops_watch_command(Node *stmt, RunopsWatchedCommand *command);
+extern void runops_watch_command_done(const RunopsWatchedCommand *command);
+extern void runops_watch_statement(QueryDesc *queryDesc, int eflags);
 
-#endif							/* RUNOPS_CACHE_H */
+#endif							/* RUNOPS_CONTROL_PLANE_H */

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
- * cleanup.h
- *	  Batches of the cleanup of cascades.
+ * cascade_int.h
+ *	  What the files of the cascades share: a batch, its parts and their steps.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_CLEANUP_H
-#define RUNOPS_CLEANUP_H
+#ifndef RUNOPS_CASCADE_INT_H
+#define RUNOPS_CASCADE_INT_H
 
 #include "datatype/timestamp.h"
 #include "libpq-fe.h"
@@ -111,6 +111,7 @@ typedef struct CascadeStep
 } CascadeStep;
 
 /* in part.c */
+extern bool runops_cleanup_is_full(const Cleanup *cleanup);
 extern void runops_cleanup_count(Cleanup *cleanup, CascadePart *part);
 extern void runops_cleanup_part(Cleanup *cleanup, CascadePart *part);
 
@@ -127,11 +128,11 @@ extern bool runops_cascade_run_step(Cleanup *cleanup, CascadePart *part,
 									CascadeStep *step);
 extern void runops_cascade_take_rows(CascadeRows *rows, bool keys);
 extern bool runops_cleanup_is_deleting(Oid relid, const char *key);
-extern void runops_cleanup_connected(PGconn *conn, Oid serverid, Oid userid);
 
 /* in batch.c */
 extern void runops_cleanup_run(Cleanup *cleanup);
-extern bool runops_cleanup_is_full(const Cleanup *cleanup);
+
+/* in queue_sql.c */
 extern void runops_cleanup_sql(int expected, const char *fmt,...) pg_attribute_printf(2, 3);
 
 /* in store_backoff.c */
@@ -145,7 +146,5 @@ extern void runops_cleanup_recall(const RunopsStoreTrouble *known);
 
 /* in worker.c */
 extern void runops_cleaner_wake(void);
-extern long runops_cleaner_manage(Oid dbid);
-extern void runops_cleaner_set_launcher(void);
 
-#endif							/* RUNOPS_CLEANUP_H */
+#endif							/* RUNOPS_CASCADE_INT_H */

@@ -1,14 +1,21 @@
 /*-------------------------------------------------------------------------
  *
- * unique.h
- *	  Unique keys over all stores of a routed table.
+ * integrity.h
+ *	  Keys and references over all stores of a routed table.
+ *
+ * A key over all stores has an entry in a table of this database, made before the
+ * row is sent, so that its unique index decides (unique.c).  A reference is
+ * checked in the store of the row that is referred to (reference.c).
+ *
+ * Waits for other transactions happen in this database, where deadlocks are seen.
+ * Both raise PostgreSQL's own SQLSTATEs, 23505 and 23503.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_UNIQUE_H
-#define RUNOPS_UNIQUE_H
+#ifndef RUNOPS_INTEGRITY_H
+#define RUNOPS_INTEGRITY_H
 
 #include "access/attnum.h"
 #include "catalog/objectaddress.h"
@@ -16,7 +23,6 @@
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
-#include "pg_config_manual.h"
 
 #include "base/runops.h"
 
@@ -48,27 +54,14 @@ typedef struct RunopsUniqueKeys
 	RunopsUniqueKey *keys;
 } RunopsUniqueKeys;
 
-/* in fdw/unique_entries.c */
-typedef struct RunopsFdwUnique RunopsFdwUnique;
+/* in reference.c */
+extern bool runops_reference_assigned(Oid relid, const Bitmapset *assigned);
+extern void runops_reference_check_update(Relation rel, HeapTupleHeader old,
+											  TupleTableSlot *slot);
 
-extern RunopsFdwUnique *runops_fdw_unique_begin(ModifyTableState *mtstate,
-												ResultRelInfo *rri);
-extern bool runops_fdw_unique_insert(RunopsFdwUnique *unique,
-									 TupleTableSlot *slot);
-extern void runops_fdw_unique_skipped(RunopsFdwUnique *unique,
-									  TupleTableSlot *slot);
-extern HeapTupleHeader runops_fdw_old_row(ResultRelInfo *rri,
-										  TupleTableSlot *planSlot);
-extern void runops_fdw_unique_read_old(RunopsFdwUnique *unique,
-									   ResultRelInfo *rri,
-									   TupleTableSlot *planSlot);
-extern void runops_fdw_unique_update(RunopsFdwUnique *unique,
-									 ResultRelInfo *rri, TupleTableSlot *slot,
-									 TupleTableSlot *planSlot);
-extern void runops_fdw_unique_not_updated(RunopsFdwUnique *unique,
-										  TupleTableSlot *slot);
-extern void runops_fdw_unique_deleted(RunopsFdwUnique *unique);
-extern bool runops_fdw_unique_one_by_one(RunopsFdwUnique *unique);
+/* in reference_config.c */
+extern const char *runops_reference_of_column(Oid relid, const char *column);
+extern void runops_reference_check_drop(DropStmt *stmt);
 
 /* in unique.c */
 extern bool runops_unique_insert(const RunopsUniqueKeys *keys,
@@ -79,12 +72,12 @@ extern void runops_unique_update(const RunopsUniqueKeys *keys,
 extern void runops_unique_delete(const RunopsUniqueKeys *keys,
 								 TupleTableSlot *slot);
 
+/* in unique_keys.c */
+extern const RunopsUniqueKeys *runops_unique_keys(Oid relid);
+
 /* in unique_protect.c */
 extern void runops_unique_protect(const ObjectAddress *object);
 extern void runops_unique_check_alter(AlterTableStmt *stmt);
 extern void runops_unique_check_rename(RenameStmt *stmt);
 
-/* in unique_keys.c */
-extern const RunopsUniqueKeys *runops_unique_keys(Oid relid);
-
-#endif							/* RUNOPS_UNIQUE_H */
+#endif							/* RUNOPS_INTEGRITY_H */

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * cache_shared.h
+ * cache_int.h
  *	  The shared cache of what resolvers read: how it lies in memory.
  *
  * Slots are an array in the main shared memory.  Entries are in dynamic shared
@@ -12,21 +12,59 @@
  * A dropped slot is given to the next one, with another generation, and whoever
  * still knows it by the old one finds nothing and stores nothing.
  *
- * See cache.h for the locks.
+ * See control_plane.h for the locks.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_CACHE_SHARED_H
-#define RUNOPS_CACHE_SHARED_H
+#ifndef RUNOPS_CACHE_INT_H
+#define RUNOPS_CACHE_INT_H
 
 #include "lib/dshash.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "utils/dsa.h"
+#include "utils/jsonb.h"
 
-#include "control_plane/cache.h"
+#include "control_plane/control_plane.h"
+
+/* A slot, as a backend remembers it.  It may be dropped at any time. */
+typedef struct RunopsCacheSlot
+{
+	int			index;
+	uint32		generation;
+} RunopsCacheSlot;
+
+/* What a look into the cache has given. */
+typedef enum RunopsCacheAnswer
+{
+	RUNOPS_CACHE_MISS,			/* nothing: read, and keep */
+	RUNOPS_CACHE_BYPASS,		/* this transaction has invalidated it: read */
+	RUNOPS_CACHE_VALUE,			/* a value */
+	RUNOPS_CACHE_ABSENT			/* there is no row */
+} RunopsCacheAnswer;
+
+/* How long, and until what happens, a value is good. */
+typedef struct RunopsCacheFill
+{
+	uint64		stamp;			/* from before the snapshot it was read with */
+	TimestampTz expires;
+	bool		in_recovery;	/* was this a standby then? */
+	const RunopsTag *tags;
+	int			ntags;
+} RunopsCacheFill;
+
+/* What a slot counts; the order of the columns of runops._resolver_stats(). */
+typedef enum RunopsCacheCounter
+{
+	RUNOPS_CACHE_HITS,			/* answered by the cache */
+	RUNOPS_CACHE_NEGATIVE_HITS, /* of these, that there is no row */
+	RUNOPS_CACHE_MISSES,		/* read */
+	RUNOPS_CACHE_EVICTIONS,		/* entries that gave way to others */
+	RUNOPS_CACHE_INVALIDATIONS, /* entries found invalid and dropped */
+	RUNOPS_CACHE_NCOUNTERS
+} RunopsCacheCounter;
 
 /* How many slots there can be, in all databases; others are not cached. */
 #define RUNOPS_CACHE_SLOTS 1024
@@ -104,5 +142,26 @@ extern dsa_area *runops_cache_area;
 extern dshash_table *runops_cache_table;
 extern void runops_cache_attach(void);
 extern int	runops_cache_search_slots(Oid dbid, const char *name);
+extern void runops_cache_count(RunopsCacheSlot slot, RunopsCacheCounter counter);
 
-#endif							/* RUNOPS_CACHE_SHARED_H */
+/* in cache_entry.c */
+extern RunopsCacheAnswer runops_cache_lookup(RunopsCacheSlot slot,
+											 const char *key, int keylen,
+											 Jsonb **value);
+extern bool runops_cache_store(RunopsCacheSlot slot, const char *key, int keylen,
+							   const Jsonb *value,
+							   const RunopsCacheFill *fill);
+extern void runops_cache_purge(Oid dbid, const char *name);
+
+/* in cache_slots.c */
+extern bool runops_cache_slot(const char *name, RunopsCacheSlot *slot);
+
+/* in cache_tags.c */
+extern Size runops_tags_shmem_size(void);
+extern void runops_tags_shmem_start(void *memory, bool found);
+extern void runops_tags_bump(const RunopsTag *tags, int ntags);
+
+/* in pending.c */
+extern bool runops_invalidating(const RunopsTag *tags, int ntags);
+
+#endif							/* RUNOPS_CACHE_INT_H */

@@ -1,26 +1,20 @@
 /*-------------------------------------------------------------------------
  *
- * sentinel.h
- *	  What the files of the distinct-database sentinel share.
+ * gate_int.h
+ *	  What the files of the gate share: the facts of a probe, and the record of who
+ *	  owns a store.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_SENTINEL_H
-#define RUNOPS_SENTINEL_H
+#ifndef RUNOPS_GATE_INT_H
+#define RUNOPS_GATE_INT_H
 
-#include "session/remote.h"
-#include "storage/lock.h"
-#include "base/runops.h"
+#include "foreign/foreign.h"
 
-/* What stands beside a store about the control plane. */
-typedef enum RunopsRecord
-{
-	RUNOPS_RECORD_NONE,			/* nothing yet */
-	RUNOPS_RECORD_FITS,			/* this database */
-	RUNOPS_RECORD_OTHER			/* another one */
-} RunopsRecord;
+#include "gate/gate.h"
+#include "topology/topology.h"
 
 /* All that a verdict on one server is made of. */
 typedef struct RunopsFacts
@@ -32,6 +26,26 @@ typedef struct RunopsFacts
 	bool		writer_known;	/* of a reader: is the next field filled? */
 	RunopsIdentity writer;		/* of a reader: the writer's database */
 } RunopsFacts;
+
+/* A server of another store, and what is known of it. */
+typedef struct RunopsPeer
+{
+	Oid			serverid;
+	RunopsProofState state;
+} RunopsPeer;
+
+/* What a probe of a server is told. */
+typedef struct RunopsProbeRequest
+{
+	Oid			serverid;
+	UserMapping *user;			/* NULL: there is none */
+	List	   *stores;			/* of RunopsStore *, all of them */
+	const RunopsStore *store;	/* the one that the server is for; NULL: none */
+	bool		is_reader;		/* is it that store's reader? */
+	bool		writer_known;	/* then: is the next field filled? */
+	RunopsIdentity writer;		/* the database of the store's writer */
+	List	   *peers;			/* of RunopsPeer *: those with a verdict */
+} RunopsProbeRequest;
 
 /* What a probe brings back. */
 typedef struct RunopsProbe
@@ -48,17 +62,15 @@ typedef struct RunopsProbe
 extern void runops_local_identity(RunopsIdentity *identity);
 extern bool runops_identity_equal(const RunopsIdentity *a,
 								  const RunopsIdentity *b);
-extern bool runops_stores_meet(const RunopsStore *a, const RunopsStore *b);
-extern RunopsRecord runops_identity_compare(const char *store, char *reason);
-extern void runops_identity_record(const char *store, bool replace);
 
 /* in probe.c */
-extern void runops_probe(Oid serverid, UserMapping *user, bool accept_identity,
-						 List *stores, RunopsProbe *probe);
-extern void runops_lock_tag(uint64 key, LOCKTAG *tag);
-extern bool runops_ask_identity(RemoteSession *session, uint64 lock_key,
-								RunopsIdentity *identity, bool *lock_obtained,
-								RemoteFailure *failure);
+extern void runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe);
+extern void runops_set_verdict(RunopsProofState *state, RunopsVerdict verdict,
+							   RunopsCause cause, const char *reason);
 extern void runops_decide(const RunopsFacts *facts, RunopsProofState *state);
 
-#endif							/* RUNOPS_SENTINEL_H */
+/* in sentinel.c */
+extern void runops_sentinel_probe(Oid serverid, Oid userid, bool force,
+								  bool accept_identity, RunopsProofState *state);
+
+#endif							/* RUNOPS_GATE_INT_H */

@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
- * reads.h
+ * reads_int.h
  *	  What the functions that look rows up by id share.
+ *
+ * No other module calls in here: SQL does.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_READS_H
-#define RUNOPS_READS_H
+#ifndef RUNOPS_READS_INT_H
+#define RUNOPS_READS_INT_H
 
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
-#include "planner/planner.h"
+#include "topology/topology.h"
 
 /*
  * A routed table as those functions see it.
@@ -77,4 +79,4 @@ extern char *runops_equality(const RunopsTarget *target, AttrNumber attno,
 /* in retention.c */
 extern bool runops_past_retention(Oid relid, text *id);
 
-#endif							/* RUNOPS_READS_H */
+#endif							/* RUNOPS_READS_INT_H */

@@ -1,18 +1,22 @@
 /*-------------------------------------------------------------------------
  *
- * fdw.h
- *	  What the files of the foreign-data wrapper share among themselves.
+ * fdw_int.h
+ *	  What the files of the foreign-data wrapper share.
+ *
+ * No other module calls in here: the server does, by the FdwRoutine.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_FDW_H
-#define RUNOPS_FDW_H
+#ifndef RUNOPS_FDW_INT_H
+#define RUNOPS_FDW_INT_H
 
 #include "foreign/fdwapi.h"
 #include "utils/elog.h"
 #include "utils/rel.h"
+
+#include "base/runops.h"
 
 /* One call of a callback of postgres_fdw, for the errors that it raises. */
 typedef struct RunopsFdwCall
@@ -23,9 +27,12 @@ typedef struct RunopsFdwCall
 	bool		begins;			/* does the callback connect? */
 } RunopsFdwCall;
 
-/* in handler.c */
+/* the library of postgres_fdw */
+#define PGFDW_LIBRARY "$libdir/postgres_fdw"
+
+/* in pgfdw.c */
 extern FdwRoutine pgfdw;
-extern const char *runops_fdw_store_label(Oid relid);
+extern void runops_load_pgfdw(void);
 extern bool runops_fdw_is_empty(Oid relid);
 extern void runops_fdw_gate_require(Oid relid, Oid userid);
 extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
@@ -38,10 +45,6 @@ extern void runops_fdw_check_row(EState *estate, ResultRelInfo *rri,
 								 List *alias_checks);
 
 /* in error_context.c */
-extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
-extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
-extern Oid	runops_fdw_scan_userid(ForeignScanState *node);
-extern Oid	runops_fdw_result_userid(EState *estate, ResultRelInfo *rri);
 extern void runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node,
 								  bool begins);
 extern void runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins);
@@ -49,9 +52,6 @@ extern void runops_fdw_leave(RunopsFdwCall *call);
 
 /* in plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
-
-extern bool runops_fdw_uses_remote_estimate(Oid foreigntableid);
-extern bool runops_fdw_any_wait_policy(PlannerInfo *root, Relids relids);
 
 /* in join.c */
 extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
@@ -64,6 +64,8 @@ extern void runopsGetForeignUpperPaths(PlannerInfo *root,
 									   RelOptInfo *output_rel, void *extra);
 
 /* in paths.c */
+extern bool runops_fdw_uses_remote_estimate(Oid foreigntableid);
+extern LockWaitPolicy runops_fdw_wait_policy(PlannerInfo *root, Index rti);
 extern void runops_fdw_remote_costs(Oid serverid, Cost *startup,
 									Cost *per_tuple);
 extern Cost runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
@@ -75,12 +77,6 @@ extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 extern void runops_fdw_use_for_scan(ForeignScanState *node);
 extern void runops_fdw_use_for_direct_modify(ForeignScanState *node);
 extern void runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri);
-
-/* in xact/reader_policy.c */
-extern Oid	runops_reader_for_scan(ForeignScanState *node);
-extern const char *runops_reader_name(ForeignScanState *node, Oid readerid);
-extern void runops_reader_begin_scan(ForeignScanState *node, Oid table,
-									 int eflags);
 
 /* in rescan_safety.c */
 extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
@@ -100,4 +96,38 @@ extern bool runops_fdw_notes_insert_late(ModifyTableState *mtstate);
 /* in utility.c */
 extern void runops_fdw_utility_callbacks(FdwRoutine *routine);
 
-#endif							/* RUNOPS_FDW_H */
+/* in reader_scan.c */
+extern Oid	runops_reader_for_scan(ForeignScanState *node);
+extern const char *runops_reader_name(ForeignScanState *node, Oid readerid);
+extern void runops_reader_begin_scan(ForeignScanState *node, Oid table,
+									 int eflags);
+
+/* in scan_node.c */
+extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
+extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
+extern Oid	runops_fdw_scan_userid(ForeignScanState *node);
+extern Oid	runops_fdw_result_userid(EState *estate, ResultRelInfo *rri);
+
+/* in unique_entries.c */
+typedef struct RunopsFdwUnique RunopsFdwUnique;
+
+extern RunopsFdwUnique *runops_fdw_unique_begin(ModifyTableState *mtstate,
+												ResultRelInfo *rri);
+extern bool runops_fdw_unique_insert(RunopsFdwUnique *unique,
+									 TupleTableSlot *slot);
+extern void runops_fdw_unique_skipped(RunopsFdwUnique *unique,
+									  TupleTableSlot *slot);
+extern HeapTupleHeader runops_fdw_old_row(ResultRelInfo *rri,
+										  TupleTableSlot *planSlot);
+extern void runops_fdw_unique_read_old(RunopsFdwUnique *unique,
+									   ResultRelInfo *rri,
+									   TupleTableSlot *planSlot);
+extern void runops_fdw_unique_update(RunopsFdwUnique *unique,
+									 ResultRelInfo *rri, TupleTableSlot *slot,
+									 TupleTableSlot *planSlot);
+extern void runops_fdw_unique_not_updated(RunopsFdwUnique *unique,
+										  TupleTableSlot *slot);
+extern void runops_fdw_unique_deleted(RunopsFdwUnique *unique);
+extern bool runops_fdw_unique_one_by_one(RunopsFdwUnique *unique);
+
+#endif							/* RUNOPS_FDW_INT_H */

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
- * ownrow.h
- *	  Rows of tables that are authorities over keys, by their unique index.
+ * entry_table_int.h
+ *	  Rows of a table that decides over keys, found by its unique index.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_OWNROW_H
-#define RUNOPS_OWNROW_H
+#ifndef RUNOPS_ENTRY_TABLE_H
+#define RUNOPS_ENTRY_TABLE_H
 
 #include "access/skey.h"
 #include "access/tableam.h"
@@ -40,4 +40,4 @@ extern bool runops_own_try_insert(RunopsOwnTable *table, const Datum *values,
 								  const bool *nulls);
 extern TM_Result runops_own_delete(RunopsOwnTable *table, bool wait);
 
-#endif							/* RUNOPS_OWNROW_H */
+#endif							/* RUNOPS_ENTRY_TABLE_H */

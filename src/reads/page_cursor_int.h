@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
- * page_cursor.h
+ * page_cursor_int.h
  *	  A page of a routed table, and the cursor that it begins behind.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_PAGECURSOR_H
-#define RUNOPS_PAGECURSOR_H
+#ifndef RUNOPS_PAGE_CURSOR_INT_H
+#define RUNOPS_PAGE_CURSOR_INT_H
 
 #include "utils/jsonb.h"
 
@@ -43,4 +43,4 @@ extern void runops_cursor_read(Jsonb *cursor, RunopsPage *page);
 extern Jsonb *runops_cursor_make(const RunopsPage *page, Datum value, bool isnull,
 								 const char *key);
 
-#endif							/* RUNOPS_PAGECURSOR_H */
+#endif							/* RUNOPS_PAGE_CURSOR_INT_H */

@@ -1,20 +1,19 @@
 /*-------------------------------------------------------------------------
  *
- * resolver.h
+ * resolver_int.h
  *	  A resolver: a query that reads one value of the control plane by its key.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_RESOLVER_H
-#define RUNOPS_RESOLVER_H
+#ifndef RUNOPS_RESOLVER_INT_H
+#define RUNOPS_RESOLVER_INT_H
 
 #include "executor/spi.h"
 #include "utils/array.h"
-#include "utils/jsonb.h"
 
-#include "control_plane/cache.h"
+#include "control_plane/cache_int.h"
 
 /* A resolver, as a backend remembers it. */
 typedef struct RunopsResolver
@@ -50,4 +49,7 @@ extern bool runops_resolver_wrote(RunopsResolver *resolver);
 extern bool runops_resolver_find(const char *slot, RunopsResolver *resolver);
 extern Jsonb *runops_resolve_key(const char *slot, ArrayType *key, bool *from_cache);
 
-#endif							/* RUNOPS_RESOLVER_H */
+/* in watch_ddl.c */
+extern bool runops_wrote_foreign(void);
+
+#endif							/* RUNOPS_RESOLVER_INT_H */

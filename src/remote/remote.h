@@ -1,7 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * remote.h
- *	  Connections of our own to the database of a store.
+ *	  Connections to the database of a store, and waits on them.
+ *
+ * Knows libpq, servers and user mappings, and nothing of routed tables: the gate is
+ * the caller's business, and so is the right to use the server.  No wait blocks
+ * the backend, and none of these functions takes a lock.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -36,7 +40,7 @@ typedef struct RemoteFailure
 	bool		timed_out;		/* was it the deadline? */
 } RemoteFailure;
 
-/* in remote/connect.c */
+/* in connect.c */
 extern RemoteSession *runops_remote_session(const char *store);
 extern RemoteSession *runops_remote_server_session(const char *store,
 												   Oid serverid);
@@ -51,8 +55,14 @@ extern void runops_remote_raise(const RemoteFailure *failure);
 extern void runops_remote_close(RemoteSession *session);
 extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
 
-/* in store_sql.c */
-extern List *runops_remote_rows(const char *store, Oid serverid,
-								const char *query);
+/* in cancel.c */
+extern void runops_conn_cancel(PGconn *conn);
+extern bool runops_conn_is_dead(PGconn *conn);
+
+/* in begin_timeout.c */
+extern void runops_conn_wait_begin(int timeout_ms);
+extern void runops_conn_wait_end(void);
+extern void runops_conn_wait_reset(void);
+extern bool runops_conn_was_late(void);
 
 #endif							/* RUNOPS_REMOTE_H */

@@ -1,20 +1,19 @@
 /*-------------------------------------------------------------------------
  *
- * reference.h
+ * reference_int.h
  *	  References: what stands for a foreign key where none can be.
  *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
-#ifndef RUNOPS_REFERENCE_H
-#define RUNOPS_REFERENCE_H
+#ifndef RUNOPS_REFERENCE_INT_H
+#define RUNOPS_REFERENCE_INT_H
 
-#include "access/attnum.h"
-#include "nodes/parsenodes.h"
-#include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 #include "utils/typcache.h"
+
+#include "integrity/integrity.h"
 
 /* What becomes of a referring row when what it refers to is deleted. */
 #define REFERENCE_REFUSE	'a'
@@ -49,15 +48,13 @@ typedef enum RunopsReferenceQuery
 	REFERENCE_QUERY_SET_NULL				/* let them refer to nothing */
 } RunopsReferenceQuery;
 
-/* in reference_config.c; grows with each change of the references */
+/* in reference_config.c; the number grows with each change of the references */
 extern uint64 runops_reference_changes;
 extern Oid	runops_reference_table(Oid relid);
 extern RunopsReference *runops_reference_find(Oid child, const char *name);
 extern List *runops_references_from(Oid child);
 extern List *runops_references_to(Oid parent);
 extern bool runops_reference_cascades(const RunopsReference *reference);
-extern const char *runops_reference_of_column(Oid relid, const char *column);
-extern void runops_reference_check_drop(DropStmt *stmt);
 
 /* in reference_query.c */
 extern AttrNumber runops_reference_attno(Oid relid, const NameData *column,
@@ -71,4 +68,4 @@ extern bool runops_reference_query(const RunopsReference *reference,
 								   RunopsReferenceQuery query, Datum key,
 								   bool *committed);
 
-#endif							/* RUNOPS_REFERENCE_H */
+#endif							/* RUNOPS_REFERENCE_INT_H */

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  The settings of the extension; docs/settings.md explains each.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_GUC_H
+#define RUNOPS_GUC_H
+
+/* What runops.cross_store_writes says of a transaction over two stores. */
+typedef enum RunopsCrossStoreWrites
+{
+	RUNOPS_CROSS_STORE_ALLOW,
+	RUNOPS_CROSS_STORE_WARN,
+	RUNOPS_CROSS_STORE_ERROR
+} RunopsCrossStoreWrites;
+
+extern int	runops_cache_max_entries;
+extern int	runops_control_plane_cache_ttl;
+extern char *runops_database;
+extern bool runops_expect_control_plane_split;
+extern bool runops_mint_enabled;
+extern int	runops_mint_flip_grace;
+extern bool runops_split_enabled;
+extern bool runops_native_realtime_enabled;
+extern bool runops_enable_routing;
+extern int	runops_remote_timeout;
+extern int	runops_cross_store_writes;
+
+extern void runops_guc_init(void);
+extern void runops_guc_check_boot(void);
+
+#endif							/* RUNOPS_GUC_H */

@@ -1,0 +1,431 @@
+/*-------------------------------------------------------------------------
+ *
+ * hooks.c
+ *	  All hooks of the server that the extension installs, and their order.
+ *
+ * Each hook is installed once.  It calls the modules that take part, in an order
+ * that is written down here and not given by who was loaded first, and the next
+ * hook of the chain, or core's own function, in the midst of them:
+ *
+ * - ProcessUtility: the cache of the control plane is invalidated around
+ *	 everything else (control_plane/watch_ddl.c), since another backend may read
+ *	 until the command has ended.  Inside comes the frame of the statement.
+ * - ExecutorStart: what the statement writes is noted first
+ *	 (control_plane/watch_ddl.c).  Then the plan is made right for the values of
+ *	 its parameters (planner/generic_plan.c), before anything looks at it.  It is
+ *	 counted once it has started (xact/stats.c), when leaves that are pruned are
+ *	 known.
+ * - ExecutorRun, ExecutorFinish: the frame of the statement.
+ * - planner_hook: planner/planner.c, around the next planner.
+ * - get_relation_info_hook, set_rel_pathlist_hook: planner/prune.c, after the
+ *	 next hook, whose indexes and paths it needs to see.
+ * - object_access_hook: setup/protect.c, after the next hook.
+ * - shmem_request_hook, shmem_startup_hook: the modules with shared memory, in
+ *	 the order of their layers.
+ *
+ * The frame of a statement is one PG_TRY block, made only for a statement that
+ * needs one.  Outermost, writes to legacy leaves are noted (xact/store_writes.c):
+ * the note may raise, and must be undone with all that the statement has done.
+ * Then readers are kept out of statements that write (xact/reader_policy.c).
+ * Innermost, core's errors about rows without a partition get our words
+ * (planner/missing_leaf.c), so that only core's pass there.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/paths.h"
+#include "optimizer/plancat.h"
+#include "optimizer/planner.h"
+#include "storage/ipc.h"
+#include "tcop/utility.h"
+
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "control_plane/control_plane.h"
+#include "planner/planner.h"
+#include "setup/setup.h"
+#include "xact/xact.h"
+#include "hooks.h"
+#include "planner/planner.h"
+#include "setup/setup.h"
+#include "xact/xact.h"
+
+/* What a statement, or a command, is framed by while it runs. */
+typedef struct Frame
+{
+	bool		writes;			/* do readers serve nothing inside of it? */
+	RunopsLocalWatch watch;		/* the legacy leaves that it may write to */
+	List	   *names;			/* what core's errors about it may name */
+	bool		moves;			/* is it an UPDATE? */
+	MemoryContext cxt;			/* for these errors */
+} Frame;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+static planner_hook_type prev_planner_hook = NULL;
+static get_relation_info_hook_type prev_get_relation_info_hook = NULL;
+static set_rel_pathlist_hook_type prev_set_rel_pathlist_hook = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
+static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static object_access_hook_type prev_object_access_hook = NULL;
+
+/*
+ * shmem_request_hook: ask the postmaster for shared memory and locks.
+ */
+static void
+hook_shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+
+	runops_shmem_request();
+	runops_stats_shmem_request();
+	runops_cache_shmem_request();
+}
+
+/*
+ * shmem_startup_hook: set the shared memory up, or attach to it.
+ */
+static void
+hook_shmem_startup(void)
+{
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	runops_shmem_startup();
+	runops_stats_shmem_startup();
+	runops_cache_shmem_startup();
+}
+
+/*
+ * planner_hook.
+ */
+static PlannedStmt *
+hook_planner(Query *parse, const char *query_string, int cursorOptions,
+			 ParamListInfo boundParams)
+{
+	return runops_plan(parse, query_string, cursorOptions, boundParams,
+					   prev_planner_hook ? prev_planner_hook : standard_planner);
+}
+
+/*
+ * get_relation_info_hook.
+ */
+static void
+hook_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent,
+					   RelOptInfo *rel)
+{
+	if (prev_get_relation_info_hook)
+		prev_get_relation_info_hook(root, relid, inhparent, rel);
+
+	runops_exclude_leaf(root, relid, rel);
+}
+
+/*
+ * set_rel_pathlist_hook.
+ */
+static void
+hook_set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
+					  RangeTblEntry *rte)
+{
+	if (prev_set_rel_pathlist_hook)
+		prev_set_rel_pathlist_hook(root, rel, rti, rte);
+
+	runops_add_pruning_clauses(root, rel, rti, rte);
+}
+
+/*
+ * object_access_hook.
+ */
+static void
+hook_object_access(ObjectAccessType access, Oid classId, Oid objectId,
+				   int subId, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, classId, objectId, subId, arg);
+
+	runops_protect(access, classId, objectId, subId);
+}
+
+/*
+ * ExecutorStart_hook.
+ */
+static void
+hook_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	RunopsPlanStart start;
+
+	runops_watch_statement(queryDesc, eflags);
+	runops_plan_start(queryDesc, eflags, &start);
+
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+
+	runops_plan_started(queryDesc, eflags, &start);
+	runops_stats_statement(queryDesc, eflags);
+}
+
+/*
+ * Does a statement need a frame?
+ */
+static inline bool
+frame_needed(const Frame *frame)
+{
+	return frame->writes || frame->watch.leaves != NIL || frame->names != NIL;
+}
+
+/*
+ * Enter a frame.  frame_leave() follows in any case.
+ */
+static void
+frame_enter(Frame *frame)
+{
+	frame->cxt = CurrentMemoryContext;
+	runops_local_watch_begin(&frame->watch);
+	if (frame->writes)
+		runops_writing_begin();
+}
+
+/*
+ * Leave a frame.
+ */
+static void
+frame_leave(Frame *frame)
+{
+	if (frame->writes)
+		runops_writing_end();
+	runops_local_watch_end(&frame->watch);
+}
+
+/*
+ * Leave a frame in a PG_CATCH block, and throw the error again.
+ */
+static void
+frame_throw(Frame *frame)
+{
+	frame_leave(frame);
+	if (frame->names != NIL)
+		runops_rethrow_missing_leaf(frame->cxt, frame->names, frame->moves);
+	PG_RE_THROW();
+}
+
+/*
+ * Call the next ExecutorRun in the chain.
+ */
+static void
+run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+		 EXECUTE_ONCE_PARAMETER)
+{
+	if (prev_ExecutorRun_hook)
+		prev_ExecutorRun_hook(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+	else
+		standard_ExecutorRun(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+}
+
+/*
+ * ExecutorRun_hook.
+ */
+static void
+hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+				 EXECUTE_ONCE_PARAMETER)
+{
+	Frame		frame = {
+		.writes = runops_statement_writes(queryDesc),
+		.watch.leaves = runops_local_leaves(queryDesc->plannedstmt),
+		.names = runops_routed_names(queryDesc->plannedstmt),
+		.moves = queryDesc->operation == CMD_UPDATE
+	};
+
+	if (!frame_needed(&frame))
+	{
+		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+		return;
+	}
+
+	frame_enter(&frame);
+	PG_TRY();
+	{
+		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+		runops_local_watch_note(&frame.watch, queryDesc->estate);
+	}
+	PG_CATCH();
+	{
+		frame_throw(&frame);
+	}
+	PG_END_TRY();
+	frame_leave(&frame);
+}
+
+/*
+ * Call the next ExecutorFinish in the chain.
+ */
+static void
+finish_next(QueryDesc *queryDesc)
+{
+	if (prev_ExecutorFinish_hook)
+		prev_ExecutorFinish_hook(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+}
+
+/*
+ * ExecutorFinish_hook: rows may still be written by a WITH item that was not read
+ * to its end, and by what was put off until now, triggers above all.
+ */
+static void
+hook_ExecutorFinish(QueryDesc *queryDesc)
+{
+	Frame		frame = {
+		.writes = runops_statement_finish_writes(queryDesc),
+		.moves = queryDesc->operation == CMD_UPDATE
+	};
+
+	if (queryDesc->plannedstmt->hasModifyingCTE)
+	{
+		frame.watch.leaves = runops_local_leaves(queryDesc->plannedstmt);
+		frame.names = runops_routed_names(queryDesc->plannedstmt);
+	}
+
+	if (!frame_needed(&frame))
+	{
+		finish_next(queryDesc);
+		return;
+	}
+
+	frame_enter(&frame);
+	PG_TRY();
+	{
+		finish_next(queryDesc);
+		runops_local_watch_note(&frame.watch, queryDesc->estate);
+	}
+	PG_CATCH();
+	{
+		frame_throw(&frame);
+	}
+	PG_END_TRY();
+	frame_leave(&frame);
+}
+
+/*
+ * Call the next ProcessUtility in the chain.
+ */
+static void
+utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			 ProcessUtilityContext context, ParamListInfo params,
+			 QueryEnvironment *queryEnv, DestReceiver *dest,
+			 QueryCompletion *qc)
+{
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+/*
+ * The table that COPY FROM writes to; InvalidOid for other commands.
+ */
+static Oid
+copy_target(Node *stmt)
+{
+	CopyStmt   *copy = (CopyStmt *) stmt;
+
+	if (!IsA(stmt, CopyStmt) || !copy->is_from || copy->relation == NULL)
+		return InvalidOid;
+
+	return RangeVarGetRelid(copy->relation, NoLock, true);
+}
+
+/*
+ * ProcessUtility_hook.
+ */
+static void
+hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					bool readOnlyTree, ProcessUtilityContext context,
+					ParamListInfo params, QueryEnvironment *queryEnv,
+					DestReceiver *dest, QueryCompletion *qc)
+{
+	RunopsWatchedCommand command;
+	Oid			target = copy_target(pstmt->utilityStmt);
+	Frame		frame = {0};
+
+	runops_watch_command(pstmt->utilityStmt, &command);
+
+	frame.writes = runops_utility_writes(pstmt->utilityStmt);
+	if (OidIsValid(target))
+	{
+		frame.watch.leaves = runops_local_leaves_of(target);
+		frame.names = runops_routed_names_of(target);
+	}
+
+	if (!frame_needed(&frame))
+		utility_next(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+	else
+	{
+		frame_enter(&frame);
+		PG_TRY();
+		{
+			utility_next(pstmt, queryString, readOnlyTree, context, params,
+						 queryEnv, dest, qc);
+			runops_local_watch_note(&frame.watch, NULL);
+		}
+		PG_CATCH();
+		{
+			frame_throw(&frame);
+		}
+		PG_END_TRY();
+		frame_leave(&frame);
+	}
+
+	runops_watch_command_done(&command);
+}
+
+/*
+ * Install the hook that protects what routed tables stand on.  It works in a
+ * backend that has loaded the library by itself, too.
+ */
+void
+runops_hooks_init_protection(void)
+{
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = hook_object_access;
+}
+
+/*
+ * Install all other hooks, in the postmaster.
+ */
+void
+runops_hooks_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = hook_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = hook_shmem_startup;
+	prev_planner_hook = planner_hook;
+	planner_hook = hook_planner;
+	prev_get_relation_info_hook = get_relation_info_hook;
+	get_relation_info_hook = hook_get_relation_info;
+	prev_set_rel_pathlist_hook = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = hook_set_rel_pathlist;
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = hook_ExecutorStart;
+	prev_ExecutorRun_hook = ExecutorRun_hook;
+	ExecutorRun_hook = hook_ExecutorRun;
+	prev_ExecutorFinish_hook = ExecutorFinish_hook;
+	ExecutorFinish_hook = hook_ExecutorFinish;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = hook_ProcessUtility;
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * planner_int.h
+ *	  What the files of the planner share: facts, decisions and replacements.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_PLANNER_INT_H
+#define RUNOPS_PLANNER_INT_H
+
+#include "executor/execdesc.h"
+#include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
+#include "nodes/params.h"
+#include "nodes/pathnodes.h"
+#include "nodes/plannodes.h"
+#include "storage/lockdefs.h"
+#include "utils/array.h"
+
+#include "planner/planner.h"
+#include "topology/topology.h"
+
+/* A column of a range-table entry of the query at a depth (1 = outermost). */
+typedef struct RunopsColumn
+{
+	Index		depth;
+	Index		varno;
+	AttrNumber	attno;
+} RunopsColumn;
+
+/*
+ * Something that holds for every row that matters: either two columns are
+ * equal (other.varno > 0), or a column's value belongs to one of some stores.
+ */
+typedef struct RunopsFact
+{
+	RunopsColumn column;
+	RunopsColumn other;
+	RunopsStoreSet stores;
+	List	   *assumed;		/* of Param: it holds if these name legacy */
+} RunopsFact;
+
+/* Why a table's set of stores is what it is. */
+typedef enum RunopsReason
+{
+	RUNOPS_REASON_NO_PREDICATE, /* nothing is said of the key or an alias */
+	RUNOPS_REASON_UNKNOWN,		/* equality with a value not known yet, or one
+								 * that no generator makes */
+	RUNOPS_REASON_KNOWN,		/* the values name the stores */
+	RUNOPS_REASON_CONTRADICTION /* no row can satisfy the predicates */
+} RunopsReason;
+
+/* Which stores of a table a query level needs. */
+typedef struct RunopsDecision
+{
+	RunopsStoreSet stores;
+	RunopsReason reason;
+	List	   *assumed;		/* of Param: it holds if these name legacy */
+} RunopsDecision;
+
+/* What is known of the parameters of a statement. */
+typedef struct RunopsValues
+{
+	ParamListInfo params;		/* bound values, or NULL */
+	bool		assume;			/* take them for ids of legacy? */
+} RunopsValues;
+
+/* What facts are collected with. */
+typedef struct RunopsScope
+{
+	Index		depth;			/* of the query whose clauses are read */
+	RunopsValues values;
+	bool		unfolded;		/* out: a value was an expression that constant
+								 * folding may make known */
+} RunopsScope;
+
+/* One range-table entry that a leaf shall stand for. */
+typedef struct RunopsReplacement
+{
+	Query	   *query;
+	Index		rti;
+	const RunopsRoute *route;
+	const RunopsLeaf *leaf;
+	bool		pinned;			/* by a clause to be taken out; see pinned_store.c */
+} RunopsReplacement;
+
+/* What a statement's analysis found that the plan cache is steered by. */
+typedef struct RunopsTally
+{
+	int			ntables;		/* routed tables in join trees */
+	int			nunknown;		/* of them, those with equality on an unknown
+								 * value */
+	Query	   *level;			/* where the last of these stands */
+	bool		guess;			/* was a leaf chosen without knowing the key? */
+} RunopsTally;
+
+/* Whether the plan cache shall keep a generic plan. */
+typedef enum RunopsSteering
+{
+	RUNOPS_STEER_NONE,			/* as the cost says */
+	RUNOPS_STEER_GENERIC,		/* run-time pruning makes it as good */
+	RUNOPS_STEER_CUSTOM			/* a plan for known values is better */
+} RunopsSteering;
+
+/* in resolve.c */
+extern bool runops_is_id_equality(Oid opno, Oid inputcollid);
+extern bool runops_is_negated_equality(Node *clause);
+extern List *runops_collect_facts(Node *clause, RunopsScope *scope, List *facts);
+extern RunopsDecision runops_resolve(const RunopsRoute *route, List *facts,
+									 Index depth, Index varno);
+extern Node *runops_fold(Node *expr, ParamListInfo params);
+extern RunopsStoreSet runops_column_stores(List *facts, RunopsColumn column,
+										   List **assumed);
+extern RunopsStoreSet runops_clause_stores(const RunopsRoute *route, Node *clause,
+										   Index varno);
+
+/* in facts.c */
+extern List *runops_facts_of_quals(const RunopsValues *values, Node *quals,
+								   Index depth, List *facts);
+extern List *runops_facts_of_output(const RunopsValues *values, Query *query,
+									Node *jtnode, Index depth, List *facts);
+extern bool runops_is_transparent(Query *subquery);
+extern List *runops_known_outputs(Query *subquery, Index depth, Index rti,
+								  List *facts);
+extern List *runops_facts_of_known(Query *query, Index depth, List *outputs,
+								   List *facts);
+
+/* in value_stores.c */
+extern Node *runops_strip_relabel(Node *expr);
+extern bool runops_known_value(Node *expr, RunopsScope *scope, Datum *value,
+							   bool *isnull);
+extern bool runops_value_stores(Node *expr, RunopsScope *scope,
+								RunopsStoreSet *stores, List **assumed);
+extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
+									  RunopsStoreSet *stores, List **assumed);
+
+/* in generic_plan.c */
+extern bool runops_may_assume(ParamListInfo params);
+extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
+								   List *assumed, int cursorOptions,
+								   List *spared);
+
+/* in skip_checks.c */
+extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
+								  const RunopsLeaf *leaf, bool known);
+extern void runops_skip_checks(QueryDesc *queryDesc, List *spared);
+
+/* in permissions.c */
+extern bool runops_has_empty_request(PlannedStmt *stmt);
+extern void runops_settle_permissions(PlannedStmt *stmt);
+
+/* in replace.c */
+extern void runops_replace(RunopsReplacement *replacement);
+extern bool runops_has_statement_triggers(Oid relid, LOCKMODE lockmode,
+										  CmdType command, bool upsert);
+
+/* in insert.c */
+extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
+											ParamListInfo params, bool *guess,
+											List **assumed);
+
+/* in flag_off.c */
+extern List *runops_use_legacy(Query *query);
+
+/* in pinned_store.c */
+extern bool runops_is_pinned(Query *query, Index rti, const RunopsRoute *route,
+							 RunopsStoreSet *store);
+extern void runops_drop_pins(Query *query, Index rti, const RunopsRoute *route,
+							 const RunopsLeaf *leaf);
+
+/* in partitionwise.c */
+extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);
+
+/* in plancache.c */
+extern bool runops_has_extern_param(Node *node);
+extern RunopsSteering runops_steering(Query *parse, ParamListInfo params,
+									  const RunopsTally *tally);
+extern void runops_steer(PlannedStmt *stmt, RunopsSteering steering);
+
+#endif							/* RUNOPS_PLANNER_INT_H */

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  The connections of postgres_fdw, as far as they are looked at, and SQL of our own
+ *	  in a store.
+ *
+ * Every connection is asked which database it has reached before it is used
+ * (conncheck.c).  A statement of ours runs on a connection for the time of one
+ * call (store_sql.c).  A backend's list of connections lives as long as libpq
+ * keeps them; transaction callbacks cancel what an aborted transaction left
+ * running.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_SESSION_H
+#define RUNOPS_SESSION_H
+
+#include "libpq-fe.h"
+#include "nodes/execnodes.h"
+
+#include "base/runops.h"
+
+/* What is to be set up on a connection that a statement is about to use. */
+typedef void (*RunopsConnected) (PGconn *conn, Oid serverid, Oid userid);
+
+/* in conncheck.c */
+extern void runops_conn_prepare(Oid serverid, Oid userid, Oid relid);
+extern void runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid);
+extern uint64 runops_conn_first_use(Oid serverid);
+extern void runops_conn_await(void);
+extern void runops_conn_on_use(RunopsConnected callback);
+
+/* in pgfdw_state.c */
+extern PGconn *runops_pgfdw_scan_conn(ForeignScanState *node);
+extern PGconn *runops_pgfdw_direct_conn(ForeignScanState *node);
+extern PGconn *runops_pgfdw_modify_conn(ResultRelInfo *rri, void *pgfdw_state);
+
+/* in store_sql.c */
+extern List *runops_reader_query(const char *store, const char *sql);
+
+#endif							/* RUNOPS_SESSION_H */

@@ -1,0 +1,85 @@
+/*-------------------------------------------------------------------------
+ *
+ * topology.h
+ *	  Which stores and routed tables there are, and which stores an id names.
+ *
+ * Nothing here connects to a store, or asks whether one may be used: see gate.h.
+ *
+ * Routes come from the catalogs (routes.c), sets of stores from ids (storeset.c);
+ * the extension's own tables are read where that is not enough (stores.c).  What
+ * a backend keeps of either is forgotten by invalidation messages, and so never
+ * inside of one call: a pointer to a route stays good until the next lookup that
+ * may take a lock.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_TOPOLOGY_H
+#define RUNOPS_TOPOLOGY_H
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+#include "utils/rel.h"
+
+#include "base/runops.h"
+
+/*
+ * A set of stores by name, independent of any table: bit 0 is legacy, bit 1 is
+ * new, then one bit for each shard character.  All bits: nothing is known.
+ */
+typedef uint64 RunopsStoreSet;
+
+#define RUNOPS_STORES_NONE	UINT64CONST(0)
+#define RUNOPS_STORES_ALL	(~UINT64CONST(0))
+
+/*
+ * What a backend remembers of one of the extension's own tables, as config_cache.c
+ * knows it.  The table needs the statement trigger _config_changed().
+ */
+typedef struct RunopsConfigCache
+{
+	const char *table;			/* its name */
+	void		(*forget) (void);	/* called when it was written; may not fail,
+									 * nor look anything up */
+	Oid			relid;			/* the rest is topology/config_cache.c's; all zeroes at first */
+	bool		listed;
+	struct RunopsConfigCache *next;
+} RunopsConfigCache;
+
+/* in config_cache.c */
+extern Relation runops_config_cache_open(RunopsConfigCache *cache);
+
+/* in routes.c */
+extern const RunopsRoute *runops_route(Oid relid);
+extern Oid	runops_old_table(const RunopsRoute *route);
+extern bool runops_leaf_store(Oid leaf_relid, char *store);
+extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
+extern Oid	runops_store_of_oid(void);
+extern Oid	runops_same_store_oid(void);
+
+/* in stores.c */
+extern Oid	runops_config_table_oid(const char *name);
+extern Relation runops_config_table_open(const char *name, LOCKMODE lockmode);
+extern List *runops_routed_tables(void);
+extern List *runops_old_tables(void);
+extern bool runops_store_exists(const char *name, bool server);
+extern List *runops_stores(void);
+extern bool runops_stores_meet(const RunopsStore *a, const RunopsStore *b);
+extern Oid	runops_store_server(const char *store);
+extern const char *runops_store_label(Oid relid);
+extern bool runops_reader_table_store(Oid relid, char *store);
+extern Oid	runops_reader_table(const char *store);
+extern Oid	runops_reader_server(const char *store);
+
+/* in storeset.c */
+extern uint64 runops_shapeless_ids;
+extern RunopsStoreSet runops_store_bit(const char *store);
+extern RunopsStoreSet runops_id_stores(const char *id, size_t len);
+extern RunopsStoreSet runops_array_stores(ArrayType *array);
+extern RunopsStoreSet runops_route_stores(const RunopsRoute *route);
+extern void runops_store_names(StringInfo buf, RunopsStoreSet stores);
+extern void runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores);
+
+#endif							/* RUNOPS_TOPOLOGY_H */

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact_int.h
+ *	  What the files of the transaction module share.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_XACT_INT_H
+#define RUNOPS_XACT_INT_H
+
+#include "xact/xact.h"
+
+/* A legacy leaf that a running statement may write to. */
+typedef struct RunopsLocalLeaf
+{
+	Oid			relid;
+	bool		routed;			/* reached by rows that core routes */
+	int64		before;			/* rows written when the statement began; -1 if
+								 * they are not counted */
+} RunopsLocalLeaf;
+
+/* Has a statement written to a leaf? */
+typedef enum RunopsWritten
+{
+	RUNOPS_NOT_WRITTEN,
+	RUNOPS_PERHAPS_WRITTEN,		/* nothing can be told before it has ended */
+	RUNOPS_WRITTEN
+} RunopsWritten;
+
+/* in local_leaves.c */
+extern RunopsWritten runops_local_leaf_written(const RunopsLocalLeaf *watched,
+											   EState *estate);
+
+#endif							/* RUNOPS_XACT_INT_H */
