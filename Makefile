@@ -67,6 +67,10 @@ test:
 lint:
 	@test/lint/run $(LINT)
 
+## callgraph: print which file calls which functions of which other file
+callgraph:
+	@perl test/lint/module_order.pl --graph $(wildcard src/*.[ch] src/*/*.[ch])
+
 ## bench: measure what routing costs, as ratios; takes some minutes
 bench:
 	@$(GIVEN_PG_CONFIG) test/run bench
@@ -83,4 +87,4 @@ ack:
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 16
 
-.PHONY: test lint bench demo ack help
+.PHONY: test lint callgraph bench demo ack help
