@@ -63,9 +63,21 @@ GIVEN_PG_CONFIG = $(if $(filter-out file undefined,$(origin PG_CONFIG)),PG_CONFI
 test:
 	@$(GIVEN_PG_CONFIG) test/run $(SUITES)
 
-## lint: check the text of the tree, without building; or some scripts: LINT="errors versions"
+## lint: check the text of the tree, without building; or some scripts: LINTS="errors versions"
 lint:
-	@test/lint/run $(LINT)
+	@test/lint/run $(LINTS)
+
+## indent: give the C files the layout of PostgreSQL's own, by pg_bsd_indent
+indent:
+	@test/indent/indent || [ $$? -eq 77 ]
+
+## indent-check: show what "make indent" would change
+indent-check:
+	@test/indent/indent --check || [ $$? -eq 77 ]
+
+## typedefs: write anew the names of types that "make indent" needs
+typedefs:
+	@PG_CONFIG='$(PG_CONFIG)' test/indent/find-typedefs
 
 ## callgraph: print which file calls which functions of which other file
 callgraph:
@@ -87,4 +99,4 @@ ack:
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 16
 
-.PHONY: test lint callgraph bench demo ack help
+.PHONY: test lint callgraph bench demo ack indent indent-check typedefs help

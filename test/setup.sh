@@ -15,7 +15,7 @@ postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgtap 
 libipc-run-perl libtap-parser-sourcehandler-pgtap-perl '"$*"
 
 # a test that needs one of these is skipped where it is missing
-optional='pgbouncer'
+optional='pgbouncer pg-bsd-indent'
 
 say() {
 	echo "$*" >&2

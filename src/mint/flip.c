@@ -174,7 +174,7 @@ first_difference(const RunopsMintFlag *before, const RunopsMintFlag *after,
 		now,
 		runops_mint_due(before),
 		runops_mint_due(after),
-		global ? runops_mint_due(global) : DT_NOEND
+		(global ? runops_mint_due(global) : DT_NOEND)
 	};
 	TimestampTz first = DT_NOEND;
 
