@@ -14,6 +14,8 @@ MODULE_big  = runops
 PGFILEDESC  = "runops - one logical table over several databases"
 OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c))) $(WIN32RES)
 DATA_built  = sql/$(EXTENSION)--$(EXTVERSION).sql
+# the scripts of released versions, and the steps from one to the next
+DATA        = $(filter-out %/$(notdir $(DATA_built)),$(wildcard sql/upgrade/$(EXTENSION)--*.sql))
 PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -DRUNOPS_VERSION='"$(EXTVERSION)"' $(ASSERTS)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
 SHLIB_LINK  = $(libpq)
@@ -59,9 +61,9 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/install/*.sql))
 # Debian's PostgreSQL 15 and install it where it is missing.
 GIVEN_PG_CONFIG = $(if $(filter-out file undefined,$(origin PG_CONFIG)),PG_CONFIG='$(PG_CONFIG)')
 
-## test: build, and run every suite, or some: SUITES="regress tap"
+## test: build, and run every suite, or some: SUITES="regress tap" TESTS="base_ids"
 test:
-	@$(GIVEN_PG_CONFIG) test/run $(SUITES)
+	@$(GIVEN_PG_CONFIG) TESTS='$(TESTS)' test/run $(SUITES)
 
 ## lint: check the text of the tree, without building; or some scripts: LINTS="errors versions"
 lint:
@@ -95,8 +97,15 @@ demo:
 ack:
 	for f in results/*.out; do cp "$$f" expected/; done
 
+# the steps that lead to this version are released with it
+## freeze: at a release, keep this version's install script for good
+freeze: $(DATA_built)
+	@! grep -q ' $(notdir $(DATA_built))$$' sql/upgrade/RELEASED || { echo '$(EXTVERSION) is released already' >&2; exit 1; }
+	cp $(DATA_built) sql/upgrade/
+	cd sql/upgrade && sha256sum $(notdir $(DATA_built) $(wildcard sql/upgrade/$(EXTENSION)--*--$(EXTVERSION).sql)) >>RELEASED
+
 ## help: list the targets
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 16
 
-.PHONY: test lint callgraph bench demo ack indent indent-check typedefs help
+.PHONY: test lint callgraph bench demo ack indent indent-check typedefs freeze help

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every error that a user can meet has a SQLSTATE, and reads like PostgreSQL's.
 #
-# Files: src/*.c sql/install/*.sql
+# Files: src/*.c sql/install/*.sql sql/upgrade/*
 #
 # On failure: add errcode() to the ereport, or ERRCODE to the RAISE; elog(ERROR)
 # is for what cannot happen.  The message starts in lower case and has no full

@@ -2,7 +2,7 @@
 # Every function of the install script says how it behaves, and finds what it
 # names wherever it is called.
 #
-# Files: sql/install/*.sql
+# Files: sql/install/*.sql sql/upgrade/*
 #
 # On failure: write VOLATILE, STABLE or IMMUTABLE and PARALLEL SAFE, RESTRICTED or
 # UNSAFE on the function; PL/pgSQL takes SET search_path = pg_catalog, pg_temp
@@ -10,7 +10,7 @@
 # names).  Never CREATE OR REPLACE or IF NOT EXISTS: somebody else may have made
 # the object before.
 exec perl -e '
-	my @files = @ARGV;
+	my @files = grep { /\.sql$/ } @ARGV;
 
 	foreach my $file (@files)
 	{

@@ -2,7 +2,7 @@
 # Every test has an expected result, every expected result a test, and what is to
 # be run can be run.
 #
-# Files: sql/*.sql !sql/install/*.sql !sql/include/*.sql expected/*.out
+# Files: sql/*.sql !sql/install/*.sql !sql/include/*.sql !sql/upgrade/* expected/*.out
 # Files: test/isolation/specs/*.spec test/isolation/expected/*.out
 # Files: test/run test/setup.sh test/*/run .ci/run
 #
