@@ -1,9 +1,9 @@
 #!/bin/sh
-# Every setting, SQLSTATE, function and view has its place in docs/, and what the
-# pages link to exists.
+# Every setting, SQLSTATE, function and view has its place in docs/, every lint in
+# CONTRIBUTING.md, and what the pages link to exists.
 #
 # Files: src/base/guc.c src/base/errcodes.h sql/install/*.sql
-# Files: README.md CHANGELOG.md docs/*.md test/README.md
+# Files: README.md CHANGELOG.md CONTRIBUTING.md docs/*.md test/README.md test/lint/*.sh
 #
 # On failure: write it into the file that the message names.
 pages=
@@ -33,6 +33,12 @@ sed -n "s/.*MAKE_SQLSTATE('R', *'O', *'\(.\)', *'\(.\)', *'\(.\)').*/RO\1\2\3/p"
 sed -n -e 's/^COMMENT ON \(FUNCTION\|PROCEDURE\|VIEW\|TYPE\) runops\.\([a-z][a-z_]*\).*/\2/p' $install |
 	grep -vE '^(runops_fdw_|remote_|store_arm$)' | sort -u |
 	all_in docs/functions.md
+
+for f in "$@"; do
+	case $f in
+	test/lint/*) basename "$f" .sh ;;
+	esac
+done | all_in CONTRIBUTING.md
 
 for page in $pages; do
 	grep -noE '\]\([^)# ]+' "$page" | sed 's/\](/ /' | grep -v ' https\{0,1\}:' |
