@@ -53,8 +53,7 @@ alias_constraints(Relation rel)
 	{
 		FuncExpr   *check;
 
-		if (strncmp(constr->check[i].ccname, RUNOPS_ALIAS_CONSTRAINT,
-					strlen(RUNOPS_ALIAS_CONSTRAINT)) != 0)
+		if (!runops_is_alias_check(constr->check[i].ccname))
 			continue;
 
 		check = stringToNode(constr->check[i].ccbin);

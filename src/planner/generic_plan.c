@@ -10,10 +10,8 @@
  * one may belong elsewhere, the query is planned anew for these values, as if
  * the plan cache had asked for a custom plan, and that plan is run instead.
  *
- * All this is in an entry at the end of the plan's range table: of a kind that
- * names no relation, so that nobody locks it, checks privileges on it or sends
- * it to a parallel worker, but that copyObject() copies whole.  The plan cache
- * keeps the query valid with the plan.
+ * plan_note.c keeps these with the plan.  The plan cache keeps the query valid as
+ * long as the plan.
  *
  * The check does not depend on runops.enable_routing, for the plan may have been
  * made before that was turned off.
@@ -40,9 +38,6 @@
 #include "base/compat.h"
 #include "planner/planner_int.h"
 
-/* The name of the entry, which no query can give to one without a relation */
-#define ASSUMPTION_NAME "runops assumption"
-
 /* Has the next plan to be right whatever the values are? */
 static bool plan_for_any = false;
 
@@ -56,49 +51,6 @@ runops_may_assume(ParamListInfo params)
 
 	plan_for_any = false;
 	return result;
-}
-
-/*
- * Write into a plan what it rests on: parameters that were assumed to name
- * legacy, and the query that it was made of; and the checks that it can do
- * without (see skip_checks.c).  Nothing is written if there is nothing to write.
- */
-void
-runops_note_assumption(PlannedStmt *stmt, Query *query, List *assumed,
-					   int cursorOptions, List *spared)
-{
-	RangeTblEntry *rte;
-
-	if (query == NULL && spared == NIL)
-		return;
-
-	rte = makeNode(RangeTblEntry);
-
-	rte->rtekind = RTE_RESULT;
-	rte->eref = makeAlias(ASSUMPTION_NAME, NIL);
-	rte->subquery = query;
-	rte->values_lists = list_make3(assumed, makeInteger(cursorOptions), spared);
-	stmt->rtable = lappend(stmt->rtable, rte);
-}
-
-/*
- * The entry of a plan's assumption, or NULL for most plans.
- */
-static RangeTblEntry *
-find_assumption(PlannedStmt *stmt)
-{
-	ListCell   *lc;
-
-	foreach(lc, stmt->rtable)
-	{
-		RangeTblEntry *rte = lfirst(lc);
-
-		if (rte->rtekind == RTE_RESULT && rte->values_lists != NIL &&
-			strcmp(rte->eref->aliasname, ASSUMPTION_NAME) == 0)
-			return rte;
-	}
-
-	return NULL;
 }
 
 /*
@@ -175,11 +127,11 @@ lock_walker(Node *node, void *context)
  * of them.
  */
 static PlannedStmt *
-plan_for_values(RangeTblEntry *assumption, const char *query_string,
+plan_for_values(const RunopsPlanNote *note, const char *query_string,
 				ParamListInfo params, int eflags)
 {
-	Query	   *query = copyObject(assumption->subquery);
-	int			cursorOptions = intVal(lsecond(assumption->values_lists));
+	Query	   *query = copyObject(note->query);
+	int			cursorOptions = note->cursorOptions;
 
 	if (params != NULL)
 	{
@@ -203,7 +155,7 @@ plan_for_values(RangeTblEntry *assumption, const char *query_string,
  * and return the memory context that it lives in.
  */
 static MemoryContext
-check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
+check_assumption(QueryDesc *queryDesc, const RunopsPlanNote *note, int eflags)
 {
 	bool		holds = true;
 	bool		pushed = false;
@@ -213,7 +165,7 @@ check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
 
 	if ((eflags & RUNOPS_EXPLAIN_GENERIC) != 0)
 		return NULL;
-	foreach(lc, (List *) linitial(assumption->values_lists))
+	foreach(lc, note->assumed)
 		holds = holds && names_legacy(lfirst_node(Param, lc), queryDesc->params);
 	if (holds)
 		return NULL;
@@ -226,7 +178,7 @@ check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
 		PushActiveSnapshot(queryDesc->snapshot);
 		pushed = true;
 	}
-	queryDesc->plannedstmt = plan_for_values(assumption, queryDesc->sourceText,
+	queryDesc->plannedstmt = plan_for_values(note, queryDesc->sourceText,
 											 queryDesc->params, eflags);
 	if (pushed)
 		PopActiveSnapshot();
@@ -244,18 +196,17 @@ check_assumption(QueryDesc *queryDesc, RangeTblEntry *assumption, int eflags)
 void
 runops_plan_start(QueryDesc *queryDesc, int eflags, RunopsPlanStart *start)
 {
-	RangeTblEntry *assumption = find_assumption(queryDesc->plannedstmt);
+	RunopsPlanNote note;
 
 	start->cxt = NULL;
 	start->spared = NIL;
-	if (assumption != NULL)
+	if (runops_find_plan_note(queryDesc->plannedstmt, &note))
 	{
-		start->cxt = check_assumption(queryDesc, assumption, eflags);
-		if (start->cxt != NULL)
-			assumption = find_assumption(queryDesc->plannedstmt);
+		start->cxt = check_assumption(queryDesc, &note, eflags);
+		if (start->cxt == NULL ||
+			runops_find_plan_note(queryDesc->plannedstmt, &note))
+			start->spared = note.spared;
 	}
-	if (assumption != NULL)
-		start->spared = lthird(assumption->values_lists);
 
 	/* Core asserts the same, but only in a server built with assertions. */
 	Assert(!runops_has_empty_request(queryDesc->plannedstmt));

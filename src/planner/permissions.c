@@ -10,9 +10,8 @@
  *
  * The planner needs the leaf's request to know whose rights a scan has.  The
  * executor needs it for the columns of a target alone; elsewhere it is removed.
- * The one of a target is made to ask for what is always granted, and the user
- * whom the wrapper has to connect for is kept in a list of the range-table
- * entry that core uses for other kinds of entries.
+ * The request of a target is made to ask for what is always granted, and the note
+ * of the plan keeps the user that the wrapper has to connect as (plan_note.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -30,6 +29,9 @@
 #include "planner/planner_int.h"
 
 #if PG16_GE
+
+/* What the request of a target asks for when it has nothing to ask. */
+#define NOTHING_TO_ASK ACL_SELECT
 
 /*
  * Does any request of a plan ask for nothing?
@@ -51,17 +53,21 @@ runops_has_empty_request(PlannedStmt *stmt)
 /*
  * Keep the requests of a plan that ask for something, and those of targets.
  *
+ * Returns for each target whose request names no user any more its place in the
+ * range table and its user, for the plan's note.
+ *
  * Only what replace.c has made asks for nothing.
  */
-void
+List *
 runops_settle_permissions(PlannedStmt *stmt)
 {
 	List	   *requests = NIL;
+	List	   *users = NIL;
 	Index		rti = 0;
 	ListCell   *lc;
 
 	if (!runops_has_empty_request(stmt))
-		return;
+		return NIL;
 
 	foreach(lc, stmt->rtable)
 	{
@@ -81,37 +87,58 @@ runops_settle_permissions(PlannedStmt *stmt)
 				rte->perminfoindex = 0;
 				continue;
 			}
-			rte->colcollations = list_make1_oid(request->checkAsUser);
-			request->requiredPerms = ACL_SELECT;
+			users = lappend_oid(users, rti);
+			users = lappend_oid(users, request->checkAsUser);
+			request->requiredPerms = NOTHING_TO_ASK;
 			request->checkAsUser = BOOTSTRAP_SUPERUSERID;
 		}
 		requests = lappend(requests, request);
 		rte->perminfoindex = list_length(requests);
 	}
 	stmt->permInfos = requests;
+
+	return users;
 }
 
 /*
  * Let the request of a target name the user again, once permissions have been
  * checked, for this execution alone: the plan may be run again.
+ *
+ * Raises if the plan has lost the user: the wrapper must not connect as the
+ * bootstrap superuser.
  */
 void
 runops_reveal_user(EState *estate, ResultRelInfo *rri)
 {
 	RangeTblEntry *rte;
 	RTEPermissionInfo *request;
+	RunopsPlanNote note = {0};
+	ListCell   *lc;
 
 	if (rri->ri_RangeTableIndex == 0)
 		return;
 	rte = exec_rt_fetch(rri->ri_RangeTableIndex, estate);
-	if (rte->rtekind != RTE_RELATION || rte->colcollations == NIL)
+	if (rte->rtekind != RTE_RELATION || rte->perminfoindex == 0)
+		return;
+	request = list_nth_node(RTEPermissionInfo, estate->es_rteperminfos,
+							rte->perminfoindex - 1);
+	/* a target of any other plan asks for more than this */
+	if (request->requiredPerms != NOTHING_TO_ASK ||
+		request->checkAsUser != BOOTSTRAP_SUPERUSERID)
 		return;
 
-	request = makeNode(RTEPermissionInfo);
-	memcpy(request,
-		   list_nth(estate->es_rteperminfos, rte->perminfoindex - 1),
-		   sizeof(RTEPermissionInfo));
-	request->checkAsUser = linitial_oid(rte->colcollations);
+	(void) runops_find_plan_note(estate->es_plannedstmt, &note);
+	for (lc = list_head(note.users); lc != NULL; lc = lnext(note.users, lnext(note.users, lc)))
+	{
+		if (lfirst_oid(lc) == rri->ri_RangeTableIndex)
+			break;
+	}
+	if (lc == NULL)
+		elog(ERROR, "the plan does not say for which user it writes to \"%s\"",
+			 RelationGetRelationName(rri->ri_RelationDesc));
+
+	request = copyObject(request);
+	request->checkAsUser = lfirst_oid(lnext(note.users, lc));
 
 	estate->es_rteperminfos = list_copy(estate->es_rteperminfos);
 	lfirst(list_nth_cell(estate->es_rteperminfos, rte->perminfoindex - 1)) = request;
@@ -131,9 +158,10 @@ runops_has_empty_request(PlannedStmt *stmt)
 /*
  * Nothing to do: an entry that asks for nothing is skipped.
  */
-void
+List *
 runops_settle_permissions(PlannedStmt *stmt)
 {
+	return NIL;
 }
 
 /*

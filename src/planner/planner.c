@@ -491,8 +491,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 {
 	AnalyzeContext cxt = {.values.params = boundParams,
 		.shapeless = runops_shapeless_ids};
-	Query	   *original = NULL;
-	List	   *spared = NIL;
+	RunopsPlanNote note = {.cursorOptions = cursorOptions};
 	RunopsSteering steering;
 	PlannedStmt *stmt;
 
@@ -502,25 +501,26 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	if (runops_gate_flag_off())
 	{
 		runops_held_warn_session();
-		spared = runops_use_legacy(parse);
+		note.spared = runops_use_legacy(parse);
 		stmt = next(parse, query_string, cursorOptions, boundParams);
-		runops_settle_permissions(stmt);
-		runops_note_assumption(stmt, NULL, NIL, cursorOptions, spared);
+		note.users = runops_settle_permissions(stmt);
+		runops_add_plan_note(stmt, &note);
 		return stmt;
 	}
 
 	cxt.values.assume = runops_may_assume(boundParams);
 	analyze_query(&cxt, parse, 1, NIL, NIL);
 	if (cxt.assumed != NIL)
-		original = copyObject(parse);
+		note.query = copyObject(parse);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
 	{
 		RunopsReplacement *replacement = list_nth(cxt.replacements, i);
 
 		if (replacement->query == parse &&
 			replacement->rti == parse->resultRelation)
-			spared = runops_spared_checks(parse, replacement->route,
-										  replacement->leaf, !cxt.tally.guess);
+			note.spared = runops_spared_checks(parse, replacement->route,
+											   replacement->leaf,
+											   !cxt.tally.guess);
 		if (replacement->pinned)
 			runops_drop_pins(replacement->query, replacement->rti,
 							 replacement->route, replacement->leaf);
@@ -529,9 +529,10 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	steering = runops_steering(parse, boundParams, &cxt.tally);
 	stmt = next(parse, query_string, cursorOptions, boundParams);
-	runops_settle_permissions(stmt);
+	note.users = runops_settle_permissions(stmt);
+	note.assumed = cxt.assumed;
 	runops_steer(stmt, steering);
-	runops_note_assumption(stmt, original, cxt.assumed, cursorOptions, spared);
+	runops_add_plan_note(stmt, &note);
 
 	return stmt;
 }

@@ -96,6 +96,17 @@ typedef struct RunopsTally
 	bool		guess;			/* was a leaf chosen without knowing the key? */
 } RunopsTally;
 
+/* What a plan has to remember of how it was made; see plan_note.c. */
+typedef struct RunopsPlanNote
+{
+	Query	   *query;			/* what it was made of; NULL: nothing is assumed */
+	List	   *assumed;		/* of Param: they were taken for ids of legacy */
+	int			cursorOptions;
+	List	   *spared;			/* checks to skip; see skip_checks.c */
+	List	   *users;			/* pairs of OIDs: a target's place in the range
+								 * table, and the user to write as */
+} RunopsPlanNote;
+
 /* Whether the plan cache shall keep a generic plan. */
 typedef enum RunopsSteering
 {
@@ -138,18 +149,19 @@ extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
 
 /* in generic_plan.c */
 extern bool runops_may_assume(ParamListInfo params);
-extern void runops_note_assumption(PlannedStmt *stmt, Query *query,
-								   List *assumed, int cursorOptions,
-								   List *spared);
 
 /* in skip_checks.c */
 extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
 								  const RunopsLeaf *leaf, bool known);
 extern void runops_skip_checks(QueryDesc *queryDesc, List *spared);
 
+/* in plan_note.c */
+extern void runops_add_plan_note(PlannedStmt *stmt, const RunopsPlanNote *note);
+extern bool runops_find_plan_note(PlannedStmt *stmt, RunopsPlanNote *note);
+
 /* in permissions.c */
 extern bool runops_has_empty_request(PlannedStmt *stmt);
-extern void runops_settle_permissions(PlannedStmt *stmt);
+extern List *runops_settle_permissions(PlannedStmt *stmt);
 
 /* in replace.c */
 extern void runops_replace(RunopsReplacement *replacement);

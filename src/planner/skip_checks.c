@@ -164,6 +164,22 @@ runops_spared_checks(Query *query, const RunopsRoute *route,
 }
 
 /*
+ * Do all CHECKs of a relation declare aliases?  Core prepares them together, so
+ * that one of another kind keeps all of them from being skipped.
+ */
+static bool
+all_for_aliases(const TupleConstr *constr)
+{
+	for (int i = 0; i < constr->num_check; i++)
+	{
+		if (!runops_is_alias_check(constr->check[i].ccname))
+			return false;
+	}
+
+	return true;
+}
+
+/*
  * Let the executor find the spared checks done, in a statement just started.
  */
 void
@@ -193,10 +209,9 @@ runops_skip_checks(QueryDesc *queryDesc, List *spared)
 		target->ri_PartitionCheckExpr =
 			ExecInitExpr((Expr *) makeBoolConst(true, false), NULL);
 
-	/* Only if there are no others: core prepares them together. */
 	constr = RelationGetDescr(target->ri_RelationDesc)->constr;
 	if (nchecks > 0 && constr != NULL && constr->num_check == nchecks &&
-		target->RI_CHECK_EXPRS == NULL)
+		all_for_aliases(constr) && target->RI_CHECK_EXPRS == NULL)
 	{
 		target->RI_CHECK_EXPRS = palloc0(nchecks * sizeof(ExprState *));
 		if (!lfourth_int(spared) || changed)

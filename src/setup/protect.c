@@ -481,7 +481,7 @@ declares_alias(AlterTableCmd *cmd)
 	if (cmd->subtype == AT_AddConstraint)
 		name = ((Constraint *) cmd->def)->conname;
 
-	return name != NULL && strncmp(name, RUNOPS_ALIAS_CONSTRAINT, strlen(RUNOPS_ALIAS_CONSTRAINT)) == 0;
+	return name != NULL && runops_is_alias_check(name);
 }
 
 /*

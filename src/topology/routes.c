@@ -659,3 +659,12 @@ runops_legacy_leaf(const RunopsRoute *route)
 
 	return NULL;
 }
+
+/*
+ * Does a CHECK of this name declare an alias?
+ */
+bool
+runops_is_alias_check(const char *name)
+{
+	return strncmp(name, RUNOPS_ALIAS_CONSTRAINT, strlen(RUNOPS_ALIAS_CONSTRAINT)) == 0;
+}

@@ -56,6 +56,7 @@ extern const RunopsRoute *runops_route(Oid relid);
 extern Oid	runops_old_table(const RunopsRoute *route);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);
 extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
+extern bool runops_is_alias_check(const char *name);
 extern Oid	runops_store_of_oid(void);
 extern Oid	runops_same_store_oid(void);
 
