@@ -96,6 +96,59 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 }
 
 /*
+ * One use of a store by one of postgres_fdw's callbacks that connect.
+ *
+ * begin_use() and end_use() stand around the callback, in this order: errors name
+ * the store from here on; the roles of the transaction are checked; the writes
+ * are noted, which may raise; only then is there a connection, which is asked
+ * what it has reached before anything else is sent.
+ */
+typedef struct Use
+{
+	RunopsStoreUse store;
+	RunopsFdwCall call;
+	bool		writes;			/* or locks rows */
+} Use;
+
+/*
+ * Begin a use.  node is the scan or the direct modification, or NULL where rows
+ * of a table are written.
+ */
+static void
+begin_use(Use *use, ForeignScanState *node, bool by_reader)
+{
+	bool		direct = node != NULL &&
+		castNode(ForeignScan, node->ss.ps.plan)->operation != CMD_SELECT;
+
+	use->writes = node == NULL || direct || runops_fdw_locks_rows(node);
+	if (node != NULL)
+		runops_fdw_enter_scan(&use->call, node, true);
+	else
+		runops_fdw_enter_table(&use->call, use->store.relid, true);
+	if (!by_reader)
+		runops_fdw_one_role(&use->store, use->writes);
+	if (direct)
+		runops_fdw_note_direct_modify(node);
+	else if (node != NULL)
+		runops_fdw_note_scan_locks(node);
+	runops_conn_prepare(&use->store);
+	runops_conn_await();
+}
+
+/*
+ * End a use: postgres_fdw has begun, and has taken this connection, or one that
+ * is not known.
+ */
+static void
+end_use(Use *use, PGconn *conn)
+{
+	if (use->writes)
+		runops_together_connected();
+	runops_conn_check(conn, &use->store);
+	runops_fdw_leave(&use->call);
+}
+
+/*
  * Let postgres_fdw begin a scan if it has not.
  *
  * Its state is what tells: it makes one whenever it begins.
@@ -105,38 +158,29 @@ begin_scan(ForeignScanState *node)
 {
 	EState	   *estate = node->ss.ps.state;
 	MemoryContext oldcontext;
-	RunopsFdwCall call;
-	Oid			relid;
-	Oid			userid;
-	Oid			serverid;
+	Use			use;
 	Oid			reader;
 
 	if (node->fdw_state != NULL)
 		return;
 
-	relid = runops_fdw_scan_relid(node);
-	userid = runops_fdw_scan_userid(node);
-	runops_fdw_gate_require(relid, userid);
+	use.store = runops_fdw_use(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node));
 	reader = runops_reader_for_scan(node);
-	serverid = GetForeignServerIdByRelId(OidIsValid(reader) ? reader : relid);
 	if (OidIsValid(reader))
-		runops_fdw_gate_require_server(serverid, relid, userid);
+	{
+		use.store.serverid = GetForeignServerIdByRelId(reader);
+		runops_fdw_gate_require(&use.store);
+	}
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
-	runops_fdw_enter_scan(&call, node, true);
-	if (!OidIsValid(reader))
-		runops_fdw_use_for_scan(node);
-	runops_fdw_note_scan_locks(node);
-	runops_conn_prepare(serverid, userid, relid);
-	runops_conn_await();
+	begin_use(&use, node, OidIsValid(reader));
 	if (OidIsValid(reader))
 		runops_reader_begin_scan(node, reader, estate->es_top_eflags);
 	else
 		pgfdw.BeginForeignScan(node, estate->es_top_eflags);
-	runops_conn_check(runops_pgfdw_scan_conn(node), serverid, userid, relid);
-	runops_fdw_leave(&call);
+	end_use(&use, runops_pgfdw_scan_conn(node));
 	if (OidIsValid(reader))
-		runops_stats_add(relid, RUNOPS_READER_READS, 1);
+		runops_stats_add(use.store.relid, RUNOPS_READER_READS, 1);
 	MemoryContextSwitchTo(oldcontext);
 }
 
@@ -238,28 +282,15 @@ runopsForeignAsyncNotify(AsyncRequest *areq)
 static void
 runopsBeginDirectModify(ForeignScanState *node, int eflags)
 {
-	RunopsFdwCall call;
-	Oid			relid;
-	Oid			userid;
-	Oid			serverid;
+	Use			use;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 
-	relid = runops_fdw_scan_relid(node);
-	userid = runops_fdw_scan_userid(node);
-	serverid = GetForeignServerIdByRelId(relid);
-	runops_fdw_gate_require(relid, userid);
-
-	runops_fdw_enter_scan(&call, node, true);
-	runops_fdw_use_for_direct_modify(node);
-	runops_fdw_note_direct_modify(node);
-	runops_conn_prepare(serverid, userid, relid);
-	runops_conn_await();
+	use.store = runops_fdw_use(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node));
+	begin_use(&use, node, false);
 	pgfdw.BeginDirectModify(node, eflags);
-	runops_together_connected();
-	runops_conn_check(runops_pgfdw_direct_conn(node), serverid, userid, relid);
-	runops_fdw_leave(&call);
+	end_use(&use, runops_pgfdw_direct_conn(node));
 }
 
 /*
@@ -325,10 +356,8 @@ static void
 runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
 	ModifyState *state;
-	RunopsFdwCall call;
+	Use			use;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
-	Oid			userid;
-	Oid			serverid;
 
 	if (mtstate->operation != CMD_INSERT)
 		ereport(ERROR,
@@ -339,9 +368,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 				 errdetail("The new key belongs to another store than the row."),
 				 errhint("Insert a row with the new key and delete the old one.")));
 
-	userid = runops_fdw_result_userid(mtstate->ps.state, rri);
-	serverid = GetForeignServerIdByRelId(relid);
-	runops_fdw_gate_require(relid, userid);
+	use.store = runops_fdw_use(relid, runops_fdw_result_userid(mtstate->ps.state, rri));
 
 	/* rows that core routes: where they go is not known when they are planned */
 	if (rri->ri_RootResultRelInfo != NULL)
@@ -351,14 +378,9 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 	state->begun = true;
 	state->mtstate = mtstate;
 	state->unique = runops_fdw_unique_begin(mtstate, rri);
-	runops_fdw_enter_table(&call, relid, true);
-	runops_fdw_use_for_modify(mtstate->ps.state, rri);
-	runops_conn_prepare(serverid, userid, relid);
-	runops_conn_await();
+	begin_use(&use, NULL, false);
 	pgfdw.BeginForeignInsert(mtstate, rri);
-	runops_together_connected();
-	runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
-	runops_fdw_leave(&call);
+	end_use(&use, runops_pgfdw_modify_conn(rri, rri->ri_FdwState));
 	state->pgfdw_state = rri->ri_FdwState;
 	rri->ri_FdwState = state;
 }
@@ -388,27 +410,22 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 {
 	ModifyState *state = (ModifyState *) rri->ri_FdwState;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
-	Oid			userid = runops_fdw_result_userid(estate, rri);
+	Use			use = {
+		.store = runops_fdw_use(relid, runops_fdw_result_userid(estate, rri))
+	};
 
-	runops_fdw_gate_require(relid, userid);
 	if (!runops_fdw_notes_insert_late(state->mtstate))
 		note_write(rri);
 
 	if (!state->begun)
 	{
 		MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
-		Oid			serverid = GetForeignServerIdByRelId(relid);
 
 		rri->ri_FdwState = NULL;
-		runops_fdw_enter_table(call, relid, true);
-		runops_fdw_use_for_modify(estate, rri);
-		runops_conn_prepare(serverid, userid, relid);
-		runops_conn_await();
+		begin_use(&use, NULL, false);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
-		runops_together_connected();
-		runops_conn_check(runops_pgfdw_modify_conn(rri, rri->ri_FdwState), serverid, userid, relid);
-		runops_fdw_leave(call);
+		end_use(&use, runops_pgfdw_modify_conn(rri, rri->ri_FdwState));
 		state->pgfdw_state = rri->ri_FdwState;
 		state->begun = true;
 		MemoryContextSwitchTo(oldcontext);

@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 
 #include "base/runops.h"
+#include "session/session.h"
 
 /* One call of a callback of postgres_fdw, for the errors that it raises. */
 typedef struct RunopsFdwCall
@@ -34,8 +35,8 @@ typedef struct RunopsFdwCall
 extern FdwRoutine pgfdw;
 extern void runops_load_pgfdw(void);
 extern bool runops_fdw_is_empty(Oid relid);
-extern void runops_fdw_gate_require(Oid relid, Oid userid);
-extern void runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid);
+extern void runops_fdw_gate_require(const RunopsStoreUse *use);
+extern RunopsStoreUse runops_fdw_use(Oid relid, Oid userid);
 
 /* in check_row.c */
 extern Bitmapset *runops_fdw_alias_attrs(Relation rel);
@@ -74,9 +75,7 @@ extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 								  Oid foreigntableid);
 
 /* in one_role.c */
-extern void runops_fdw_use_for_scan(ForeignScanState *node);
-extern void runops_fdw_use_for_direct_modify(ForeignScanState *node);
-extern void runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri);
+extern void runops_fdw_one_role(const RunopsStoreUse *use, bool writes);
 
 /* in rescan_safety.c */
 extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
@@ -103,6 +102,7 @@ extern void runops_reader_begin_scan(ForeignScanState *node, Oid table,
 									 int eflags);
 
 /* in scan_node.c */
+extern bool runops_fdw_locks_rows(ForeignScanState *node);
 extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
 extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
 extern Oid	runops_fdw_scan_userid(ForeignScanState *node);

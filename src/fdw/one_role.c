@@ -102,78 +102,40 @@ note_writer(Oid serverid, Oid umid)
 }
 
 /*
- * Use the store of a foreign table as a role, to write there if so said.
+ * A store is about to be used, to write or lock rows there if so said; raises if
+ * this transaction has written there through another user mapping.
  */
-static void
-use_store(Oid relid, Oid userid, bool writes)
+void
+runops_fdw_one_role(const RunopsStoreUse *use, bool writes)
 {
-	Oid			serverid;
 	Oid			umid;
 	ListCell   *lc;
 	char		store[RUNOPS_STORE_LEN];
 
-	if (writes && runops_leaf_store(relid, store))
+	if (writes && runops_leaf_store(use->relid, store))
 		runops_reader_leave(store);
 	if (writers == NIL && !writes)
 		return;
 
-	serverid = GetForeignServerIdByRelId(relid);
-	umid = GetUserMapping(userid, serverid)->umid;
+	umid = GetUserMapping(use->userid, use->serverid)->umid;
 
 	foreach(lc, writers)
 	{
 		Writer	   *writer = lfirst(lc);
 
-		if (writer->serverid != serverid)
+		if (writer->serverid != use->serverid)
 			continue;
 		if (writer->umid == umid)
 			return;
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot use store \"%s\" as role \"%s\" in this transaction",
-						runops_store_label(relid),
-						GetUserNameFromId(userid, false)),
+						runops_store_label(use->relid),
+						GetUserNameFromId(use->userid, false)),
 				 errdetail("The transaction has written or locked rows there through the user mapping of another role, and this one would not see them."),
 				 errhint("Commit first, or let the roles share one user mapping, for PUBLIC.")));
 	}
 
 	if (writes)
-		note_writer(serverid, umid);
-}
-
-/*
- * A scan is about to connect: does it lock the rows that it reads?
- */
-void
-runops_fdw_use_for_scan(ForeignScanState *node)
-{
-	bool		locks = false;
-	ListCell   *lc;
-
-	foreach(lc, node->ss.ps.state->es_plannedstmt->rowMarks)
-	{
-		if (lfirst_node(PlanRowMark, lc)->strength != LCS_NONE)
-			locks = true;
-	}
-
-	use_store(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node), locks);
-}
-
-/*
- * An UPDATE or DELETE is about to be sent as a whole.
- */
-void
-runops_fdw_use_for_direct_modify(ForeignScanState *node)
-{
-	use_store(runops_fdw_scan_relid(node), runops_fdw_scan_userid(node), true);
-}
-
-/*
- * Rows are about to be written to a result relation.
- */
-void
-runops_fdw_use_for_modify(EState *estate, ResultRelInfo *rri)
-{
-	use_store(RelationGetRelid(rri->ri_RelationDesc),
-			  runops_fdw_result_userid(estate, rri), true);
+		note_writer(use->serverid, umid);
 }

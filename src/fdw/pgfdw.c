@@ -71,32 +71,40 @@ runops_fdw_is_empty(Oid relid)
 }
 
 /*
- * Raise gate_closed unless a server of the store behind a foreign table may be
- * touched, by the given user.
+ * Raise gate_closed unless a server may be used so.
  */
 void
-runops_fdw_gate_require_server(Oid serverid, Oid relid, Oid userid)
+runops_fdw_gate_require(const RunopsStoreUse *use)
 {
 	RunopsProofState state;
 
 	/* the names are looked up for an error only */
 	if (runops_gate_closed_reason() != NULL)
 	{
-		runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
-		runops_gate_require_settings(runops_store_label(relid), get_rel_name(relid));
+		runops_stats_add(use->relid, RUNOPS_GATE_REFUSALS, 1);
+		runops_gate_require_settings(runops_store_label(use->relid), get_rel_name(use->relid));
 	}
-	if (runops_sentinel_verdict(serverid, userid, &state) != RUNOPS_DISTINCT)
+	if (runops_sentinel_verdict(use->serverid, use->userid, &state) != RUNOPS_DISTINCT)
 	{
-		runops_stats_add(relid, RUNOPS_GATE_REFUSALS, 1);
-		runops_gate_raise(&state, runops_store_label(relid), get_rel_name(relid));
+		runops_stats_add(use->relid, RUNOPS_GATE_REFUSALS, 1);
+		runops_gate_raise(&state, runops_store_label(use->relid), get_rel_name(use->relid));
 	}
 }
 
 /*
- * The same for the server that the store is written to.
+ * The use of the server that a foreign table names, by a user; raises gate_closed
+ * if it is not open.
  */
-void
-runops_fdw_gate_require(Oid relid, Oid userid)
+RunopsStoreUse
+runops_fdw_use(Oid relid, Oid userid)
 {
-	runops_fdw_gate_require_server(GetForeignServerIdByRelId(relid), relid, userid);
+	RunopsStoreUse use = {
+		.relid = relid,
+		.serverid = GetForeignServerIdByRelId(relid),
+		.userid = userid
+	};
+
+	runops_fdw_gate_require(&use);
+
+	return use;
 }

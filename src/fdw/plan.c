@@ -48,6 +48,7 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 						Oid foreigntableid)
 {
 	RunopsFdwCall call;
+	RunopsStoreUse use;
 
 	if (runops_fdw_is_empty(foreigntableid))
 	{
@@ -62,11 +63,9 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 		return;
 	}
 
-	runops_fdw_gate_require(foreigntableid, PLANNED_REL_USERID(baserel, root));
-
+	use = runops_fdw_use(foreigntableid, PLANNED_REL_USERID(baserel, root));
 	runops_fdw_enter_table(&call, foreigntableid, true);
-	runops_conn_prepare(GetForeignServerIdByRelId(foreigntableid),
-						PLANNED_REL_USERID(baserel, root), foreigntableid);
+	runops_conn_prepare(&use);
 	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
 	runops_fdw_leave(&call);
 }

@@ -121,11 +121,15 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 	const char *reason = runops_gate_closed_reason();
 	RunopsProofState state;
 	volatile bool ok = false;
+	RunopsStoreUse use = {
+		.relid = RelationGetRelid(relation),
+		.serverid = GetForeignServerIdByRelId(RelationGetRelid(relation)),
+		/* as the owner of the table, like all of ANALYZE */
+		.userid = relation->rd_rel->relowner
+	};
 
-	/* as the owner of the table, like all of ANALYZE */
 	if (reason == NULL &&
-		runops_sentinel_verdict(GetForeignServerIdByRelId(RelationGetRelid(relation)),
-								relation->rd_rel->relowner, &state) != RUNOPS_DISTINCT)
+		runops_sentinel_verdict(use.serverid, use.userid, &state) != RUNOPS_DISTINCT)
 		reason = state.reason;
 
 	if (reason != NULL)
@@ -145,8 +149,7 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 	MemoryContextSwitchTo(oldcontext);
 	PG_TRY();
 	{
-		runops_conn_prepare(GetForeignServerIdByRelId(RelationGetRelid(relation)),
-							relation->rd_rel->relowner, RelationGetRelid(relation));
+		runops_conn_prepare(&use);
 		ok = pgfdw.AnalyzeForeignTable(relation, &pgfdw_acquire_sample,
 									   totalpages);
 		ReleaseCurrentSubTransaction();
@@ -182,16 +185,16 @@ static void
 runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 {
 	RunopsFdwCall call;
+	RunopsStoreUse use;
 	Oid			relid;
 
 	relid = RelationGetRelid((Relation) linitial(rels));
 	if (runops_fdw_is_empty(relid))
 		return;
 
-	runops_fdw_gate_require(relid, GetUserId());
-
+	use = runops_fdw_use(relid, GetUserId());
 	runops_fdw_enter_table(&call, relid, true);
-	runops_conn_prepare(GetForeignServerIdByRelId(relid), GetUserId(), relid);
+	runops_conn_prepare(&use);
 	pgfdw.ExecForeignTruncate(rels, behavior, restart_seqs);
 	runops_fdw_leave(&call);
 }
@@ -202,9 +205,11 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 static List *
 runopsImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
+	RunopsStoreUse use = {.serverid = serverOid,.userid = GetUserId()};
+
 	runops_gate_require_server(serverOid, GetUserId(),
 							   GetForeignServer(serverOid)->servername, NULL);
-	runops_conn_prepare(serverOid, GetUserId(), InvalidOid);
+	runops_conn_prepare(&use);
 
 	return pgfdw.ImportForeignSchema(stmt, serverOid);
 }

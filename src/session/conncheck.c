@@ -424,34 +424,32 @@ runops_conn_ask(RemoteSession *session)
 /*
  * Make sure that postgres_fdw, which is about to work for a user on a server, can
  * connect if it has to; raises if not.
- *
- * relid is the foreign table, for messages, or InvalidOid.
  */
 void
-runops_conn_prepare(Oid serverid, Oid userid, Oid relid)
+runops_conn_prepare(const RunopsStoreUse *use)
 {
-	Oid			umid = mapping_oid(userid, serverid);
+	Oid			umid = mapping_oid(use->userid, use->serverid);
 	RemoteSession session = {0};
 	RemoteFailure failure;
 
-	note_use(serverid);
+	note_use(use->serverid);
 
 	/* without a mapping postgres_fdw says so */
-	next_connection = OidIsValid(umid) ? find_live_connection(umid, serverid, relid) : NULL;
+	next_connection = OidIsValid(umid) ? find_live_connection(umid, use->serverid, use->relid) : NULL;
 	if (next_connection != NULL)
-		next_connection->turns = runops_stats_counter(relid, RUNOPS_TURNS);
+		next_connection->turns = runops_stats_counter(use->relid, RUNOPS_TURNS);
 	if (!OidIsValid(umid) || next_connection != NULL)
 		return;
 
-	session.server = GetForeignServer(serverid);
+	session.server = GetForeignServer(use->serverid);
 	session.store = session.server->servername;
-	session.user = GetUserMapping(userid, serverid);
+	session.user = GetUserMapping(use->userid, use->serverid);
 
 	PG_TRY();
 	{
 		if (!runops_remote_try_open(&session, &failure))
 			runops_remote_raise(&failure);
-		(void) ask_connection(&session, relid);
+		(void) ask_connection(&session, use->relid);
 	}
 	PG_FINALLY();
 	{
@@ -578,7 +576,7 @@ was_promoted(PGconn *conn)
  * time.
  */
 void
-runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
+runops_conn_check(PGconn *conn, const RunopsStoreUse *use)
 {
 	Connection *c;
 
@@ -590,28 +588,28 @@ runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid)
 	c = PQinstanceData(conn, connection_event);
 	if (c == NULL)
 	{
-		c = remember(conn, mapping_oid(userid, serverid));
-		if (OidIsValid(relid))
+		c = remember(conn, mapping_oid(use->userid, use->serverid));
+		if (OidIsValid(use->relid))
 		{
-			runops_stats_add(relid, RUNOPS_CONNECTIONS_OPENED, 1);
+			runops_stats_add(use->relid, RUNOPS_CONNECTIONS_OPENED, 1);
 			/* a transaction has been begun on it */
-			runops_stats_add(relid, RUNOPS_TURNS, 1);
+			runops_stats_add(use->relid, RUNOPS_TURNS, 1);
 		}
 	}
-	c->turns = runops_stats_counter(relid, RUNOPS_TURNS);
+	c->turns = runops_stats_counter(use->relid, RUNOPS_TURNS);
 	c->nest_level = GetCurrentTransactionNestLevel();
 	if (!c->asked)
 	{
-		c->changes = runops_sentinel_changes(serverid);
-		c->standby = ask_pgfdw_connection(c, serverid, userid, relid);
+		c->changes = runops_sentinel_changes(use->serverid);
+		c->standby = ask_pgfdw_connection(c, use->serverid, use->userid, use->relid);
 		c->asked = true;
 	}
 	else if (c->standby && was_promoted(conn))
-		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
+		close_gate(use->serverid, use->relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 				   _("The server was proved as a standby, and has been promoted since."));
 	c->stale = false;
 	if (on_use != NULL)
-		on_use(conn, serverid, userid);
+		on_use(conn, use->serverid, use->userid);
 }
 
 /*

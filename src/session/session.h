@@ -22,12 +22,20 @@
 
 #include "base/runops.h"
 
+/* One use of a server, for a foreign table, by the mapping of a user. */
+typedef struct RunopsStoreUse
+{
+	Oid			relid;			/* for messages and counters; may be InvalidOid */
+	Oid			serverid;
+	Oid			userid;
+} RunopsStoreUse;
+
 /* What is to be set up on a connection that a statement is about to use. */
 typedef void (*RunopsConnected) (PGconn *conn, Oid serverid, Oid userid);
 
 /* in conncheck.c */
-extern void runops_conn_prepare(Oid serverid, Oid userid, Oid relid);
-extern void runops_conn_check(PGconn *conn, Oid serverid, Oid userid, Oid relid);
+extern void runops_conn_prepare(const RunopsStoreUse *use);
+extern void runops_conn_check(PGconn *conn, const RunopsStoreUse *use);
 extern uint64 runops_conn_first_use(Oid serverid);
 extern void runops_conn_await(void);
 extern void runops_conn_on_use(RunopsConnected callback);
