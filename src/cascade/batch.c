@@ -47,6 +47,9 @@
 #define FIRST_ASIDE_PAUSE 60
 #define LONGEST_ASIDE_PAUSE 3600
 
+/* Is a batch running in this session? */
+static bool running = false;
+
 PG_FUNCTION_INFO_V1(runops_cleanup);
 
 /*
@@ -545,10 +548,10 @@ fire_deferred_triggers(void)
 }
 
 /*
- * Run one batch in the current transaction.
+ * Do what runops_cleanup_run() promises.
  */
-void
-runops_cleanup_run(Cleanup *cleanup)
+static void
+run_batch(Cleanup *cleanup)
 {
 	int64		start;
 	int64		task;
@@ -611,6 +614,34 @@ runops_cleanup_run(Cleanup *cleanup)
 	SPI_finish();
 	AtEOXact_GUC(true, guc_level);
 	MemoryContextDelete(cleanup->cxt);
+}
+
+/*
+ * Run one batch in the current transaction.
+ *
+ * A trigger of a child may call cleanup(); that is an error, because the steps
+ * of two batches in one session would know of each other's rows.
+ */
+void
+runops_cleanup_run(Cleanup *cleanup)
+{
+	if (running)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("a cleanup is already running in this session"),
+				 errdetail("A trigger of a child, or another function that the cleanup runs, has called it."),
+				 errhint("Call runops.cleanup() outside of such functions.")));
+
+	running = true;
+	PG_TRY();
+	{
+		run_batch(cleanup);
+	}
+	PG_FINALLY();
+	{
+		running = false;
+	}
+	PG_END_TRY();
 }
 
 /*

@@ -73,6 +73,18 @@ store_fails(const CascadePart *part)
 }
 
 /*
+ * Has the last step of the worker taken too long?
+ *
+ * Code of the owner that does not end must not keep the worker from what others
+ * have deleted, so the part waits for its next turn, which takes fewer rows.
+ */
+static bool
+took_too_long(const CascadePart *part)
+{
+	return part->error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+}
+
+/*
  * Note why a part has failed.
  */
 static void
@@ -139,7 +151,7 @@ change_range(Cleanup *cleanup, CascadePart *part, CascadeRows *rows, int from, i
 			 int64 done)
 {
 	CascadeStep step = {.run = runops_cascade_change, .rows = rows, .from = from, .to = to,
-	.limit = cleanup->max_rows - cleanup->rows};
+		.limit = cleanup->max_rows - cleanup->rows};
 
 	if (from >= to || step.limit <= 0 || part->state != PART_MORE)
 		return;
@@ -160,7 +172,7 @@ change_range(Cleanup *cleanup, CascadePart *part, CascadeRows *rows, int from, i
 		return;
 	}
 
-	if (store_fails(part))
+	if (store_fails(part) || took_too_long(part))
 		set_failed(part);
 	else if (to - from > 1)
 	{
@@ -215,7 +227,8 @@ runops_cleanup_part(Cleanup *cleanup, CascadePart *part)
 	{
 		CascadeRows rows = {0};
 		CascadeStep step = {.run = runops_cascade_select, .rows = &rows,
-		.limit = Min(cleanup->max_rows - cleanup->rows, RUNOPS_CLEANUP_ROWS)};
+			.limit = Min(cleanup->max_rows - cleanup->rows,
+						 cleanup->worker ? Max(RUNOPS_CLEANUP_ROWS >> Min(part->failures, 10), 1) : RUNOPS_CLEANUP_ROWS)};
 		int64		done = part->done;
 		int			aside = part->aside;
 

@@ -12,8 +12,10 @@
  * What hangs on them goes first, in the same step; if that is more than may be
  * changed, they have to wait.
  *
- * Each step is a subtransaction.  It runs as the owner of the child, as what a
- * foreign key does, so that nobody's trigger gets the rights of a superuser.
+ * Each step is a subtransaction.  Each of its statements runs as the owner of the
+ * leaf, in a security-restricted operation: everything that a statement
+ * evaluates for a table, such as triggers, domains and generated columns, is code
+ * of its owner.  A store is reached with the owner's user mapping, or PUBLIC's.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -21,10 +23,7 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_proc.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -32,32 +31,28 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
-#include "utils/syscache.h"
 #include "utils/timeout.h"
 
+#include "base/as_owner.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
 #include "cascade/cascade_int.h"
 #include "gate/gate.h"
 #include "session/session.h"
+#include "topology/topology.h"
 #include "xact/xact.h"
 
 /* How far rows are counted ahead, for the view progress. */
 #define COUNT_LIMIT 1000000
 
-/* Milliseconds that the worker waits for one step in a store. */
+/* Milliseconds that one step of the worker may take. */
 #define STEP_PATIENCE 30000
 
 /* The rows of a routed table that are being deleted, for its own trigger. */
 static Oid	deleting_relid = InvalidOid;
 static const CascadeRows *deleting_rows = NULL;
 static int	deleting_next = 0;
-
-/* Whose rights the batch has, to go back to after a step. */
-static Oid	step_userid = InvalidOid;
-static int	step_sec_context = 0;
 
 /*
  * Is a row being deleted by a cleanup, which has looked after what hangs on it?
@@ -152,61 +147,6 @@ hangs_on(const Cascade *cascade, const char *value)
 }
 
 /*
- * Would a change of a foreign leaf, an UPDATE or a DELETE, run code that is not a
- * superuser's?
- */
-static bool
-runs_code_of_others(Oid relid, bool update)
-{
-	Relation	rel = table_open(relid, AccessShareLock);
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	bool		result = update && constr != NULL && constr->has_generated_stored;
-
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-	{
-		HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(rel->trigdesc->triggers[i].tgfoid));
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		if (!superuser_arg(((Form_pg_proc) GETSTRUCT(tuple))->proowner))
-			result = true;
-		ReleaseSysCache(tuple);
-	}
-	table_close(rel, NoLock);
-
-	return result;
-}
-
-/*
- * Become the owner of a leaf until the end of the step.
- *
- * Not every owner has a user mapping.  To a store goes the one who runs the
- * cleanup, unless code of others would get his rights here.
- *
- * Deferred triggers would run at the commit, with the rights of whoever commits:
- * as a superuser in the worker.  runops_cleanup_run() has made all of them
- * immediate, and in a restricted operation none can be deferred again.
- */
-static void
-become_owner(const RunopsLeaf *leaf, bool update)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(leaf->relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", leaf->schema, leaf->name)));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-
-	if (leaf->foreign && !runs_code_of_others(leaf->relid, update))
-		owner = step_userid;
-	SetUserIdAndSecContext(owner, step_sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS |
-						   (superuser_arg(owner) ? 0 : SECURITY_RESTRICTED_OPERATION));
-}
-
-/*
  * Is an error one of the store as a whole, so that nothing else need be tried
  * there for now?
  */
@@ -236,31 +176,27 @@ is_store_trouble(int sqlerrcode)
  * Run a step in a subtransaction; false if it has failed, with part->error set.
  *
  * What the user has canceled is not the step's failure; the worker cancels
- * itself when a store does not answer.
+ * itself when a store does not answer, or code of the owner does not end.
  */
 bool
 runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	bool		timed = cleanup->worker && part->leaf->foreign;
 	volatile bool ok = false;
 
 	cleanup->steps++;
-	GetUserIdAndSecContext(&step_userid, &step_sec_context);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		if (timed)
+		if (cleanup->worker)
 			enable_timeout_after(STATEMENT_TIMEOUT, STEP_PATIENCE);
 		runops_conn_on_use(set_up_connection);
 		runops_reader_suspend();
-		become_owner(part->leaf, part->cascade->set_null);
 		step->run(cleanup, part, step);
-		SetUserIdAndSecContext(step_userid, step_sec_context);
 		runops_conn_on_use(NULL);
-		if (timed)
+		if (cleanup->worker)
 			disable_timeout(STATEMENT_TIMEOUT, false);
 
 		ReleaseCurrentSubTransaction();
@@ -270,7 +206,7 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	{
 		runops_conn_on_use(NULL);
 		deleting_rows = NULL;
-		if (timed)
+		if (cleanup->worker)
 			disable_timeout(STATEMENT_TIMEOUT, false);
 
 		MemoryContextSwitchTo(cxt);
@@ -291,13 +227,22 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 }
 
 /*
- * Run a query in a step, or raise; how many rows it had.
+ * Run a query on a leaf in a step, as the owner of the leaf, or raise; how many
+ * rows it had.
+ *
+ * Deferred triggers would run at the commit, with the rights of whoever commits:
+ * as a superuser in the worker.  runops_cleanup_run() has made all of them
+ * immediate, and in a restricted operation none can be deferred again.
  */
 static int64
-step_sql(int expected, const char *sql)
+step_sql(const RunopsLeaf *leaf, int expected, const char *sql)
 {
-	int			rc = SPI_execute(sql, false, 0);
+	RunopsAsOwner saved;
+	int			rc;
 
+	runops_as_owner_begin(&saved, runops_table_owner(leaf->relid));
+	rc = SPI_execute(sql, false, 0);
+	runops_as_owner_end(&saved);
 	if (rc != expected)
 		elog(ERROR, "unexpected result of \"%s\": %d", sql, rc);
 
@@ -333,7 +278,7 @@ select_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
 {
 	bool		keys = cascade->nested != NIL;
 
-	step_sql(SPI_OK_SELECT,
+	step_sql(leaf, SPI_OK_SELECT,
 			 psprintf("SELECT ctid%s%s FROM %s WHERE %s LIMIT " INT64_FORMAT "%s",
 					  keys ? ", " : "", keys ? quote_identifier(cascade->key) : "",
 					  table_name(leaf), where, limit,
@@ -361,7 +306,7 @@ change_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
 		deleting_rows = rows;
 		deleting_next = from;
 	}
-	changed = step_sql(cascade->set_null ? SPI_OK_UPDATE_RETURNING : SPI_OK_DELETE,
+	changed = step_sql(leaf, cascade->set_null ? SPI_OK_UPDATE_RETURNING : SPI_OK_DELETE,
 					   psprintf("%s WHERE ctid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.tid[]) AND %s%s",
 								verb, array_literal(rows->tids, from, to), where,
 								cascade->set_null ? psprintf(" RETURNING %s", quote_identifier(cascade->column)) : ""));
@@ -417,7 +362,6 @@ change_nested(Cleanup *cleanup, const Cascade *above, const char *store,
 			/* a leaf that only looks empty is not */
 			if (leaf->foreign)
 				runops_gate_require_settings(leaf->store, leaf->name);
-			become_owner(leaf, cascade->set_null);
 			cleanup->steps++;
 			select_rows(cascade, leaf, where, left, &rows);
 			if (rows.n == 0)
@@ -453,7 +397,7 @@ runops_cascade_select(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	/* is that all, or is the rest locked? */
 	step->complete = step->rows->n == 0 &&
 		(part->leaf->foreign ||
-		 step_sql(SPI_OK_SELECT, psprintf("SELECT FROM %s WHERE %s LIMIT 1", table_name(part->leaf), where)) == 0);
+		 step_sql(part->leaf, SPI_OK_SELECT, psprintf("SELECT FROM %s WHERE %s LIMIT 1", table_name(part->leaf), where)) == 0);
 }
 
 /*
@@ -475,7 +419,6 @@ runops_cascade_change(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 									 step->limit, &step->complete);
 		if (!step->complete)
 			return;
-		become_owner(part->leaf, part->cascade->set_null);
 	}
 	if (to - step->from > step->limit - step->nested)
 	{
@@ -484,23 +427,26 @@ runops_cascade_change(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	}
 	if (to > step->from)
 		step->result = change_rows(cascade, part->leaf, hangs_on(cascade, part->value),
-									step->rows, step->from, to);
+								   step->rows, step->from, to);
 }
 
 /*
- * Count the rows of a query in a store; -1 if that cannot be done.
+ * Count the rows of a query in the store of a leaf, with the user mapping of the
+ * leaf's owner; -1 if that cannot be done.
  *
  * On a connection of its own: postgres_fdw would fetch the rows to count them.
  */
 static int64
-count_in_store(const char *store, const char *sql)
+count_in_store(const RunopsLeaf *leaf, const char *sql)
 {
+	RunopsAsOwner saved;
 	RemoteSession *session;
 	RemoteFailure failure;
 	volatile int64 result = -1;
 
-	runops_gate_require(store, NULL);
-	session = runops_remote_session(store);
+	runops_as_owner_begin(&saved, runops_table_owner(leaf->relid));
+	runops_gate_require(leaf->store, NULL);
+	session = runops_remote_server_session(leaf->store, runops_store_server(leaf->store));
 	PG_TRY();
 	{
 		if (runops_remote_try_open(session, &failure) &&
@@ -515,6 +461,7 @@ count_in_store(const char *store, const char *sql)
 		runops_remote_close(session);
 	}
 	PG_END_TRY();
+	runops_as_owner_end(&saved);
 
 	return result;
 }
@@ -549,11 +496,10 @@ runops_cascade_count(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 
 	if (part->leaf->foreign)
 	{
-		/* by the mapping that everything else goes by */
-		step->result = count_in_store(part->leaf->store, sql);
+		step->result = count_in_store(part->leaf, sql);
 		return;
 	}
-	(void) step_sql(SPI_OK_SELECT, sql);
+	(void) step_sql(part->leaf, SPI_OK_SELECT, sql);
 	step->result = pg_strtoint64(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 }
 
@@ -566,14 +512,14 @@ runops_cascade_describe(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	char	   *columns;
 
 	/* the catalogs know the key of legacy's table; the others are like it */
-	(void) step_sql(SPI_OK_SELECT,
+	(void) step_sql(part->leaf, SPI_OK_SELECT,
 					psprintf("SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ')"
 							 " FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a"
 							 " ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid AND a.attnum OPERATOR(pg_catalog.=) ANY (x.indkey)"
 							 " WHERE x.indisprimary AND x.indrelid OPERATOR(pg_catalog.=) %u",
 							 part->cascade->leaves[0].relid));
 	columns = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	(void) step_sql(SPI_OK_SELECT,
+	(void) step_sql(part->leaf, SPI_OK_SELECT,
 					psprintf("SELECT pg_catalog.to_jsonb(s) FROM (SELECT %s FROM %s"
 							 " WHERE ctid OPERATOR(pg_catalog.=) %s::pg_catalog.tid AND %s LIMIT 1) AS s",
 							 columns ? columns : "ctid", table_name(part->leaf),
