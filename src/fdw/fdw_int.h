@@ -74,6 +74,18 @@ extern Cost runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
 extern void runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 								  Oid foreigntableid);
 
+/* in security_levels.c */
+extern void runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
+									 Oid foreigntableid);
+extern void runops_fdw_offer_paths(PlannerInfo *root, RelOptInfo *baserel,
+								   Oid foreigntableid);
+extern bool runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist);
+extern ForeignScan *runops_fdw_make_plan(PlannerInfo *root,
+										 RelOptInfo *foreignrel,
+										 Oid foreigntableid,
+										 ForeignPath *best_path, List *tlist,
+										 List *scan_clauses, Plan *outer_plan);
+
 /* in one_role.c */
 extern void runops_fdw_one_role(const RunopsStoreUse *use, bool writes);
 

@@ -251,7 +251,8 @@ remote_join_cost(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
  *
  * Not if the tables are known to be empty: those carry no postgres_fdw state
  * to join.  Nor with NOWAIT or SKIP LOCKED, which can be added to the
- * statement of one table only.
+ * statement of one table only.  Nor if a condition must not be sent, because it
+ * may leak rows that a policy hides.
  *
  * Where rows are locked or changed, postgres_fdw looks for a local join among
  * the paths that are there already.  Otherwise its own paths are taken aside
@@ -275,6 +276,8 @@ runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 
 	needed.restrictlist = needed_clauses(root, outerrel, innerrel,
 										 extra->restrictlist);
+	if (!runops_fdw_may_send_join(root, needed.restrictlist))
+		return;
 
 	if (root->parse->commandType != CMD_SELECT || root->rowMarks != NIL)
 	{

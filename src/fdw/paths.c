@@ -626,7 +626,7 @@ runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	List	   *ppi_list = NIL;
 	ListCell   *lc;
 
-	pgfdw.GetForeignPaths(root, baserel, foreigntableid);
+	runops_fdw_offer_paths(root, baserel, foreigntableid);
 
 	/* no join, no parameter; and with remote estimates it has seen to them */
 	if ((baserel->joininfo == NIL && !baserel->has_eclass_joins) ||

@@ -59,14 +59,14 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 
 	if (!runops_fdw_uses_remote_estimate(foreigntableid))
 	{
-		pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
+		runops_fdw_estimate_size(root, baserel, foreigntableid);
 		return;
 	}
 
 	use = runops_fdw_use(foreigntableid, PLANNED_REL_USERID(baserel, root));
 	runops_fdw_enter_table(&call, foreigntableid, true);
 	runops_conn_prepare(&use);
-	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
+	runops_fdw_estimate_size(root, baserel, foreigntableid);
 	runops_fdw_leave(&call);
 }
 
@@ -82,7 +82,7 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 					 Oid foreigntableid, ForeignPath *best_path, List *tlist,
 					 List *scan_clauses, Plan *outer_plan)
 {
-	ForeignScan *plan = pgfdw.GetForeignPlan(root, foreignrel, foreigntableid,
+	ForeignScan *plan = runops_fdw_make_plan(root, foreignrel, foreigntableid,
 											 best_path, tlist, scan_clauses,
 											 outer_plan);
 	LockWaitPolicy policy;

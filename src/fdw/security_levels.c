@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * security_levels.c
+ *	  Keeps conditions that may leak what they see away from a store that
+ *	  would evaluate them before a policy.
+ *
+ * Core gives each condition a security level: the policies of a table and the
+ * conditions of views with a security barrier have lower levels than the
+ * conditions of the query.  At each scan it evaluates lower levels first, and
+ * a condition of a higher level out of turn only if it is leakproof.  A store
+ * evaluates what it is sent in an order of its own, and does not know the
+ * policies that are not sent.  So a condition is sent only if it may be
+ * evaluated at any time: if it is leakproof, or if no condition on the same
+ * table has a lower level.  The rest is evaluated here, in core's order.
+ *
+ * postgres_fdw does not look at security levels, because foreign tables have no
+ * policies.  A leaf inherits those of its routed table.  postgres_fdw sends
+ * neither joins, groupings, limits, UPDATE nor DELETE as a whole if a condition
+ * on one of their tables is evaluated here, so it is enough to make it keep the
+ * condition.  Only an ordering is sent nevertheless.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/fmgroids.h"
+
+#include "fdw/fdw_int.h"
+
+/* A condition as it was before it was hidden. */
+typedef struct HiddenCondition
+{
+	RestrictInfo *rinfo;
+	RestrictInfo saved;
+} HiddenCondition;
+
+/*
+ * Make postgres_fdw take a condition for one that cannot be sent.
+ *
+ * It never sends a function that is not immutable, so the condition becomes the
+ * argument of a volatile one: its columns are still found.  Estimates are made
+ * and kept in the RestrictInfo beforehand, so that they are the condition's own.
+ */
+static void
+hide_condition(PlannerInfo *root, HiddenCondition *hidden, RestrictInfo *rinfo)
+{
+	QualCost	cost;
+
+	hidden->rinfo = rinfo;
+	hidden->saved = *rinfo;
+	(void) clause_selectivity(root, (Node *) rinfo, 0, JOIN_INNER, NULL);
+	cost_qual_eval_node(&cost, (Node *) rinfo, root);
+	rinfo->clause = (Expr *) makeFuncExpr(F_RANDOM, BOOLOID,
+										  list_make1(rinfo->clause),
+										  InvalidOid, InvalidOid,
+										  COERCE_EXPLICIT_CALL);
+}
+
+/*
+ * Let postgres_fdw estimate the size of a leaf and sort its conditions into
+ * those that it will send and those that it will not.
+ *
+ * It keeps the RestrictInfos, whose contents are put back.  An error needs no
+ * cleaning up, since it ends the planning.
+ */
+void
+runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
+						 Oid foreigntableid)
+{
+	HiddenCondition *hidden = NULL;
+	int			nhidden = 0;
+	ListCell   *lc;
+
+	foreach(lc, baserel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		if (restriction_is_securely_promotable(rinfo, baserel))
+			continue;
+		if (hidden == NULL)
+			hidden = palloc(sizeof(HiddenCondition) *
+							list_length(baserel->baserestrictinfo));
+		hide_condition(root, &hidden[nhidden++], rinfo);
+	}
+
+	pgfdw.GetForeignRelSize(root, baserel, foreigntableid);
+
+	for (int i = 0; i < nhidden; i++)
+		*hidden[i].rinfo = hidden[i].saved;
+}
+
+/*
+ * Let postgres_fdw make the plan of a scan without the conditions that must
+ * not be sent, and put those where core wants them to be evaluated.
+ *
+ * Here also join conditions of a parameterized path come, which postgres_fdw
+ * has not yet looked at.  scan_clauses are in the order of evaluation.
+ */
+ForeignScan *
+runops_fdw_make_plan(PlannerInfo *root, RelOptInfo *foreignrel,
+					 Oid foreigntableid, ForeignPath *best_path, List *tlist,
+					 List *scan_clauses, Plan *outer_plan)
+{
+	ForeignScan *plan;
+	List	   *sendable = NIL;
+	List	   *quals = NIL;
+	ListCell   *lc;
+
+	/* a join or a grouping has no scan_clauses */
+	foreach(lc, scan_clauses)
+	{
+		if (restriction_is_securely_promotable(lfirst_node(RestrictInfo, lc),
+											   foreignrel))
+			sendable = lappend(sendable, lfirst(lc));
+	}
+
+	plan = pgfdw.GetForeignPlan(root, foreignrel, foreigntableid, best_path,
+								tlist, sendable, outer_plan);
+	if (list_length(sendable) == list_length(scan_clauses))
+		return plan;
+
+	foreach(lc, scan_clauses)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		/* a Result above the scan evaluates it */
+		if (rinfo->pseudoconstant)
+			continue;
+		if (!list_member_ptr(sendable, rinfo) ||
+			list_member_ptr(plan->scan.plan.qual, rinfo->clause))
+			quals = lappend(quals, rinfo->clause);
+	}
+	plan->scan.plan.qual = quals;
+
+	return plan;
+}
+
+/*
+ * May the conditions of a join be sent together with the conditions of the
+ * tables that they read?
+ */
+bool
+runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist)
+{
+	ListCell   *lc;
+
+	foreach(lc, restrictlist)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+		int			rti = -1;
+
+		while ((rti = bms_next_member(rinfo->clause_relids, rti)) >= 0)
+		{
+			RelOptInfo *rel = root->simple_rel_array[rti];
+
+			/* the index of an outer join has no relation */
+			if (rel != NULL && !restriction_is_securely_promotable(rinfo, rel))
+				return false;
+		}
+	}
+
+	return true;
+}
+
+/*
+ * May a store sort the rows of a leaf, that is, compute the expressions by which
+ * they are sorted?
+ *
+ * The store would compute them also of rows that a policy hides if the policy
+ * is evaluated here, which is not known yet.
+ */
+static bool
+may_send_sort(PlannerInfo *root, RelOptInfo *baserel, List *pathkeys)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (baserel->baserestrict_min_security >= root->qual_security_level)
+		return true;
+
+	foreach(lc, pathkeys)
+	{
+		foreach(lc2, ((PathKey *) lfirst(lc))->pk_eclass->ec_members)
+		{
+			EquivalenceMember *em = (EquivalenceMember *) lfirst(lc2);
+
+			/* what is computed of a leaf is computed of its table */
+			if ((bms_is_subset(em->em_relids, baserel->relids) ||
+				 bms_is_subset(em->em_relids, baserel->top_parent_relids)) &&
+				contain_leaked_vars((Node *) em->em_expr))
+				return false;
+		}
+	}
+
+	return true;
+}
+
+/*
+ * Let postgres_fdw offer its paths for a leaf, without orderings that must not
+ * be sent.
+ *
+ * The order of the query is hidden from it: otherwise it would also send it
+ * together with a LIMIT.  A path sorted for a merge join becomes an unsorted
+ * one, because the plan is made from the path.
+ */
+void
+runops_fdw_offer_paths(PlannerInfo *root, RelOptInfo *baserel,
+					   Oid foreigntableid)
+{
+	List	   *query_pathkeys = root->query_pathkeys;
+	ListCell   *lc;
+
+	if (!may_send_sort(root, baserel, query_pathkeys))
+		root->query_pathkeys = NIL;
+	pgfdw.GetForeignPaths(root, baserel, foreigntableid);
+	root->query_pathkeys = query_pathkeys;
+
+	foreach(lc, baserel->pathlist)
+	{
+		Path	   *path = (Path *) lfirst(lc);
+
+		if (IsA(path, ForeignPath) && path->pathkeys != NIL &&
+			!may_send_sort(root, baserel, path->pathkeys))
+			path->pathkeys = NIL;
+	}
+}
