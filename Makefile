@@ -85,6 +85,18 @@ typedefs:
 callgraph:
 	@perl test/lint/module_order.pl --graph $(wildcard src/*.[ch] src/*/*.[ch])
 
+## coverage: run regress, isolation and tap, or SUITES, and print the share of lines executed
+coverage:
+	@$(GIVEN_PG_CONFIG) COVERAGE=1 TESTS='$(TESTS)' test/run $(or $(SUITES),regress isolation tap)
+
+## test-cassert: run the suites on a PostgreSQL 15 with assertions, which is built the first time
+test-cassert:
+	@PG_CONFIG=$$(test/cassert-server) && export PG_CONFIG && TESTS='$(TESTS)' test/run $(SUITES)
+
+## check-memory: run some tests under valgrind, on the server with assertions
+check-memory:
+	@TESTS='$(TESTS)' test/check-memory $(SUITES)
+
 ## bench: measure what routing costs, as ratios; takes some minutes
 bench:
 	@$(GIVEN_PG_CONFIG) test/run bench
@@ -108,4 +120,4 @@ freeze: $(DATA_built)
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 16
 
-.PHONY: test lint callgraph bench demo ack indent indent-check typedefs freeze help
+.PHONY: test lint callgraph bench demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
