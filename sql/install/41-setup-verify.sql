@@ -126,6 +126,16 @@ CREATE FUNCTION runops._reason(message text, state text, detail text) RETURNS te
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT replace(format('%s (SQLSTATE %s)', message, state) || coalesce(': ' || nullif(detail, ''), ''), E'\n', ' ') $$;
 
+/*
+ * Was a statement cancelled here, by its user or a timeout, rather than by a store?
+ *
+ * That is nothing to report and go on from.  OTHERS leaves out both, so who wants
+ * the store's names query_canceled as well.
+ */
+CREATE FUNCTION runops._cancelled_here(state text, context text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT state = '57014' AND strpos(coalesce(context, ''), 'remote SQL command: ') = 0 $$;
+
 /* Rows in the wrong store, and rows in several, of one table. */
 CREATE FUNCTION runops._row_findings(stores text[], place record, max_rows int)
 RETURNS TABLE (store text, finding text, id text, belongs_to text, detail text)
@@ -139,6 +149,7 @@ DECLARE
 	readable text[] := '{}';
 	target record;
 	reason text;
+	context text;
 BEGIN
 	FOREACH s IN ARRAY stores LOOP
 		SELECT * INTO STRICT target FROM runops._placements(s) p WHERE p.relation = place.relation;
@@ -151,8 +162,11 @@ BEGIN
 		EXCEPTION
 			WHEN undefined_table OR invalid_schema_name THEN
 				NULL;	-- told by _drift_findings
-			WHEN OTHERS THEN
-				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+			WHEN query_canceled OR OTHERS THEN
+				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
+				IF runops._cancelled_here(SQLSTATE, context) THEN
+					RAISE;
+				END IF;
 				RETURN QUERY SELECT s, 'unreachable', NULL::text, NULL::text,
 					runops._reason('rows cannot be read: ' || SQLERRM, SQLSTATE, reason);
 		END;
@@ -168,8 +182,11 @@ BEGIN
 	WHERE d.store <> coalesce(b.belongs_to, 'legacy');
 EXCEPTION
 	-- from the comparison of several stores
-	WHEN OTHERS THEN
-		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+	WHEN query_canceled OR OTHERS THEN
+		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
+		IF runops._cancelled_here(SQLSTATE, context) THEN
+			RAISE;
+		END IF;
 		RETURN QUERY SELECT NULL::text, 'unreachable', NULL::text, NULL::text,
 			runops._reason('stores cannot be compared: ' || SQLERRM, SQLSTATE, reason);
 END
@@ -188,6 +205,7 @@ DECLARE
 	reachable text[] := CASE WHEN runops._is_elsewhere('legacy') THEN '{}'::text[] ELSE ARRAY['legacy'] END;
 	s text;
 	reason text;
+	context text;
 	place record;
 BEGIN
 	IF max_rows IS NULL OR max_rows < 0 THEN
@@ -208,12 +226,13 @@ BEGIN
 			FROM runops._drift_findings(s, relations) f;
 			reachable := reachable || s;
 		EXCEPTION
-			WHEN OTHERS THEN
-				-- closed to all stores
-				IF SQLSTATE = 'RO002' AND current_setting('runops.split_enabled', true) IS DISTINCT FROM 'on' THEN
+			WHEN query_canceled OR OTHERS THEN
+				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
+				-- a cancel of ours, or closed to all stores
+				IF runops._cancelled_here(SQLSTATE, context)
+				   OR (SQLSTATE = 'RO002' AND current_setting('runops.split_enabled', true) IS DISTINCT FROM 'on') THEN
 					RAISE;
 				END IF;
-				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
 				RETURN QUERY SELECT only_relation, s, 'unreachable', NULL::text, NULL::text,
 					runops._reason(SQLERRM, SQLSTATE, reason);
 		END;

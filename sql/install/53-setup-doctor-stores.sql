@@ -197,7 +197,7 @@ BEGIN
 EXCEPTION
 	WHEN query_canceled THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
-		IF context NOT LIKE '%remote SQL command: %' THEN
+		IF runops._cancelled_here(SQLSTATE, context) THEN
 			RAISE;
 		END IF;
 		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),

@@ -291,6 +291,7 @@ DECLARE
 	old_timeout CONSTANT text := runops._limit_lock_wait();
 	place record;
 	place_here regclass;
+	context text;
 BEGIN
 	PERFORM runops._topology_lock();
 	DELETE FROM runops.anchor_config a WHERE a.child = drop_anchor.child AND a.parent_key = drop_anchor.parent_key;
@@ -322,7 +323,11 @@ BEGIN
 		BEGIN
 			PERFORM runops.remote_transaction(place.store, ARRAY[format('SET LOCAL lock_timeout = %L', current_setting('lock_timeout')),
 				format('ALTER TABLE IF EXISTS %I.%I DROP CONSTRAINT IF EXISTS %I', place.remote_schema, place.remote_table, check_name)]);
-		EXCEPTION WHEN OTHERS THEN
+		EXCEPTION WHEN query_canceled OR OTHERS THEN
+			GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+			IF runops._cancelled_here(SQLSTATE, context) THEN
+				RAISE;
+			END IF;
 			RAISE WARNING USING
 				ERRCODE = 'object_not_in_prerequisite_state',
 				MESSAGE = format('column "%s" of table %s is still checked in store "%s"', parent_key, child, place.store),

@@ -231,6 +231,7 @@ DECLARE
 	place text;
 	reason text;
 	state text;
+	context text;
 	why text;
 	remedy text;
 	nsp text;
@@ -249,10 +250,12 @@ BEGIN
 		BEGIN
 			SELECT q INTO facts FROM runops.remote_query(store, query) q;
 		EXCEPTION
-			WHEN query_canceled THEN
-				RAISE;
-			WHEN OTHERS THEN
-				GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, remedy = PG_EXCEPTION_HINT, state = RETURNED_SQLSTATE;
+			WHEN query_canceled OR OTHERS THEN
+				GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, remedy = PG_EXCEPTION_HINT,
+					state = RETURNED_SQLSTATE, context = PG_EXCEPTION_CONTEXT;
+				IF runops._cancelled_here(state, context) THEN
+					RAISE;
+				END IF;
 				RAISE EXCEPTION USING
 					ERRCODE = state,
 					MESSAGE = format('cannot tell whether "%s" of %s has an index', child_column, place),

@@ -218,7 +218,7 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	MemoryContextSwitchTo(cxt);
 	CurrentResourceOwner = owner;
 
-	if (!ok && part->error->sqlerrcode == ERRCODE_QUERY_CANCELED && !cleanup->worker)
+	if (!ok && !cleanup->worker && runops_cancelled_here(part->error))
 		ReThrowError(part->error);
 	if (part->leaf->foreign && (ok || is_store_trouble(part->error->sqlerrcode)))
 		runops_cleanup_store_answers(cleanup, part->leaf->store, ok);

@@ -34,13 +34,13 @@ static AcquireSampleRowsFunc pgfdw_acquire_sample = NULL;
  * Report that the statistics of a foreign table stay as they are, with the
  * error of the store as the reason.
  *
- * A cancel, a lack of memory and an internal error are not the store's: they
- * are raised again.
+ * A cancel of ours, a lack of memory and an internal error are not the store's:
+ * they are raised again.
  */
 static void
 warn_cannot_analyze(Relation relation, ErrorData *edata)
 {
-	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+	if (runops_cancelled_here(edata) ||
 		edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
 		ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
 		ReThrowError(edata);

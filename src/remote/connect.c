@@ -163,6 +163,7 @@ fail(RemoteFailure *failure, int sqlerrcode, const char *message,
 	failure->message = message;
 	failure->detail = detail;
 	failure->hint = hint;
+	failure->sql = NULL;
 	failure->timed_out = false;
 
 	return false;
@@ -437,6 +438,10 @@ runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
 
 /*
  * Raise a failure as an error.
+ *
+ * An error that the store has answered with names the question, as one of
+ * postgres_fdw does: its SQLSTATE alone does not tell a statement that the store
+ * has cancelled from one that was cancelled here.
  */
 void
 runops_remote_raise(const RemoteFailure *failure)
@@ -445,7 +450,20 @@ runops_remote_raise(const RemoteFailure *failure)
 			(errcode(failure->sqlerrcode),
 			 errmsg_internal("%s", failure->message),
 			 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
-			 failure->hint ? errhint("%s", failure->hint) : 0));
+			 failure->hint ? errhint("%s", failure->hint) : 0,
+			 failure->sql ? errcontext("remote SQL command: %s", failure->sql) : 0));
+}
+
+/*
+ * Was a statement cancelled here, by its user or a timeout, rather than by a store?
+ *
+ * runops._cancelled_here() is the same in SQL.
+ */
+bool
+runops_cancelled_here(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		(edata->context == NULL || strstr(edata->context, "remote SQL command: ") == NULL);
 }
 
 /*
@@ -522,12 +540,15 @@ runops_remote_try_query(RemoteSession *session, const char *sql,
 		return true;
 
 	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	if (state == NULL)
+		return fail(failure, ERRCODE_CONNECTION_FAILURE,
+					pchomp(PQerrorMessage(conn)), NULL, NULL);
 
-	return fail(failure,
-				state ? MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]) :
-				ERRCODE_CONNECTION_FAILURE,
-				state ? pstrdup(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)) :
-				pchomp(PQerrorMessage(conn)), NULL, NULL);
+	fail(failure, MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]),
+		 pstrdup(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)), NULL, NULL);
+	failure->sql = pstrdup(sql);
+
+	return false;
 }
 
 /*

@@ -37,6 +37,7 @@ typedef struct RemoteFailure
 	const char *message;
 	const char *detail;
 	const char *hint;
+	const char *sql;			/* what the store has answered by an error */
 	bool		timed_out;		/* was it the deadline? */
 } RemoteFailure;
 
@@ -52,6 +53,7 @@ extern void runops_remote_open(RemoteSession *session);
 extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
 									RemoteFailure *failure);
 extern void runops_remote_raise(const RemoteFailure *failure);
+extern bool runops_cancelled_here(const ErrorData *edata);
 extern void runops_remote_close(RemoteSession *session);
 extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
 
