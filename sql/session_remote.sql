@@ -46,9 +46,10 @@ SELECT * FROM runops.remote_query('new', 'SELECT a FROM public.remote_t');
 ALTER USER MAPPING FOR CURRENT_USER SERVER run_ops OPTIONS (DROP user);
 
 -- a cancel ends the wait
-SET statement_timeout = '200ms';
+BEGIN;
+SET LOCAL statement_timeout = '200ms';
 SELECT * FROM runops.remote_query('new', 'SELECT pg_catalog.pg_sleep(60)');
-RESET statement_timeout;
+ROLLBACK;
 
 -- no such store, or none to connect to
 SELECT * FROM runops.remote_query('q', 'SELECT 1');

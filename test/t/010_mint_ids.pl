@@ -95,7 +95,7 @@ EOT
 	{
 		harness => IPC::Run::start(
 			[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-			'<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout(120)),
+			'<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default)),
 		err => \$err
 	};
 } 1 .. 4;

@@ -12,20 +12,18 @@ use TwoClusters;
 
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $split = TwoClusters->new(relay => 1);
 my $relay = $split->relay;
 my ($stdout, $stderr);
 
-# Run SQL that fails; its standard error, and the seconds it took.
+# Run SQL that fails; its standard error.
 sub failure
 {
 	my ($sql) = @_;
-	my $start = time;
 	my (undef, $error) = $split->try($sql);
 
-	return ($error, time - $start);
+	return $error;
 }
 
 # Is the table in the store?
@@ -43,19 +41,17 @@ INSERT INTO run VALUES ('c00000000000000000000run1', 'old');
 SELECT runops.attach('run', 'id');
 EOT
 
-# a store that does not answer
-
-my $seconds;
+# a store that does not answer: what is to end a wait is named by the error, and
+# nothing else would end it
 
 $relay->freeze;
 $split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '2')});
-($stderr, $seconds) = failure(q{SELECT runops.provision('new')});
+$stderr = failure(q{SELECT runops.provision('new')});
 like($stderr, qr/RO002: cannot access store "new": the gate is closed\nDETAIL:  Could not connect to server "run_ops": timeout expired\./, 'a store that hangs: connect_timeout');
-cmp_ok($seconds, '<', 8, 'after two seconds and not for ever');
-($stderr, $seconds) = failure(q{SET statement_timeout = '300ms'; SELECT runops.provision('new')});
-like($stderr, qr/57014: canceling statement/, 'while connecting: statement_timeout');
-cmp_ok($seconds, '<', 1.9, 'within a second');
 is($split->sql(q{SELECT finding, detail ~ 'timeout expired' FROM runops.verify()}), 'unreachable|t', 'verify goes on');
+$split->sql(q{ALTER SERVER run_ops OPTIONS (SET connect_timeout '3600')});
+$stderr = failure(q{SET statement_timeout = '300ms'; SELECT runops.provision('new')});
+like($stderr, qr/57014: canceling statement/, 'while connecting: statement_timeout');
 $relay->thaw;
 
 # a connection that breaks off leaves nothing half done
@@ -63,7 +59,7 @@ $relay->thaw;
 foreach my $statement ('ADD CONSTRAINT run_pkey', 'CREATE INDEX', 'COMMIT')
 {
 	$relay->drop_on($statement);
-	($stderr) = failure(q{SELECT runops.provision('new')});
+	$stderr = failure(q{SELECT runops.provision('new')});
 	like($stderr, qr/ERROR:  08006: .*server "run_ops"/s, "the connection breaks at $statement");
 	ok(!stands('public.run'), 'and nothing was made');
 }
@@ -99,11 +95,10 @@ is($split->sql(q{SELECT store, finding, detail ~ 'default collation differs: her
 
 # a query there is ended soon after a cancel here
 
-my $sleeping = q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(55)%' AND pid <> pg_backend_pid()};
+my $sleeping = q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)%' AND pid <> pg_backend_pid()};
 
-($stderr, $seconds) = failure(q{SET statement_timeout = '500ms'; SELECT * FROM runops.remote_query('e', 'SELECT pg_sleep(55)')});
+$stderr = failure(q{SET statement_timeout = '500ms'; SELECT * FROM runops.remote_query('e', 'SELECT pg_sleep(3600)')});
 like($stderr, qr/57014: canceling statement/, 'while waiting for rows: statement_timeout');
-cmp_ok($seconds, '<', 2, 'within a second');
 ok($split->store->poll_query_until('postgres', $sleeping, '0'), 'the store does not sleep on');
 
 $split->sql(q{SELECT runops.drop_store('e')});

@@ -13,7 +13,6 @@ use TwoClusters;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 # no worker: what is proved here is proved by what the test does
 my $split = TwoClusters->new(relay => 1, conf => "runops.database = ''\nwal_level = replica\nmax_wal_senders = 5\n",
@@ -127,16 +126,14 @@ verdict_is('distinct', qr/another database/, 'and now somebody does');
 
 $split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '2')});
 $relay2->freeze_on('pg_try_advisory_xact_lock');
-my $start = time;
 
 is($split->sql(q{SELECT verdict, reason FROM runops.recheck('new')}),
 	'unknown|Server "run_ops" did not answer in time: The connection stands, but the time of connect_timeout is over.',
 	'frozen after the handshake');
-cmp_ok(time - $start, '<', 4, 'known within connect_timeout');
-$start = time;
+# nothing else would end this one
+$split->sql(q{ALTER SERVER run_ops OPTIONS (SET connect_timeout '3600')});
 ($stdout, $stderr) = $split->try("SET statement_timeout = '300ms'; SELECT n FROM run WHERE id = '$new_id';");
 like($stderr, qr/ERROR:  57014/, 'a probe ends by statement_timeout');
-cmp_ok(time - $start, '<', 1.3, 'within a second');
 $relay2->thaw;
 $split->sql(q{ALTER SERVER run_ops OPTIONS (DROP connect_timeout)});
 verdict_is('distinct', qr/another database/, 'thawed');

@@ -13,9 +13,13 @@ use TwoClusters;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
-my $split = TwoClusters->new(relay => 1, conf => "restart_after_crash = on\n");
+# while a probe is held back no machine is too slow for what happens meanwhile
+my $split = TwoClusters->new(
+	relay => 1,
+	conf => "restart_after_crash = on\n",
+	server_options => "connect_timeout '3600'");
 my ($control, $store, $relay) = ($split->control, $split->store, $split->relay);
 my $new_id = '0123456789abcdefghijklmna1';
 my ($stdout, $stderr);
@@ -25,7 +29,7 @@ sub wait_for_log
 {
 	my ($regex, $offset) = @_;
 
-	foreach (1 .. 600)
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		return 1 if slurp_file($control->logfile, $offset) =~ $regex;
 		sleep 0.1;

@@ -14,8 +14,10 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# while a connection is held back no machine is too slow for what happens meanwhile
 my $split = TwoClusters->new(
 	relay => 1,
+	server_options => "connect_timeout '3600'",
 	conf => "runops.database = ''\nwal_level = replica\nmax_wal_senders = 5\n",
 	store_conf => "wal_level = replica\nmax_wal_senders = 5\n");
 my ($control, $store, $relay) = ($split->control, $split->store, $split->relay);

@@ -2,7 +2,10 @@
 # 033_remote_faults.pl
 #	  A store that is killed, frozen, refuses, asks for another password or is
 #	  slow: legacy statements never wait and never fail, statements that need the
-#	  store fail within connect_timeout, and those under way end when told to.
+#	  store fail by connect_timeout, and those under way end when told to.
+#
+#	  A busy machine may take long for everything.  So it is not the clock that
+#	  tells what has ended a wait but the error, where nothing else would end it.
 
 use strict;
 use warnings FATAL => 'all';
@@ -13,7 +16,6 @@ use TwoClusters;
 
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $split = TwoClusters->new(relay => 1, conf => "runops.database = ''\n");
 my ($control, $store, $relay) = ($split->control, $split->store, $split->relay);
@@ -39,7 +41,7 @@ INSERT INTO run VALUES ('c000000000000000000000002', 2);
 DELETE FROM run WHERE id = 'c000000000000000000000002';
 EOT
 
-# Run SQL; what it prints, and how long it took.
+# Run SQL; what it prints, its errors, and how long it took.
 sub timed
 {
 	my ($sql) = @_;
@@ -49,29 +51,29 @@ sub timed
 	return ($stdout, $stderr, time - $start);
 }
 
-# While there is a fault, a new session: legacy statements, and one for the store.
+# While there is a fault, a new session: legacy statements, which would end by an
+# error if they asked the store, and one for the store.
 sub fault
 {
-	my ($what, $error, $seconds) = @_;
-	my ($stdout, $stderr, $took) = timed($legacy);
+	my ($what, $error) = @_;
+	my ($stdout, $stderr) = $split->try($legacy);
 
 	is($stdout, 'legacy|1', "$what: legacy statements work");
 	is($stderr, '', "$what: without an error");
-	cmp_ok($took, '<', 1.5, "$what: and do not wait");
 	foreach my $sql ("SELECT n FROM run WHERE id = '$new_id'", "UPDATE run SET n = 2 WHERE id = '$new_id'",
 		"INSERT INTO run VALUES ('0123456789abcdefghijklmnb1', 1)")
 	{
-		($stdout, $stderr, $took) = timed("$sql;\n$legacy");
+		($stdout, $stderr) = $split->try("$sql;\n$legacy");
 		like($stderr, $error, "$what: $sql");
+		is(() = $stderr =~ /ERROR: /g, 1, "$what: nothing else fails");
 		unlike($stderr, qr/RO002/, "$what: the gate is not closed by it");
-		cmp_ok($took, '<', $seconds, "$what: in time");
 		is($stdout, 'legacy|1', "$what: the session goes on");
 	}
 	return;
 }
 
 $relay->refuse;
-fault('refused', qr/ERROR:  08001: could not connect to server "run_ops"/, 1.5);
+fault('refused', qr/ERROR:  08001: could not connect to server "run_ops"/);
 $relay->accept;
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'accepted: the proof stands');
 
@@ -81,15 +83,17 @@ my ($stdout, $stderr, $took) = timed("SELECT n FROM run WHERE id = '$new_id';");
 
 like($stderr, qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/, 'frozen: connect_timeout is 5 seconds');
 cmp_ok($took, '>', 4, 'not less');
-cmp_ok($took, '<', 6.5, 'not more');
-($stdout, $stderr, $took) = timed("SET statement_timeout = '300ms'; SELECT n FROM run WHERE id = '$new_id';");
-like($stderr, qr/ERROR:  57014/, 'frozen: statement_timeout while connecting');
-cmp_ok($took, '<', 1.3, 'within a second');
 $relay->thaw;
 $relay->drop;
-$split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '2'); SELECT runops.recheck()});
+$split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '3600'); SELECT runops.recheck()});
 $relay->freeze;
-fault('frozen', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/, 3.5);
+($stdout, $stderr) = $split->try("SET statement_timeout = '300ms'; SELECT n FROM run WHERE id = '$new_id';");
+like($stderr, qr/ERROR:  57014/, 'frozen: statement_timeout while connecting');
+$relay->thaw;
+$relay->drop;
+$split->sql(q{ALTER SERVER run_ops OPTIONS (SET connect_timeout '2'); SELECT runops.recheck()});
+$relay->freeze;
+fault('frozen', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/);
 $relay->thaw;
 $relay->drop;
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'thawed: the proof stands');
@@ -116,17 +120,16 @@ foreach my $sql ("SELECT n FROM run WHERE id = '$new_id'", "UPDATE run SET n = 2
 {
 	$holder->query("SELECT n FROM run WHERE id = '$new_id'");
 	$relay->freeze;
-	($stdout, $stderr, $took) = held($legacy);
+	($stdout, $stderr) = held($legacy);
 	is($stdout, 'legacy|1', 'frozen with a connection: legacy statements work');
-	cmp_ok($took, '<', 1.5, 'and do not wait');
+	is($stderr, '', 'and do not wait for the store');
 	($stdout, $stderr, $took) = held($sql);
 	like($stderr, qr/ERROR:  server "run_ops" did not answer in time\nDETAIL:  The connection stands, but the time of connect_timeout is over\.\nHINT:  .*\nCONTEXT:  table "run" in store "new"/,
 		"frozen with a connection: $sql");
 	cmp_ok($took, '>', 1.5, 'not at once');
-	cmp_ok($took, '<', 3.5, 'in time');
-	($stdout, $stderr, $took) = held($legacy);
+	($stdout, $stderr) = held($legacy);
 	is($stdout, 'legacy|1', 'the session goes on');
-	cmp_ok($took, '<', 1.5, 'and does not wait');
+	is($stderr, '', 'and does not wait for the store');
 	$relay->thaw;
 	is((held("SELECT n FROM run WHERE id = '$new_id'"))[0], '2', 'and finds the store again');
 }
@@ -140,14 +143,12 @@ $legacy
 COMMIT;
 EOT
 like($stderr, qr/NOTICE:  caught server "run_ops" did not answer in time/, 'the error can be caught');
-cmp_ok($took, '<', 4.5, 'in time');
 is($stdout, 'legacy|1', 'the transaction goes on');
 $relay->thaw;
 is((held("SELECT n FROM run WHERE id = '$new_id'"))[0], '2', 'and so does the session');
 $relay->freeze;
 ($stdout, $stderr, $took) = held("SET statement_timeout = '300ms'; SELECT n FROM run WHERE id = '$new_id'");
 like($stderr, qr/ERROR:  canceling statement due to statement timeout/, 'statement_timeout comes first if it is shorter');
-cmp_ok($took, '<', 1.8, 'within a second');
 $relay->thaw;
 held('RESET statement_timeout');
 
@@ -164,14 +165,13 @@ $holder->quit;
 $relay->freeze_on('pg_try_advisory_xact_lock');
 ($stdout, $stderr, $took) = timed("SELECT n FROM run WHERE id = '$new_id';\n$legacy");
 like($stderr, qr/ERROR:  08006: server "run_ops" did not answer in time/, 'frozen after the handshake');
-cmp_ok($took, '<', 3.5, 'in time');
 is($stdout, 'legacy|1', 'the session goes on');
 $relay->thaw;
 $relay->drop;
 
 # slow
 $relay->round_trip(9000);
-fault('a slow handshake', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/, 3.5);
+fault('a slow handshake', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  timeout expired/);
 $relay->round_trip(0);
 $relay->drop;
 
@@ -185,12 +185,13 @@ like($session->{stderr}, qr/ERROR:  /, 'killed: the transaction fails');
 $session->{stderr} = '';
 $session->query('ROLLBACK');
 is($session->query(q{SELECT n FROM run WHERE id = 'c000000000000000000000001'}), '1', 'and nothing of it stays');
-fault('killed', qr/ERROR:  08(?:001|006): /, 3.5);
+fault('killed', qr/ERROR:  08(?:001|006): /);
 $store->start;
 is($session->query("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the session finds the store again');
 $session->quit;
 
-# what is under way ends when it is told to
+# What is under way ends when it is told to.  postgres_fdw alone would wait for a
+# frozen store for half a minute and longer: the limits here are below that.
 foreach my $case (
 	[ 'a read', "SELECT n, pg_sleep(0) FROM run WHERE id = '$new_id'" ],
 	[ 'an UPDATE', "UPDATE run SET n = 3 WHERE id = '$new_id'" ],
@@ -202,14 +203,14 @@ foreach my $case (
 	$relay->freeze_on($what eq 'an UPDATE' ? '^UPDATE' : '^DECLARE c2|^(FETCH|DECLARE).*count');
 	($stdout, $stderr, $took) = timed("BEGIN; SELECT n FROM run WHERE id = '$new_id'; SET LOCAL statement_timeout = '500ms'; $sql; ROLLBACK;\n$legacy");
 	like($stderr, qr/ERROR:  57014: canceling statement due to statement timeout/, "$what under way: statement_timeout");
-	cmp_ok($took, '<', 2.5, "$what under way: ends within a second");
+	cmp_ok($took, '<', 25, "$what under way: and not by postgres_fdw");
 	like($stdout, qr/^legacy\|1$/m, "$what under way: the session goes on");
 	$relay->thaw;
 	$relay->drop;
 }
 
 # cancelled by another session, with a store that is well: it stops working too
-$split->store_sql('CREATE VIEW slow AS SELECT id, n FROM run, pg_sleep(30)');
+$split->store_sql('CREATE VIEW slow AS SELECT id, n FROM run, pg_sleep(3600)');
 $split->sql(q{CREATE FOREIGN TABLE slow (id text, n int) SERVER run_ops OPTIONS (schema_name 'public')});
 $session = $control->background_psql('postgres', on_error_stop => 0);
 $session->query("SELECT n FROM run WHERE id = '$new_id'");
@@ -225,7 +226,7 @@ foreach my $frozen (0, 1)
 
 	$split->sql("SELECT pg_cancel_backend($pid)");
 	$session->{run}->pump until $session->{stdout} =~ /done\n/;
-	cmp_ok(time - $start, '<', 1.5, $frozen ? 'cancelled while frozen' : 'cancelled');
+	cmp_ok(time - $start, '<', 25, $frozen ? 'cancelled while frozen' : 'cancelled');
 	$session->{stdout} = '';
 	like($session->{stderr}, qr/canceling statement due to user request/, 'as its user asked');
 	$session->{stderr} = '';
@@ -244,7 +245,7 @@ unlink $hba;
 append_to_file($hba, "local all app scram-sha-256\n$trusting");
 $store->reload;
 $split->sql(q{ALTER USER MAPPING FOR CURRENT_USER SERVER run_ops OPTIONS (ADD user 'app', ADD password 'wrong')});
-fault('wrong password', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  .*password authentication failed/, 1.5);
+fault('wrong password', qr/ERROR:  08001: could not connect to server "run_ops"\nDETAIL:  .*password authentication failed/);
 $split->sql(q{ALTER USER MAPPING FOR CURRENT_USER SERVER run_ops OPTIONS (SET password 'right')});
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the right password');
 

@@ -41,7 +41,7 @@ sub wait_for_log
 {
 	my ($regex, $offset) = @_;
 
-	foreach (1 .. 600)
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		return 1 if slurp_file($control->logfile, $offset) =~ $regex;
 		sleep 0.1;
@@ -104,7 +104,7 @@ sub many
 	$relay->reset;
 	my $bench = IPC::Run::start(
 		[ 'pgbench', '-n', '-c', $backends, '-j', 1, '-t', 1, '-f', $script, '-h', $control->host, '-p', $control->port, 'postgres' ],
-		'<', '/dev/null', '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+		'<', '/dev/null', '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 
 	ok($control->poll_query_until('postgres', <<"EOT"), "$what: all wait");
 SELECT count(*) = $backends FROM pg_stat_activity WHERE query LIKE 'SELECT n FROM run%' AND state = 'active' AND wait_event_type = 'Extension'
@@ -116,7 +116,7 @@ EOT
 }
 
 # give them the time that they take
-$split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '60')});
+$split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '3600')});
 like(many('distinct'), qr/number of transactions actually processed: $backends\/$backends/, 'distinct: all get their row');
 is(scalar(grep { /pg_try_advisory_xact_lock/ } $relay->statements), 1 + 2 * $backends,
 	'distinct: by one probe, and two questions for each new connection');

@@ -46,7 +46,7 @@ sub wait_for_log
 {
 	my ($regex, $offset) = @_;
 
-	foreach (1 .. 300)
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		return 1 if slurp_file($control->logfile, $offset) =~ $regex;
 		sleep 0.1;
@@ -100,7 +100,7 @@ foreach my $case (
 $split->sql('DELETE FROM runops.held_rows');
 my $other = $control->background_psql('postgres');
 $other->query("BEGIN; INSERT INTO app.run VALUES ('" . new_id() . "', 1)");
-$split->sql("SET statement_timeout = '5s'; SET lock_timeout = '1s'; INSERT INTO app.run VALUES ('" . new_id() . "', 1)");
+$split->sql("SET statement_timeout = '100s'; SET lock_timeout = '100s'; INSERT INTO app.run VALUES ('" . new_id() . "', 1)");
 $other->query('ROLLBACK');
 is(notes(), 'new app.run', 'a note does not depend on that of another transaction');
 $other->quit;

@@ -52,7 +52,7 @@ if ($pid == 0)
 	open(STDERR, '>', '/dev/null');
 	exec($pgbouncer, '-q', "$dir/pgbouncer.ini") or POSIX::_exit(1);
 }
-foreach (1 .. 100)
+foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
 	last if -S "$dir/.s.PGSQL.$port";
 	sleep 0.1;
@@ -132,7 +132,7 @@ append_to_file("$dir/pgbouncer.ini", $ini =~ s/^run_ops = .*$/"run_ops = host=" 
 kill 'HUP', $pid;
 $store->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'run_ops'});
 my $closed;
-foreach (1 .. 50)
+foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
 	($stdout, $stderr) = $split->try("SELECT n FROM run WHERE id = '$new_id';");
 	last if ($closed = $stderr =~ /RO002/);

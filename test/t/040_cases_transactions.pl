@@ -128,7 +128,7 @@ $holder->query_safe("BEGIN; SELECT 1 FROM run WHERE id = '$id{N}' FOR UPDATE");
 $rig->check(
 	{
 		why => 'SKIP LOCKED and NOWAIT do what they say in a store',
-		sql => q{SET statement_timeout = '20s';
+		sql => q{SET statement_timeout = '100s';
 			SELECT id FROM run WHERE env = 'e' ORDER BY n FOR UPDATE SKIP LOCKED;
 			SELECT id FROM run WHERE id = '{N}' FOR UPDATE NOWAIT;
 			SELECT id FROM run WHERE id = '{N}' FOR SHARE SKIP LOCKED;},
@@ -138,7 +138,8 @@ $holder->query_safe('COMMIT; BEGIN; LOCK TABLE run IN ACCESS EXCLUSIVE MODE');
 $rig->check(
 	{
 		why => 'a statement that waits for a store can be timed out, others go on',
-		sql => q{SET statement_timeout = '500ms'; SELECT count(*) FROM run; SELECT n FROM run WHERE id = '{L}'; SELECT n FROM run WHERE id = '{A}';
+		sql => q{SET statement_timeout = '500ms'; SELECT count(*) FROM run;
+			SET statement_timeout = '5s'; SELECT n FROM run WHERE id = '{L}'; SELECT n FROM run WHERE id = '{A}'; SET statement_timeout = '500ms';
 			INSERT INTO run (id) VALUES ('0123456789abcdefghijklmto1'); SELECT count(*) FROM runops.verify('run') WHERE finding <> 'unreachable';},
 		want => "57014\n1\n3\n57014\n57014",
 		off => "57014\n57014\n57014\n57014\n57014",

@@ -37,7 +37,8 @@ sub value
 	return $session->do($sql)->[0][0];
 }
 
-# Set a setting for all, and wait until new sessions have it.
+# Set a setting for all, and wait until new sessions have it.  Those that stand have
+# been signalled by then, and read it before their next statement.
 sub set_all
 {
 	my ($name, $value) = @_;
@@ -147,11 +148,9 @@ EOT
 my $session = session();
 is(value($session, q{SELECT runops.mint_kind('org')}), 'ksuid', 'a session mints by the flag');
 set_all('runops.mint_enabled', 'off');
-$split->sql('SELECT pg_sleep(0.2)');
 is(value($session, q{SELECT runops.mint_kind('org')}), 'cuid', 'it follows the switch');
 like($split->sql('SELECT object, finding FROM runops.doctor()'), qr/^setting runops\.mint_enabled\|off, so that roots get cuids/m, 'which doctor() tells');
 set_all('runops.mint_enabled', 'on');
-$split->sql('SELECT pg_sleep(0.2)');
 is(value($session, q{SELECT runops.mint_kind('org')}), 'ksuid', 'and back');
 $split->sql(q{SELECT runops.set_mint_kind('org', 'runops')});
 is(value($session, q{SELECT runops.mint_kind('org')}), 'runops', 'without a grace it follows a flip at once');
@@ -208,8 +207,9 @@ is($split->sql(q{SELECT runops.mint_kind('org')}), 'cuid', 'a shorter one ends i
 
 # one kind for one instant, while flips and mints race
 
-set_all('runops.mint_flip_grace', 600);
-$split->sql('SELECT pg_sleep(0.7)');
+# the grace is one in which a busy machine commits a flip, too
+set_all('runops.mint_flip_grace', 2000);
+$split->sql('SELECT pg_sleep(2.1)');
 $split->sql(<<'EOT');
 CREATE TABLE looks (before timestamptz, kind text, after timestamptz);
 CREATE TABLE flips (due timestamptz, kind text);
@@ -228,7 +228,7 @@ my $script = "$PostgreSQL::Test::Utils::tmp_check/look.sql";
 append_to_file($script, 'SELECT look() FROM generate_series(1, 5);');
 my ($out, $err) = ('', '');
 my $pgbench = IPC::Run::start(
-	[ 'pgbench', '-n', '-T', '8', '-c', '4', '-R', '300', '-f', $script, '-h', $control->host, '-p', $control->port, 'postgres' ],
+	[ 'pgbench', '-n', '-T', '13', '-c', '4', '-R', '300', '-f', $script, '-h', $control->host, '-p', $control->port, 'postgres' ],
 	'>', \$out, '2>', \$err);
 foreach my $kind ('ksuid', 'runops', 'cuid', 'ksuid', 'cuid')
 {
@@ -238,7 +238,7 @@ BEGIN;
 SELECT runops.set_mint_kind('org', '$kind');
 INSERT INTO flips SELECT effective_at, kind FROM runops.mint_config WHERE org = 'org';
 COMMIT;
-SELECT pg_sleep(0.7);
+SELECT pg_sleep(2.1);
 EOT
 }
 ok(IPC::Run::finish($pgbench), 'pgbench') or diag("$out\n$err");
