@@ -22,6 +22,8 @@ SELECT runops.add_store('new', 'run_ops') \gset
 \set dir :srcdir '/test/schema/'
 \set file :dir control_plane.sql
 \i :file
+-- the owner of the tables is who reaches the store for what is set up
+CREATE USER MAPPING FOR run_ops_owner SERVER run_ops OPTIONS (password_required 'false');
 \set file :dir run_ops.sql
 \i :file
 \set file :dir rows.sql

@@ -452,7 +452,8 @@ BEGIN
 		ORDER BY store, relation
 	LOOP
 		BEGIN
-			PERFORM FROM runops.remote_query(l.store, format('SELECT 1 AS one FROM %I.%I LIMIT 1', l.remote_schema, l.remote_table));
+			PERFORM FROM runops._owner_query(l.relation, 'SELECT r FROM store_rows', l.store,
+				format('SELECT 1 AS one FROM %I.%I LIMIT 1', l.remote_schema, l.remote_table)) AS q (r jsonb);
 			IF FOUND THEN
 				found_in := found_in || format('%s in store "%s"', l.relation, l.store);
 			END IF;

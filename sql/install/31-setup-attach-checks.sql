@@ -120,7 +120,7 @@ BEGIN
 	IF NOT runops._is_elsewhere('legacy') THEN
 		RETURN;
 	END IF;
-	EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO held;
+	SELECT q.held INTO held FROM runops._owner_query(relation, format('SELECT EXISTS (SELECT FROM %s)', relation)) AS q (held boolean);
 	IF held THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',

@@ -21,3 +21,29 @@ CREATE FUNCTION runops.remote_transaction(store text, commands text[]) RETURNS v
 
 COMMENT ON FUNCTION runops.remote_transaction(text, text[]) IS 'internal: run commands in the database of a store, all or none';
 REVOKE EXECUTE ON FUNCTION runops.remote_transaction(text, text[]) FROM PUBLIC;
+
+/*
+ * Rows of a query that runs as the owner of a table; see src/session/owner_query.c.
+ *
+ * What a table's owner has written (keys, predicates, casts, domains) is to be
+ * evaluated in such a query alone, and so is what is sent to a store about its
+ * rows.  The caller must have the rights of the owner.
+ */
+CREATE FUNCTION runops._owner_query(relation regclass, query text, store text DEFAULT NULL, store_query text DEFAULT NULL) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_owner_query';
+REVOKE EXECUTE ON FUNCTION runops._owner_query(regclass, text, text, text) FROM PUBLIC;
+
+/*
+ * SQL for the text of a value.
+ *
+ * A cast of a type to text may be anybody's function, so only the casts of types
+ * in pg_catalog are used, which let an index be used.
+ */
+CREATE FUNCTION runops._text_sql(expression text, type oid) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format(CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN '(%s)::text' ELSE 'format(''%%s'', %s)' END, expression)
+	FROM pg_type t WHERE t.oid = type
+$$;
+REVOKE EXECUTE ON FUNCTION runops._text_sql(text, oid) FROM PUBLIC;

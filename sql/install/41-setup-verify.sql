@@ -8,7 +8,7 @@ CREATE FUNCTION runops._identity_sql(leaf regclass, key text) RETURNS text
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE count(*) WHEN 0 THEN key
-			WHEN 1 THEN min(format('(%I)::text', a.attname))
+			WHEN 1 THEN min(runops._text_sql(quote_ident(a.attname), a.atttypid))
 			ELSE format('ROW(%s)::text', string_agg(quote_ident(a.attname), ', ' ORDER BY k.o)) END
 	FROM pg_index i
 	CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, o)
@@ -27,16 +27,19 @@ DECLARE
 	identity CONSTANT text := runops._identity_sql(place.leaf, place.key);
 BEGIN
 	IF NOT runops._is_elsewhere(store) THEN
-		RETURN QUERY EXECUTE format(
-			'SELECT %s, runops.store_of(%s) FROM %s WHERE runops.store_of(%2$s) <> ''legacy'' LIMIT %4$s',
-			identity, place.key, place.leaf, max_rows);
+		-- the owner of the table may not be allowed to use the schema of store_of()
+		RETURN QUERY
+		SELECT q.id, runops.store_of(q.key)
+		FROM runops._owner_query(place.relation, format(
+			'SELECT %s, (%s)::text FROM %s WHERE NOT (%s) LIMIT %s', identity, place.key, place.leaf,
+			substr(runops._remote_store_check(place.key, store), length('CHECK ') + 1), max_rows)) AS q (id text, key text);
 	ELSE
 		RETURN QUERY
-		SELECT q ->> 'id', coalesce(runops.store_of(q ->> 'key'), 'legacy')
-		FROM runops.remote_query(store, format(
+		SELECT q.r ->> 'id', coalesce(runops.store_of(q.r ->> 'key'), 'legacy')
+		FROM runops._owner_query(place.relation, 'SELECT r FROM store_rows', store, format(
 			'SELECT %s AS id, %s AS key FROM %I.%I WHERE NOT (%5$s) LIMIT %6$s',
 			identity, place.key, place.remote_schema, place.remote_table,
-			substr(runops._remote_store_check(place.key, store), length('CHECK ') + 1), max_rows)) AS q;
+			substr(runops._remote_store_check(place.key, store), length('CHECK ') + 1), max_rows)) AS q (r jsonb);
 	END IF;
 END
 $$;
@@ -56,14 +59,13 @@ AS $$
 DECLARE
 	remote_rows text;
 	local_rows text;
-	filter text;
 BEGIN
 	IF NOT EXISTS (SELECT FROM runops.routed_tables t JOIN pg_index i ON i.indrelid = t.leaf
 				   WHERE t.relation = _duplicates.relation AND i.indisprimary) THEN
 		RETURN;
 	END IF;
 
-	SELECT string_agg(format('SELECT %L AS store, q ->> ''id'' AS id FROM runops.remote_query(%1$L, %L) q', s,
+	SELECT string_agg(format('SELECT %1$L AS store, q.id FROM runops._owner_query(%2$L, ''SELECT r ->> ''''id'''' FROM store_rows'', %1$L, %3$L) AS q (id text)', s, p.relation,
 			format('SELECT %s AS id FROM %I.%I', runops._identity_sql(p.leaf, p.key), p.remote_schema, p.remote_table)
 			|| CASE WHEN candidates IS NULL THEN ''
 					ELSE format(' WHERE %s = ANY (%L::text[])', runops._identity_sql(p.leaf, p.key), candidates) END),
@@ -75,19 +77,18 @@ BEGIN
 		RETURN;
 	END IF;
 
-	SELECT format('SELECT %L, %s FROM %s', 'legacy', runops._identity_sql(p.leaf, p.key), p.leaf),
-		format(' WHERE %s IN (SELECT f.id FROM found f)', runops._identity_sql(p.leaf, p.key))
-	INTO local_rows, filter
-	FROM runops._placements('legacy') p WHERE p.relation = _duplicates.relation;
-	IF candidates IS NOT NULL THEN
-		filter := replace(filter, '(SELECT f.id FROM found f)', format('(SELECT unnest(%L::text[]))', candidates));
-	END IF;
+	SELECT format('SELECT ''legacy'', q.id FROM runops._owner_query(%L, %L) AS q (id text)', p.relation,
+			format('SELECT %s FROM %s', x.identity, p.leaf)
+			|| CASE WHEN candidates IS NULL THEN '' ELSE format(' WHERE %s = ANY (%L::text[])', x.identity, candidates) END)
+	INTO local_rows
+	FROM runops._placements('legacy') p CROSS JOIN LATERAL runops._identity_sql(p.leaf, p.key) AS x (identity)
+	WHERE p.relation = _duplicates.relation;
 
 	RETURN QUERY EXECUTE format(
 		'WITH found (store, id) AS MATERIALIZED (%s), held AS (SELECT id, array_agg(store ORDER BY store <> ''legacy'', store) AS stores '
-		'FROM (SELECT store, id FROM found UNION ALL %s%s) x (store, id) GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT %s) '
+		'FROM (SELECT store, id FROM found UNION ALL %s) x (store, id) GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT %s) '
 		'SELECT h.id, s, array_to_string(array_remove(h.stores, s), '', '') FROM held h, unnest(h.stores) s ORDER BY h.id, s',
-		remote_rows, local_rows, filter, max_rows);
+		remote_rows, local_rows, max_rows);
 END
 $$;
 
@@ -144,7 +145,8 @@ AS $$
 DECLARE
 	s text;
 	m record;
-	own_key CONSTANT boolean := runops._identity_sql(place.leaf, place.key) IN (place.key, format('(%s)::text', place.key));
+	own_key CONSTANT boolean := runops._identity_sql(place.leaf, place.key) IN (
+		place.key, format('(%s)::text', place.key), format('format(''%%s'', %s)', regexp_replace(place.key, '^\((.*)\)::text$', '\1')));
 	candidates text[] := '{}';
 	readable text[] := '{}';
 	target record;

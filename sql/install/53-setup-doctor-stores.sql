@@ -124,7 +124,6 @@ DECLARE
 	started CONSTANT timestamptz := clock_timestamp();
 	place record;
 	n int;
-	any_rows text;
 BEGIN
 	FOR place IN SELECT * FROM runops._placements(store) p WHERE p.relation = ANY (unchecked) LOOP
 		IF clock_timestamp() - started > patience THEN
@@ -142,10 +141,11 @@ BEGIN
 	END LOOP;
 
 	-- legacy cannot be dropped while tables are routed
-	SELECT string_agg(format('EXISTS (SELECT FROM %I.%I)', p.remote_schema, p.remote_table), ' OR ') INTO any_rows
-	FROM runops._placements(store) p WHERE p.relation = ANY (present) AND store <> 'legacy';
-	IF any_rows IS NOT NULL
-	   AND (SELECT q -> 'found' = 'false' FROM runops.remote_query(store, format('SELECT %s AS found', any_rows)) q) THEN
+	IF store <> 'legacy' AND cardinality(present) > 0 AND NOT EXISTS (
+		SELECT FROM runops._placements(store) p
+		CROSS JOIN LATERAL runops._owner_query(p.relation, 'SELECT r FROM store_rows', store,
+			format('SELECT 1 AS one FROM %I.%I LIMIT 1', p.remote_schema, p.remote_table)) AS q (r jsonb)
+		WHERE p.relation = ANY (present)) THEN
 		RETURN QUERY SELECT 'info', format('store %s', store), 'holds no row of a routed table',
 			format('If no id of it is minted any more, use runops.drop_store(%L); see docs/turning-off.md.', store);
 	END IF;

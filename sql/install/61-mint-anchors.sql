@@ -97,6 +97,18 @@ BEGIN
 			HINT = 'The view "runops.routed_tables" lists keys and aliases, "runops.anchors" the anchors.';
 	END IF;
 
+	-- core checks the rows of a constraint with the rights of whoever adds it
+	IF (SELECT c.relowner <> current_user::regrole FROM pg_class c WHERE c.oid = config.relation)
+	   AND EXISTS (SELECT FROM pg_depend d
+				   WHERE d.classid = 'pg_class'::regclass AND d.objid = config.relation AND d.refclassid = 'pg_proc'::regclass
+					 AND d.refobjid <> 'runops.store_of(text)'::regprocedure) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('only the owner of table %s can add an anchor to it', config.relation),
+			DETAIL = format('Its key calls functions of other roles: %s.', config.key),
+			HINT = 'Use SET ROLE to become the owner.';
+	END IF;
+
 	def := runops._alias_check(config, parent_key);
 	SELECT c.conrelid::regclass INTO other FROM pg_constraint c
 	WHERE c.conname = name AND (c.conrelid = config.relation OR c.conrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = config.relation))
@@ -127,15 +139,17 @@ DECLARE
 BEGIN
 	SELECT * INTO STRICT place FROM runops._placements(store) p WHERE p.relation = config.relation;
 	IF store <> 'legacy' OR runops._is_elsewhere(store) THEN
-		SELECT array_agg(format('%L of %L', q ->> 'parent', q ->> 'key')) INTO bad
-		FROM runops.remote_query(store, format(
+		SELECT array_agg(format('%L of %L', q.r ->> 'parent', q.r ->> 'key')) INTO bad
+		FROM runops._owner_query(config.relation, 'SELECT r FROM store_rows', store, format(
 			'SELECT (%I)::text AS parent, (%s)::text AS key FROM %I.%I WHERE NOT %s LIMIT 11',
 			parent_key, place.key, place.remote_schema, place.remote_table,
-			substr(runops._remote_alias_check(format('(%I)::text', parent_key), store), length('CHECK ') + 1))) AS q;
+			substr(runops._remote_alias_check(format('(%I)::text', parent_key), store), length('CHECK ') + 1))) AS q (r jsonb);
 	ELSIF NOT runops._has_check(config.leaf, runops._alias_constraint(parent_key), def) THEN
-		EXECUTE format('SELECT array_agg(x.what) FROM (SELECT format(''%%L of %%L'', %I, %s) AS what FROM %s WHERE NOT %s LIMIT 11) x',
-					   parent_key, place.key, config.leaf, substr(def, length('CHECK ') + 1))
-		INTO bad;
+		-- the owner of the table may not be allowed to use the schema of same_store()
+		SELECT array_agg(q.what) INTO bad
+		FROM runops._owner_query(config.relation, format(
+			'SELECT format(''%%L of %%L'', %I, %s) FROM %s WHERE NOT %s LIMIT 11', parent_key, place.key, config.leaf,
+			substr(runops._remote_alias_check(format('(%I)::text', parent_key), store), length('CHECK ') + 1))) AS q (what text);
 	END IF;
 	IF bad IS NOT NULL THEN
 		RAISE EXCEPTION USING

@@ -60,7 +60,8 @@ CREATE FUNCTION runops._unique_truncate() RETURNS trigger
 
 /*
  * Queries of the entries that the rows of some stores should have, one for each
- * store that has the table.
+ * store that has the table.  What the owner of the table has written is evaluated
+ * in queries of his own.
  *
  * A store is asked over a connection of its own, which sees what is committed
  * now and not what this transaction has seen before, nor what it has written.
@@ -73,14 +74,16 @@ DECLARE
 	remote_columns text;
 	casts text;
 	condition text;
+	result text;
 	leaf record;
 BEGIN
 	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.ord),
-		string_agg(format('%I::text AS k%s', a.attname, k.ord), ', ' ORDER BY k.ord),
+		string_agg(format('%s AS k%s', runops._text_sql(quote_ident(a.attname), a.atttypid), k.ord), ', ' ORDER BY k.ord),
 		string_agg(format('(r ->> ''k%s'')::%s', k.ord, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.ord),
 		string_agg(format('%I IS NOT NULL', a.attname), ' AND ' ORDER BY k.ord)
-			|| coalesce(' AND (' || pg_get_expr(x.indpred, x.indrelid) || ')', '')
-	INTO columns, remote_columns, casts, condition
+			|| coalesce(' AND (' || pg_get_expr(x.indpred, x.indrelid) || ')', ''),
+		string_agg(format('k%s %s', k.ord, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.ord) || ', store text'
+	INTO columns, remote_columns, casts, condition, result
 	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
 	CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, ord)
 	JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
@@ -110,11 +113,14 @@ BEGIN
 				HINT = 'Commit first.';
 		END IF;
 		IF NOT leaf.remote THEN
-			RETURN NEXT format('SELECT %s, %L::text FROM ONLY %s WHERE %s', columns, leaf.store, leaf.relid, condition);
-		ELSIF EXISTS (SELECT FROM runops.remote_query(leaf.store, format('SELECT 1 WHERE to_regclass(%L) IS NOT NULL',
-													   format('%I.%I', leaf.remote_schema, leaf.remote_table)))) THEN
-			RETURN NEXT format('SELECT %s, %L::text FROM runops.remote_query(%2$L, %3$L) AS r', casts, leaf.store,
-							   format('SELECT %s FROM %I.%I WHERE %s', remote_columns, leaf.remote_schema, leaf.remote_table, condition));
+			RETURN NEXT format('SELECT q.* FROM runops._owner_query(%L, %L) AS q (%s)', relation,
+							   format('SELECT %s, %L::text FROM ONLY %s WHERE %s', columns, leaf.store, leaf.relid, condition), result);
+		ELSIF EXISTS (SELECT FROM runops._owner_query(relation, 'SELECT r FROM store_rows', leaf.store,
+													  format('SELECT 1 AS one WHERE to_regclass(%L) IS NOT NULL',
+															 format('%I.%I', leaf.remote_schema, leaf.remote_table))) AS q (r jsonb)) THEN
+			RETURN NEXT format('SELECT q.* FROM runops._owner_query(%L, %L, %L, %L) AS q (%s)', relation,
+							   format('SELECT %s, %L::text FROM store_rows', casts, leaf.store), leaf.store,
+							   format('SELECT %s FROM %I.%I WHERE %s', remote_columns, leaf.remote_schema, leaf.remote_table, condition), result);
 		END IF;
 	END LOOP;
 END
@@ -191,7 +197,8 @@ BEGIN
 	END IF;
 
 	-- the columns that the keys and their predicates read
-	SELECT string_agg(format('old.%1$I::text IS DISTINCT FROM new.%1$I::text', a.attname), ' OR ' ORDER BY a.attnum) INTO changed
+	SELECT string_agg(format('%s IS DISTINCT FROM %s', runops._text_sql(format('old.%I', a.attname), a.atttypid),
+			runops._text_sql(format('new.%I', a.attname), a.atttypid)), ' OR ' ORDER BY a.attnum) INTO changed
 	FROM pg_attribute a
 	WHERE a.attrelid = relation AND EXISTS (
 		SELECT FROM runops.unique_keys u

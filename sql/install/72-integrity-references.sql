@@ -279,6 +279,9 @@ CREATE FUNCTION runops._check_referring_rows(r runops.reference_config) RETURNS 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	type CONSTANT text := format_type(runops._compared_type(r.parent, r.parent_column), NULL);
+	equality CONSTANT text := runops._equality(runops._compared_type(r.parent, r.parent_column));
+	one_owner CONSTANT boolean := (SELECT count(DISTINCT c.relowner) = 1 FROM pg_class c WHERE c.oid IN (r.child, r.parent));
 	leaf regclass;
 	value text;
 BEGIN
@@ -290,10 +293,20 @@ BEGIN
 						  WHERE c.conrelid = coalesce(i.inhrelid, r.child) AND c.contype = 'f' AND c.convalidated
 							AND a.attname = r.child_column AND c.confrelid IN (r.parent, runops._local_table(r.parent)))
 	LOOP
-		EXECUTE format('SELECT c.%1$I::text FROM %2$s c WHERE c.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM %3$s p WHERE p.%4$I %5$s c.%1$I) LIMIT 1',
-			r.child_column, leaf, r.parent, r.parent_column,
-			runops._equality(runops._compared_type(r.parent, r.parent_column)))
-		INTO value;
+		IF one_owner THEN
+			SELECT q.value INTO value
+			FROM runops._owner_query(r.child, format(
+				'SELECT format(''%%s'', c.%1$I) FROM %2$s c WHERE c.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM %3$s p WHERE p.%4$I %5$s c.%1$I) LIMIT 1',
+				r.child_column, leaf, r.parent, r.parent_column, equality)) AS q (value text);
+		ELSE
+			-- the code of each table gets the rights of its own owner
+			EXECUTE format(
+				'SELECT format(''%%s'', c.v) FROM runops._owner_query(%L, %L) AS c (v %s) '
+				'WHERE NOT EXISTS (SELECT FROM runops._owner_query(%L, %L) AS p (v %3$s) WHERE p.v %6$s c.v) LIMIT 1',
+				r.child, format('SELECT DISTINCT %1$I::%2$s FROM %3$s WHERE %1$I IS NOT NULL', r.child_column, type, leaf), type,
+				r.parent, format('SELECT %I::%s FROM %s', r.parent_column, type, r.parent), equality)
+			INTO value;
+		END IF;
 		IF value IS NOT NULL THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'foreign_key_violation',

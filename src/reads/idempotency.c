@@ -117,7 +117,7 @@ clear_dead(const RunopsIdempotency *idem, const RunopsLeaf *leaf, const char *ma
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "UPDATE %s AS t SET %s WHERE %s OPERATOR(pg_catalog.=) %s AND %s AND %s"
-					 " RETURNING %s::pg_catalog.text, pg_catalog.to_jsonb(t.*)",
+					 " RETURNING pg_catalog.format('%%s', %s), pg_catalog.to_jsonb(t.*)",
 					 target->table, runops_idempotency_assignment(idem), target->store_of,
 					 quote_literal_cstr(leaf->store), matches, dead, target->pk);
 	n = runops_run_query(sql.data, args, 0, false);
@@ -156,7 +156,7 @@ find_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf, Jsonb *key,
 		uint64		n;
 
 		CHECK_FOR_INTERRUPTS();
-		n = runops_run_query(psprintf("SELECT %s::pg_catalog.text, pg_catalog.to_jsonb(t.*), %s FROM %s AS t"
+		n = runops_run_query(psprintf("SELECT pg_catalog.format('%%s', %s), pg_catalog.to_jsonb(t.*), %s FROM %s AS t"
 									  " WHERE %s OPERATOR(pg_catalog.=) %s AND %s",
 									  target->pk, dead, target->table, target->store_of,
 									  quote_literal_cstr(leaf->store), matches), &args, 0, false);
@@ -280,7 +280,7 @@ reset_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf,
 	Datum	   *keys;
 
 	/* a claim is given up by its key, which is gone once it is cleared */
-	n = runops_run_query(psprintf("SELECT %s::pg_catalog.text, %s FROM %s AS t WHERE %s AND %s AND %s FOR UPDATE",
+	n = runops_run_query(psprintf("SELECT pg_catalog.format('%%s', %s), %s FROM %s AS t WHERE %s AND %s AND %s FOR UPDATE",
 								  target->pk, runops_idempotency_object(idem), target->table,
 								  pin, condition, has_key), args, 0, false);
 	if (n == 0)

@@ -10,11 +10,17 @@
 #ifndef RUNOPS_SESSION_INT_H
 #define RUNOPS_SESSION_INT_H
 
+#include "nodes/execnodes.h"
+
 #include "remote/remote.h"
 #include "session/session.h"
 
 /* in conncheck.c */
 extern void runops_conn_ask(RemoteSession *session);
 extern void runops_conn_answered(void);
+
+/* in store_sql.c */
+extern void runops_store_rows(const char *store, const char *query,
+							  ReturnSetInfo *into);
 
 #endif							/* RUNOPS_SESSION_INT_H */

@@ -349,6 +349,25 @@ remote_rows(const char *store, Oid serverid, const char *query)
 }
 
 /*
+ * The rows of a SELECT on the writer of a store, as jsonb, into a tuplestore.
+ *
+ * The SQL is not the current user's own, so that his user mapping is all that he
+ * needs.  Policies that hide rows from him raise an error.
+ */
+void
+runops_store_rows(const char *store, const char *query, ReturnSetInfo *into)
+{
+	Work		work = {
+		.query = rows_as_jsonb(query),
+		.rsinfo = into,
+		.transaction = true
+	};
+
+	runops_gate_require(store, NULL);
+	run_in_session(runops_remote_server_session(store, runops_store_server(store)), &work);
+}
+
+/*
  * The rows of a query that the reader of a store runs, as a list of Jsonb; each
  * row is one object.
  *

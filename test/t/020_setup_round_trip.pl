@@ -105,6 +105,7 @@ sub rows
 }
 
 psql_files({ seed => 1 }, qw(control_plane.sql run_ops.sql rows.sql));
+$split->sql(q{CREATE USER MAPPING FOR run_ops_owner SERVER run_ops OPTIONS (password_required 'false')});
 psql_files({ seed => 1, kind => 'legacy', families => 60 }, 'families.sql');
 $split->sql('ANALYZE');
 

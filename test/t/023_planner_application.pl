@@ -38,6 +38,7 @@ sub psql_files
 }
 
 psql_files({ seed => 1 }, qw(control_plane.sql run_ops.sql rows.sql));
+$split->sql(q{CREATE USER MAPPING FOR run_ops_owner SERVER run_ops OPTIONS (password_required 'false')});
 psql_files({ seed => 1, kind => 'legacy', families => 12 }, 'families.sql');
 $split->sql('SET client_min_messages = error; ' . join(' ', grep { /^SELECT/ } split(/\n/, slurp_file("$schema/attach.sql"))));
 $split->sql(q{SELECT runops.provision('new')});
