@@ -65,6 +65,10 @@ GIVEN_PG_CONFIG = $(if $(filter-out file undefined,$(origin PG_CONFIG)),PG_CONFI
 test:
 	@$(GIVEN_PG_CONFIG) TESTS='$(TESTS)' test/run $(SUITES)
 
+## test-versions: run the suites on each PostgreSQL, in a Debian of its own; or on some: VERSIONS="17 18"
+test-versions:
+	@VERSIONS='$(VERSIONS)' TESTS='$(TESTS)' test/versions $(SUITES)
+
 ## lint: check the text of the tree, without building; or some scripts: LINTS="errors versions"
 lint:
 	@test/lint/run $(LINTS)
@@ -118,6 +122,6 @@ freeze: $(DATA_built)
 
 ## help: list the targets
 help:
-	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 16
+	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 18
 
-.PHONY: test lint callgraph bench demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
+.PHONY: test test-versions lint callgraph bench demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help

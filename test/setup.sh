@@ -2,23 +2,40 @@
 # setup.sh
 #	  Install what "make test" and "make demo" need, and print the pg_config.
 #
-# usage: [PG_CONFIG=path] test/setup.sh [package ...]
+# usage: [PG_CONFIG=path] [PG_MAJOR=number] test/setup.sh [package ...]
 #
 # With PG_CONFIG in the environment nothing is installed and nothing is
-# guessed.  Otherwise it is Debian's PostgreSQL 15; what is missing of it is
-# installed, which takes root.  Progress goes to standard error, the path of
-# pg_config alone to standard output.
+# guessed.  Otherwise it is Debian's PostgreSQL 15, or the one that PG_MAJOR
+# names; what is missing of it is installed, which takes root.  Progress goes to
+# standard error, the path of pg_config alone to standard output.
 set -eu
 
-packages='make gcc libc6-dev clang perl patch
-postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgtap libpq-dev
-libipc-run-perl libtap-parser-sourcehandler-pgtap-perl '"$*"
+major=${PG_MAJOR:-15}
 
-# a test that needs one of these is skipped where it is missing
+packages="make gcc libc6-dev clang perl patch
+postgresql-$major postgresql-client-$major postgresql-server-dev-$major libpq-dev
+libipc-run-perl libtap-parser-sourcehandler-pgtap-perl $*"
+
+# a test that needs one of these is skipped where it is missing; pgTAP gets a
+# package only some time after a major release
 optional='pgbouncer pg-bsd-indent'
+pgtap=postgresql-$major-pgtap
+if [ "$major" -gt 18 ]; then
+	optional="$optional $pgtap"
+else
+	packages="$packages $pgtap"
+fi
 
 say() {
 	echo "$*" >&2
+}
+
+# The packages of a list that are not installed, each after a space.
+not_installed() {
+	for p in $1; do
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) || status=
+		[ "$status" = installed ] || printf ' %s' "$p"
+	done
 }
 
 if [ -n "${PG_CONFIG:-}" ]; then
@@ -34,15 +51,18 @@ if [ -n "${PG_CONFIG:-}" ]; then
 	exit 0
 fi
 
-debian_pg_config=/usr/lib/postgresql/15/bin/pg_config
+debian_pg_config=/usr/lib/postgresql/$major/bin/pg_config
 
 if command -v dpkg-query >/dev/null 2>&1; then
-	missing=
-	[ "$(id -u)" -ne 0 ] || packages="$packages $optional"
-	for p in $packages; do
-		status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) || status=
-		[ "$status" = installed ] || missing="$missing $p"
-	done
+	missing=$(not_installed "$packages")
+	if [ "$(id -u)" -eq 0 ]; then
+		for p in $(not_installed "$optional"); do
+			# no answer may only mean that apt has no lists yet
+			if [ -n "$missing" ] || apt-cache show "$p" >/dev/null 2>&1; then
+				missing="$missing $p"
+			fi
+		done
+	fi
 	if [ -n "$missing" ]; then
 		if [ "$(id -u)" -ne 0 ]; then
 			say "missing packages:$missing"
@@ -59,6 +79,10 @@ if command -v dpkg-query >/dev/null 2>&1; then
 		fi
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get -q update >&2
+		for p in $optional; do
+			apt-cache show "$p" >/dev/null 2>&1 ||
+				missing=$(echo "$missing" | tr ' ' '\n' | grep -vx "$p" | tr '\n' ' ')
+		done
 		# shellcheck disable=SC2086
 		apt-get -q install -y --no-install-recommends $missing >&2 </dev/null
 	fi
