@@ -17,7 +17,7 @@
  *	 known.
  * - ExecutorRun, ExecutorFinish: the frame of the statement.
  * - planner_hook: planner/planner.c, around the next planner.
- * - get_relation_info_hook, set_rel_pathlist_hook: planner/prune.c, after the
+ * - build_simple_rel_hook, set_rel_pathlist_hook: planner/prune.c, after the
  *	 next hook, whose indexes and paths it needs to see.
  * - object_access_hook: setup/protect.c, after the next hook.
  * - shmem_request_hook, shmem_startup_hook: the modules with shared memory, in
@@ -40,6 +40,7 @@
 #include "catalog/objectaccess.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
@@ -70,7 +71,7 @@ typedef struct Frame
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static planner_hook_type prev_planner_hook = NULL;
-static get_relation_info_hook_type prev_get_relation_info_hook = NULL;
+static build_simple_rel_hook_type prev_build_simple_rel_hook = NULL;
 static set_rel_pathlist_hook_type prev_set_rel_pathlist_hook = NULL;
 static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
@@ -111,23 +112,23 @@ hook_shmem_startup(void)
  */
 static PlannedStmt *
 hook_planner(Query *parse, const char *query_string, int cursorOptions,
-			 ParamListInfo boundParams)
+			 ParamListInfo boundParams EXPLAIN_STATE_PARAMETER)
 {
-	return runops_plan(parse, query_string, cursorOptions, boundParams,
+	return runops_plan(parse, query_string, cursorOptions,
+					   boundParams EXPLAIN_STATE_ARGUMENT,
 					   prev_planner_hook ? prev_planner_hook : standard_planner);
 }
 
 /*
- * get_relation_info_hook.
+ * build_simple_rel_hook.
  */
 static void
-hook_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent,
-					   RelOptInfo *rel)
+hook_build_simple_rel(BUILD_SIMPLE_REL_PARAMETERS)
 {
-	if (prev_get_relation_info_hook)
-		prev_get_relation_info_hook(root, relid, inhparent, rel);
+	if (prev_build_simple_rel_hook)
+		prev_build_simple_rel_hook(BUILD_SIMPLE_REL_ARGUMENTS);
 
-	runops_exclude_leaf(root, relid, rel);
+	runops_exclude_leaf(root, rel);
 }
 
 /*
@@ -416,8 +417,8 @@ runops_hooks_init(void)
 	shmem_startup_hook = hook_shmem_startup;
 	prev_planner_hook = planner_hook;
 	planner_hook = hook_planner;
-	prev_get_relation_info_hook = get_relation_info_hook;
-	get_relation_info_hook = hook_get_relation_info;
+	prev_build_simple_rel_hook = build_simple_rel_hook;
+	build_simple_rel_hook = hook_build_simple_rel;
 	prev_set_rel_pathlist_hook = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = hook_set_rel_pathlist;
 	prev_ExecutorStart_hook = ExecutorStart_hook;

@@ -13,13 +13,14 @@
 #ifndef RUNOPS_COMPAT_H
 #define RUNOPS_COMPAT_H
 
-#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
-#error "runops supports PostgreSQL 15, 16, 17 and 18"
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 200000
+#error "runops supports PostgreSQL 15 to 19"
 #endif
 
 #define PG16_GE (PG_VERSION_NUM >= 160000)
 #define PG17_GE (PG_VERSION_NUM >= 170000)
 #define PG18_GE (PG_VERSION_NUM >= 180000)
+#define PG19_GE (PG_VERSION_NUM >= 190000)
 
 /* PG18 added the module's name and version to the magic block. */
 #if PG18_GE
@@ -175,8 +176,14 @@
 #define VAR_NULLED_BY_JOIN(var) false
 #endif
 
-/* PG16 tells ExecInsertIndexTuples whether only summaries need an entry. */
-#if PG16_GE
+/*
+ * PG16 tells ExecInsertIndexTuples whether only summaries need an entry, PG19
+ * by flags.
+ */
+#if PG19_GE
+#define ExecInsertIndexTuples_compat(rri, slot, estate, nodup, conflict, arbiters) \
+	ExecInsertIndexTuples(rri, estate, (nodup) ? EIIT_NO_DUPE_ERROR : 0, slot, arbiters, conflict)
+#elif PG16_GE
 #define ExecInsertIndexTuples_compat(rri, slot, estate, nodup, conflict, arbiters) \
 	ExecInsertIndexTuples(rri, slot, estate, false, nodup, conflict, arbiters, false)
 #else
@@ -184,13 +191,33 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, nodup, conflict, arbiters)
 #endif
 
-/* PG18 counts what a scan of an index searches. */
-#if PG18_GE
+/* PG18 counts what a scan of an index searches, PG19 has flags for a scan. */
+#if PG19_GE
+#define index_beginscan_compat(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#elif PG18_GE
 #define index_beginscan_compat(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else
 #define index_beginscan_compat(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+#if PG19_GE
+#define table_beginscan_compat(rel, snapshot) \
+	table_beginscan(rel, snapshot, 0, NULL, SO_NONE)
+#else
+#define table_beginscan_compat(rel, snapshot) \
+	table_beginscan(rel, snapshot, 0, NULL)
+#endif
+
+/* PG19 has options for a deletion, and a move to another partition is one. */
+#if PG19_GE
+#define table_tuple_delete_compat(rel, tid, cid, snapshot, crosscheck, wait, tmfd) \
+	table_tuple_delete(rel, tid, cid, 0, snapshot, crosscheck, wait, tmfd)
+#else
+#define table_tuple_delete_compat(rel, tid, cid, snapshot, crosscheck, wait, tmfd) \
+	table_tuple_delete(rel, tid, cid, snapshot, crosscheck, wait, tmfd, false)
 #endif
 
 /* PG18 can log that a lock was not to be had. */
@@ -216,6 +243,84 @@
 #else
 #define DSHASH_COPY_FUNCTION
 #define LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* PG19 tells the planner of the EXPLAIN that it plans for. */
+#if PG19_GE
+#define EXPLAIN_STATE_PARAMETER , struct ExplainState *es
+#define EXPLAIN_STATE_ARGUMENT , es
+#define planner_compat(parse, query_string, options, params) \
+	planner(parse, query_string, options, params, NULL)
+#else
+#define EXPLAIN_STATE_PARAMETER
+#define EXPLAIN_STATE_ARGUMENT
+#define planner_compat(parse, query_string, options, params) \
+	planner(parse, query_string, options, params)
+#endif
+
+/*
+ * PG19 calls a hook for each relation that is planned, where there was one for
+ * those that stand in the catalogs.
+ */
+#if PG19_GE
+#define BUILD_SIMPLE_REL_PARAMETERS \
+	PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte
+#define BUILD_SIMPLE_REL_ARGUMENTS root, rel, rte
+#else
+#define build_simple_rel_hook get_relation_info_hook
+#define build_simple_rel_hook_type get_relation_info_hook_type
+#define BUILD_SIMPLE_REL_PARAMETERS \
+	PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel
+#define BUILD_SIMPLE_REL_ARGUMENTS root, relid, inhparent, rel
+#endif
+
+/* PG19 keeps the relations that a plan writes to as a set. */
+#if PG19_GE
+#define PLAN_HAS_TARGETS(stmt) ((stmt)->resultRelationRelids != NULL)
+#define PLAN_HAS_TARGET(stmt, rti) bms_is_member(rti, (stmt)->resultRelationRelids)
+#else
+#define PLAN_HAS_TARGETS(stmt) ((stmt)->resultRelations != NIL)
+#define PLAN_HAS_TARGET(stmt, rti) list_member_int((stmt)->resultRelations, rti)
+#endif
+
+/* PG19 takes the columns of a unique index from clauses alone. */
+#if PG19_GE
+#define relation_has_unique_index_for_compat(root, rel, clauses) \
+	relation_has_unique_index_for(root, rel, clauses, NULL)
+#else
+#define relation_has_unique_index_for_compat(root, rel, clauses) \
+	relation_has_unique_index_for(root, rel, clauses, NIL, NIL)
+#endif
+
+/* PG19 finds temporary types and functions too, and says which object it is. */
+#if PG19_GE
+#include "catalog/dependency.h"
+#define query_uses_temp_object_compat(query) \
+	query_uses_temp_object(query, &(ObjectAddress) {0})
+#else
+#define query_uses_temp_object_compat(query) isQueryUsingTempRelation(query)
+#endif
+
+/* PG19 makes one state of what has been pushed of a jsonb and of the result. */
+#if PG19_GE
+#define push_last_jsonb(state, token) \
+	(pushJsonbValue(state, token, NULL), (state)->result)
+#else
+typedef struct JsonbParseState *JsonbInState;
+#define push_last_jsonb(state, token) pushJsonbValue(state, token, NULL)
+#endif
+
+/* PG19 warns no more of a backslash in a string. */
+#if PG19_GE
+#define scanner_without_warnings(extra) ((void) (extra))
+#else
+#define scanner_without_warnings(extra) \
+	((extra)->escape_string_warning = false)
+#endif
+
+/* PG19 made one command of CLUSTER and VACUUM FULL. */
+#if !PG19_GE
+#define T_RepackStmt T_ClusterStmt
 #endif
 
 /* PG15 has it in dsm_impl.h alone. */

@@ -49,7 +49,7 @@ static int	npending = 0;
 static int	maxpending = 0;
 
 /* The same as a set, to look at. */
-static bits8 pending_set[RUNOPS_CACHE_CELLS / BITS_PER_BYTE];
+static uint8 pending_set[RUNOPS_CACHE_CELLS / BITS_PER_BYTE];
 
 static bool callbacks_registered = false;
 

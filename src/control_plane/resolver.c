@@ -395,6 +395,8 @@ execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
 
 /*
  * The same, counted among those that run.
+ *
+ * For PG_FINALLY() gcc -Os warns of a variable in that macro.
  */
 static void
 execute_counted(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
@@ -404,11 +406,13 @@ execute_counted(RunopsResolver *resolver, Datum *values, const char *nulls, bool
 	{
 		execute(resolver, values, nulls, keep);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		running--;
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	running--;
 }
 
 /*

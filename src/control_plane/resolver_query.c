@@ -153,7 +153,7 @@ runops_resolver_check(const char *query, const char *environment_column,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the query of a resolver must neither write nor lock rows"),
 				 errdetail("Its result is kept, so most of the time it does not run.")));
-	if (isQueryUsingTempRelation(tree))
+	if (query_uses_temp_object_compat(tree))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the query of a resolver must not use temporary tables"),

@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
@@ -247,13 +248,15 @@ runops_watch_statement(QueryDesc *queryDesc, int eflags)
 {
 	ListCell   *lc;
 
-	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) || !PLAN_HAS_TARGETS(queryDesc->plannedstmt))
 		return;
 
-	foreach(lc, queryDesc->plannedstmt->resultRelations)
+	foreach(lc, queryDesc->plannedstmt->rtable)
 	{
-		char		relkind = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable)->relkind;
+		char		relkind = lfirst_node(RangeTblEntry, lc)->relkind;
 
+		if (!PLAN_HAS_TARGET(queryDesc->plannedstmt, foreach_current_index(lc) + 1))
+			continue;
 		if (relkind == RELKIND_FOREIGN_TABLE || relkind == RELKIND_PARTITIONED_TABLE)
 			wrote_foreign = true;
 	}

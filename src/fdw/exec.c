@@ -17,6 +17,7 @@
 #include "executor/executor.h"
 #include "utils/lsyscache.h"
 
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "fdw/fdw_int.h"
 #include "gate/gate.h"
@@ -91,7 +92,7 @@ static void
 runopsBeginForeignScan(ForeignScanState *node, int eflags)
 {
 	if ((eflags & EXEC_FLAG_REWIND) != 0 &&
-		node->ss.ps.state->es_plannedstmt->resultRelations != NIL)
+		PLAN_HAS_TARGETS(node->ss.ps.state->es_plannedstmt))
 		fetch_whole(node);
 }
 

@@ -54,10 +54,10 @@ runops_fdw_note_scan_locks(ForeignScanState *node)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	EState	   *estate = node->ss.ps.state;
-	List	   *targets = estate->es_plannedstmt->resultRelations;
+	PlannedStmt *stmt = estate->es_plannedstmt;
 	int			rti = -1;
 
-	if (estate->es_rowmarks == NULL && targets == NIL)
+	if (estate->es_rowmarks == NULL && !PLAN_HAS_TARGETS(stmt))
 		return;
 
 	while ((rti = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), rti)) >= 0)
@@ -66,7 +66,7 @@ runops_fdw_note_scan_locks(ForeignScanState *node)
 			ExecFindRowMark(estate, rti, true) : NULL;
 
 		if ((mark != NULL && mark->strength != LCS_NONE) ||
-			list_member_int(targets, rti))
+			PLAN_HAS_TARGET(stmt, rti))
 			note_lock(exec_rt_fetch(rti, estate)->relid);
 	}
 }

@@ -21,6 +21,7 @@
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
 
+#include "base/compat.h"
 #include "fdw/fdw_int.h"
 
 /*
@@ -72,7 +73,7 @@ searches_once(PlannerInfo *root, ParamPathInfo *param_info)
 			clauses = lappend(clauses, rinfo);
 	}
 
-	return relation_has_unique_index_for(root, outer, clauses, NIL, NIL);
+	return relation_has_unique_index_for_compat(root, outer, clauses);
 }
 
 /*

@@ -218,7 +218,7 @@ runops_own_delete(RunopsOwnTable *table, bool wait)
 	if (TransactionIdIsCurrentTransactionId(runops_own_xmin(table)))
 		CommandCounterIncrement();
 
-	return table_tuple_delete(table->rel, &table->found->tts_tid,
-							  GetCurrentCommandId(true), InvalidSnapshot,
-							  InvalidSnapshot, wait, &failure, false);
+	return table_tuple_delete_compat(table->rel, &table->found->tts_tid,
+									 GetCurrentCommandId(true), InvalidSnapshot,
+									 InvalidSnapshot, wait, &failure);
 }

@@ -472,7 +472,7 @@ delete_all_entries(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
 	TableScanDesc scan;
 
 	runops_own_open(&table, key->entries);
-	scan = table_beginscan(table.rel, SnapshotSelf, 0, NULL);
+	scan = table_beginscan_compat(table.rel, SnapshotSelf);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, table.found))
 	{
 		CHECK_FOR_INTERRUPTS();

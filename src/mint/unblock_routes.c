@@ -87,7 +87,7 @@ runops_count_calls(PG_FUNCTION_ARGS)
 	scanner = scanner_init(body, &extra, &ScanKeywords, ScanKeywordTokens);
 
 	/* whoever created the routine has been warned */
-	extra.escape_string_warning = false;
+	scanner_without_warnings(&extra);
 
 	while ((token = core_yylex(&value, &location, scanner)) != 0)
 	{

@@ -147,7 +147,7 @@ plan_for_values(const RunopsPlanNote *note, const char *query_string,
 	lock_walker((Node *) query, NULL);
 
 	plan_for_any = true;
-	return planner(query, query_string, cursorOptions, params);
+	return planner_compat(query, query_string, cursorOptions, params);
 }
 
 /*

@@ -86,7 +86,7 @@ inserted_expression(KeyContext *context, AttrNumber attno)
  * Mutator: put the values of the new row into the key's expression.
  */
 static Node *
-substitute_columns(Node *node, KeyContext *context)
+substitute_columns(Node *node, void *context)
 {
 	if (node == NULL)
 		return NULL;

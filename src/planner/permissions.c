@@ -82,7 +82,7 @@ runops_settle_permissions(PlannedStmt *stmt)
 								rte->perminfoindex - 1);
 		if (request->requiredPerms == 0)
 		{
-			if (!list_member_int(stmt->resultRelations, rti))
+			if (!PLAN_HAS_TARGET(stmt, rti))
 			{
 				rte->perminfoindex = 0;
 				continue;

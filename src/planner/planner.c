@@ -487,7 +487,8 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
  */
 PlannedStmt *
 runops_plan(Query *parse, const char *query_string, int cursorOptions,
-			ParamListInfo boundParams, planner_hook_type next)
+			ParamListInfo boundParams EXPLAIN_STATE_PARAMETER,
+			planner_hook_type next)
 {
 	AnalyzeContext cxt = {.values.params = boundParams,
 		.shapeless = runops_shapeless_ids};
@@ -496,13 +497,15 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	PlannedStmt *stmt;
 
 	if (!runops_enable_routing || !query_has_routed(parse))
-		return next(parse, query_string, cursorOptions, boundParams);
+		return next(parse, query_string, cursorOptions,
+					boundParams EXPLAIN_STATE_ARGUMENT);
 
 	if (runops_gate_flag_off())
 	{
 		runops_held_warn_session();
 		note.spared = runops_use_legacy(parse);
-		stmt = next(parse, query_string, cursorOptions, boundParams);
+		stmt = next(parse, query_string, cursorOptions,
+					boundParams EXPLAIN_STATE_ARGUMENT);
 		note.users = runops_settle_permissions(stmt);
 		runops_add_plan_note(stmt, &note);
 		return stmt;
@@ -528,7 +531,8 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	}
 
 	steering = runops_steering(parse, boundParams, &cxt.tally);
-	stmt = next(parse, query_string, cursorOptions, boundParams);
+	stmt = next(parse, query_string, cursorOptions,
+				boundParams EXPLAIN_STATE_ARGUMENT);
 	note.users = runops_settle_permissions(stmt);
 	note.assumed = cxt.assumed;
 	runops_steer(stmt, steering);

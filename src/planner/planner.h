@@ -19,6 +19,8 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/planner.h"
 
+#include "base/compat.h"
+
 /* Between the start of a plan and its execution; see generic_plan.c. */
 typedef struct RunopsPlanStart
 {
@@ -42,11 +44,12 @@ extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
 
 /* in planner.c */
 extern PlannedStmt *runops_plan(Query *parse, const char *query_string,
-								int cursorOptions, ParamListInfo boundParams,
+								int cursorOptions,
+								ParamListInfo boundParams EXPLAIN_STATE_PARAMETER,
 								planner_hook_type next);
 
 /* in prune.c */
-extern void runops_exclude_leaf(PlannerInfo *root, Oid relid, RelOptInfo *rel);
+extern void runops_exclude_leaf(PlannerInfo *root, RelOptInfo *rel);
 extern void runops_add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel,
 									   Index rti, RangeTblEntry *rte);
 

@@ -100,11 +100,12 @@ prunable_route(PlannerInfo *root, Index rti)
  * Rule out a leaf by its parent's restrictions.
  */
 void
-runops_exclude_leaf(PlannerInfo *root, Oid relid, RelOptInfo *rel)
+runops_exclude_leaf(PlannerInfo *root, RelOptInfo *rel)
 {
 	AppendRelInfo *appinfo;
 	const RunopsRoute *route;
 	RunopsStoreSet stores = RUNOPS_STORES_ALL;
+	Oid			relid;
 	ListCell   *lc;
 
 	if (!runops_enable_routing || rel->reloptkind != RELOPT_OTHER_MEMBER_REL ||
@@ -124,6 +125,7 @@ runops_exclude_leaf(PlannerInfo *root, Oid relid, RelOptInfo *rel)
 	runops_require_stores(route, stores);
 
 	/* a partition of no store, as the old table can be, is always empty */
+	relid = root->simple_rte_array[rel->relid]->relid;
 	for (int i = 0; i < route->nleaves; i++)
 	{
 		if (route->leaves[i].relid == relid &&

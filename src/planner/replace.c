@@ -94,8 +94,10 @@ runops_has_statement_triggers(Oid relid, LOCKMODE lockmode, CmdType command,
  * Walker: is there a whole-row reference to either of two entries?
  */
 static bool
-whole_row_walker(Node *node, WholeRowContext *context)
+whole_row_walker(Node *node, void *arg)
 {
+	WholeRowContext *context = arg;
+
 	if (node == NULL)
 		return false;
 	if (IsA(node, Var))
@@ -262,8 +264,10 @@ map_alias(Alias *alias, const AttrMap *map, TupleDesc leafdesc)
  * Mutator: renumber references to the columns of up to two entries of a query.
  */
 static Node *
-map_mutator(Node *node, MapContext *context)
+map_mutator(Node *node, void *arg)
 {
+	MapContext *context = arg;
+
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Var))

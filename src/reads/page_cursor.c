@@ -191,7 +191,7 @@ runops_cursor_read(Jsonb *cursor, RunopsPage *page)
  * Push a member of a cursor; a NULL text is null.
  */
 static void
-push_member(JsonbParseState **state, const char *name, const char *text)
+push_member(JsonbInState *state, const char *name, const char *text)
 {
 	JsonbValue	v;
 
@@ -216,7 +216,7 @@ push_member(JsonbParseState **state, const char *name, const char *text)
 Jsonb *
 runops_cursor_make(const RunopsPage *page, Datum value, bool isnull, const char *key)
 {
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 	char	   *text = NULL;
 
 	if (!isnull)
@@ -234,5 +234,5 @@ runops_cursor_make(const RunopsPage *page, Datum value, bool isnull, const char 
 	push_member(&state, "value", text);
 	push_member(&state, "key", key);
 
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return JsonbValueToJsonb(push_last_jsonb(&state, WJB_END_OBJECT));
 }

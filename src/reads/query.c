@@ -163,7 +163,6 @@ runops_run_query(const char *sql, const RunopsArgs *args, int options,
 {
 	uint32		hash = DatumGetUInt32(hash_any((const unsigned char *) sql, strlen(sql)));
 	SavedPlan  *saved = find_plan(sql, hash, args, options);
-	int			rc;
 
 	if (saved == NULL)
 		saved = make_plan(sql, hash, args, options);
@@ -173,15 +172,17 @@ runops_run_query(const char *sql, const RunopsArgs *args, int options,
 	saved->users++;
 	PG_TRY();
 	{
-		rc = SPI_execute_plan(saved->plan, args->values, args->nulls, read_only, 0);
+		int			rc = SPI_execute_plan(saved->plan, args->values, args->nulls,
+										  read_only, 0);
+
+		if (rc < 0)
+			elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	}
 	PG_FINALLY();
 	{
 		saved->users--;
 	}
 	PG_END_TRY();
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 
 	return SPI_processed;
 }

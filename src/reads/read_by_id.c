@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 
 #include "base/compat.h"
 #include "gate/gate.h"

@@ -23,6 +23,7 @@
 #include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/tuplestore.h"
 
 #include "gate/gate.h"
 #include "session/session_int.h"

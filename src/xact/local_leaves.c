@@ -25,6 +25,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "gate/gate.h"
 #include "topology/topology.h"
 #include "xact/xact_int.h"
@@ -128,7 +129,7 @@ runops_local_leaves(PlannedStmt *stmt)
 	ListCell   *lc;
 	int			rti = 0;
 
-	if (stmt->resultRelations == NIL || runops_gate_flag_off())
+	if (!PLAN_HAS_TARGETS(stmt) || runops_gate_flag_off())
 		return NIL;
 
 	foreach(lc, stmt->rtable)
@@ -139,7 +140,7 @@ runops_local_leaves(PlannedStmt *stmt)
 		rti++;
 		if (rte->rtekind != RTE_RELATION)
 			continue;
-		if (list_member_int(stmt->resultRelations, rti))
+		if (PLAN_HAS_TARGET(stmt, rti))
 			leaves = add_leaf_of(leaves, rte->relid, rte->relkind);
 		else if (rte->relkind == RELKIND_PARTITIONED_TABLE &&
 				 runops_leaf_store(rte->relid, store) &&

@@ -378,7 +378,7 @@ runops_utility_writes(Node *stmt)
 		case T_RefreshMatViewStmt:
 		case T_IndexStmt:
 		case T_ReindexStmt:
-		case T_ClusterStmt:
+		case T_RepackStmt:
 			return true;
 		case T_ExecuteStmt:
 			prepared = FetchPreparedStatement(((ExecuteStmt *) stmt)->name, false);
