@@ -68,7 +68,10 @@ SELECT runops.add_resolver('x', 'DELETE FROM environment RETURNING id');
 SELECT runops.add_resolver('x', 'SELECT 1 INTO gone');
 SELECT runops.add_resolver('x', 'WITH d AS (DELETE FROM environment RETURNING id) SELECT * FROM d');
 SELECT runops.add_resolver('x', 'SELECT id FROM environment WHERE id = $1 FOR UPDATE');
+-- PostgreSQL 19 words the hint differently
+\set VERBOSITY terse
 SELECT runops.add_resolver('x', 'SELECT id FROM environment WHERE id = $1 AND $2 > 1');
+\set VERBOSITY default
 SELECT runops.add_resolver('x', 'SELECT id FROM nowhere WHERE id = $1');
 SELECT runops.add_resolver('x', 'SELECT id FROM environment WHERE id = $1) AS a, (SELECT 1');
 SELECT runops.add_resolver('x', 'SELECT id FROM environment WHERE id = $1', 'org');

@@ -43,7 +43,10 @@ SELECT runops.attach('t', '''c'' || ''1''');
 SELECT runops.attach('t', 'made');
 SELECT runops.attach('t', 'COALESCE(owner, tableoid::text)');
 SELECT runops.attach('t', 'COALESCE(owner, NULL)');
+-- PostgreSQL 19 words the hint differently
+\set VERBOSITY terse
 SELECT runops.attach('t', 'no_such_function(id)');
+\set VERBOSITY default
 
 -- rows of other stores: the first ten
 INSERT INTO t (id, fixed) SELECT 'run_' || repeat(chr(64 + i), 27), '' FROM generate_series(1, 12) i;
