@@ -236,6 +236,11 @@
 #define FOREIGN_KEY_ENFORCED(info) true
 #endif
 
+/* PG17 has more functions of this name. */
+#if !PG17_GE
+#define F_RANDOM_ F_RANDOM
+#endif
+
 /* PG17 has the hash tables in dynamic memory told how to copy a key. */
 #if PG17_GE
 #define DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy,

@@ -33,6 +33,7 @@
 #include "optimizer/restrictinfo.h"
 #include "utils/fmgroids.h"
 
+#include "base/compat.h"
 #include "fdw/fdw_int.h"
 
 /* A condition as it was before it was hidden. */
@@ -58,7 +59,7 @@ hide_condition(PlannerInfo *root, HiddenCondition *hidden, RestrictInfo *rinfo)
 	hidden->saved = *rinfo;
 	(void) clause_selectivity(root, (Node *) rinfo, 0, JOIN_INNER, NULL);
 	cost_qual_eval_node(&cost, (Node *) rinfo, root);
-	rinfo->clause = (Expr *) makeFuncExpr(F_RANDOM, BOOLOID,
+	rinfo->clause = (Expr *) makeFuncExpr(F_RANDOM_, BOOLOID,
 										  list_make1(rinfo->clause),
 										  InvalidOid, InvalidOid,
 										  COERCE_EXPLICIT_CALL);
