@@ -17,12 +17,9 @@
 
 #include "access/sysattr.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
 #include "optimizer/optimizer.h"
-#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
-#include "utils/rls.h"
 
 #include "base/errcodes.h"
 #include "fdw/fdw_int.h"
@@ -114,6 +111,7 @@ static void
 check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
 {
 	ExprContext *econtext = GetPerTupleExprContext(estate);
+	Oid			table = runops_leaf_table(RelationGetRelid(rel));
 	ListCell   *lc;
 
 	econtext->ecxt_scantuple = slot;
@@ -128,7 +126,9 @@ check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
 							RelationGetRelationName(rel), check->name),
 					 errdetail("The column names another store than the key of the row."),
 					 errhint("A row belongs where its parent is: mint its key by the parent's."),
-					 errtableconstraint(rel, check->name)));
+					 err_generic_string(PG_DIAG_SCHEMA_NAME, get_namespace_name(get_rel_namespace(table))),
+					 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(table)),
+					 err_generic_string(PG_DIAG_CONSTRAINT_NAME, check->name)));
 	}
 }
 
@@ -143,16 +143,14 @@ describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
 {
 	Relation	rel = rri->ri_RelationDesc;
 	TupleDesc	tupdesc = RelationGetDescr(rel);
-	Oid			root_relid = rri->ri_RootResultRelInfo ?
-		RelationGetRelid(rri->ri_RootResultRelInfo->ri_RelationDesc) :
-		RelationGetRelid(rel);
+	Oid			table = runops_leaf_table(RelationGetRelid(rel));
 	Bitmapset  *key_attrs = NULL;
 	Bitmapset  *set_cols;
 	StringInfoData names;
 	StringInfoData values;
 	int			i = -1;
 
-	if (check_enable_rls(root_relid, InvalidOid, true) == RLS_ENABLED)
+	if (runops_sight(table) == RUNOPS_SIGHT_NONE)
 		return NULL;
 
 	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
@@ -175,10 +173,7 @@ describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
 
 		att = TupleDescAttr(tupdesc, attno - 1);
 		if (!bms_is_member(i, set_cols) &&
-			pg_class_aclcheck(root_relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-			pg_attribute_aclcheck(root_relid,
-								  get_attnum(root_relid, NameStr(att->attname)),
-								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+			!runops_sees_column(table, NameStr(att->attname)))
 			continue;
 
 		if (names.len > 0)

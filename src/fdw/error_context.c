@@ -2,7 +2,11 @@
  *
  * error_context.c
  *	  What an error of a store says beyond postgres_fdw's own words: which
- *	  store and table it was, and what to do.
+ *	  store and table it was, what it violates, and what to do.
+ *
+ * postgres_fdw drops the names of the schema, table, column, data type and
+ * constraint, by which programs decide.  They are taken from libpq's result
+ * (session/conncheck.c), and a leaf's table is named as the routed table.
  *
  * An error context callback stands while one of postgres_fdw's callbacks runs.
  * It may not look into the catalogs, so the names are noted beforehand, in a
@@ -15,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "commands/defrem.h"
 #include "executor/executor.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -36,9 +41,34 @@ typedef struct Names
 	NameData	store;
 	NameData	server;
 	Oid			readerid;		/* the store's reader, or InvalidOid */
+	NameData	routed_schema;	/* of the routed table, or else of this one */
+	NameData	routed_table;
+	NameData	remote_schema;	/* of the table in the store */
+	NameData	remote_table;
 } Names;
 
 static HTAB *names_hash = NULL;
+
+/*
+ * The schema and the name of a foreign table in the store.
+ */
+void
+runops_fdw_remote_name(Oid relid, const char **schema, const char **table)
+{
+	ListCell   *lc;
+
+	*schema = get_namespace_name(get_rel_namespace(relid));
+	*table = get_rel_name(relid);
+	foreach(lc, GetForeignTable(relid)->options)
+	{
+		DefElem    *def = (DefElem *) lfirst(lc);
+
+		if (strcmp(def->defname, "schema_name") == 0)
+			*schema = defGetString(def);
+		else if (strcmp(def->defname, "table_name") == 0)
+			*table = defGetString(def);
+	}
+}
 
 /*
  * Note the names of a foreign table for an error to come.
@@ -48,6 +78,9 @@ note_names(Oid relid)
 {
 	Names	   *names;
 	char	   *table = get_rel_name(relid);
+	Oid			routed = runops_leaf_table(relid);
+	const char *remote_schema;
+	const char *remote_table;
 	char		store[RUNOPS_STORE_LEN];
 
 	if (table == NULL)
@@ -71,6 +104,55 @@ note_names(Oid relid)
 		runops_reader_server(store) : InvalidOid;
 	namestrcpy(&names->server,
 			   GetForeignServer(GetForeignServerIdByRelId(relid))->servername);
+	runops_fdw_remote_name(relid, &remote_schema, &remote_table);
+	namestrcpy(&names->remote_schema, remote_schema);
+	namestrcpy(&names->remote_table, remote_table);
+	namestrcpy(&names->routed_schema, get_namespace_name(get_rel_namespace(routed)));
+	namestrcpy(&names->routed_table, get_rel_name(routed));
+}
+
+/*
+ * Is an error of a store about the table in the store that a foreign table stands
+ * for?
+ */
+static bool
+is_about(const RunopsStoreError *error, const Names *names)
+{
+	return strcmp(error->schema, NameStr(names->remote_schema)) == 0 &&
+		strcmp(error->table, NameStr(names->remote_table)) == 0;
+}
+
+/*
+ * Add to an error of a store the fields that postgres_fdw has dropped.
+ *
+ * A table of the store that is not the leaf's keeps its name.
+ */
+static void
+add_fields(const Names *names)
+{
+	const RunopsStoreError *error = runops_conn_error();
+
+	if (error->sqlerrcode == 0 || error->sqlerrcode != geterrcode())
+		return;
+
+	if (error->table[0] != '\0' && is_about(error, names))
+	{
+		err_generic_string(PG_DIAG_SCHEMA_NAME, NameStr(names->routed_schema));
+		err_generic_string(PG_DIAG_TABLE_NAME, NameStr(names->routed_table));
+	}
+	else
+	{
+		if (error->schema[0] != '\0')
+			err_generic_string(PG_DIAG_SCHEMA_NAME, error->schema);
+		if (error->table[0] != '\0')
+			err_generic_string(PG_DIAG_TABLE_NAME, error->table);
+	}
+	if (error->column[0] != '\0')
+		err_generic_string(PG_DIAG_COLUMN_NAME, error->column);
+	if (error->datatype[0] != '\0')
+		err_generic_string(PG_DIAG_DATATYPE_NAME, error->datatype);
+	if (error->constraint[0] != '\0')
+		err_generic_string(PG_DIAG_CONSTRAINT_NAME, error->constraint);
 }
 
 /*
@@ -107,6 +189,8 @@ store_error_callback(void *arg)
 	}
 	else
 		errcontext("table \"%s\" in store \"%s\"", table, store);
+
+	add_fields(names);
 
 	if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_late())
 	{
@@ -175,6 +259,7 @@ runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node, bool begins)
 	if (begins)
 		note_names(runops_fdw_scan_relid(node));
 
+	runops_conn_forget_error();
 	call->node = node;
 	call->relid = begins ? runops_fdw_scan_relid(node) : InvalidOid;
 	call->begins = begins;
@@ -193,6 +278,7 @@ runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins)
 	if (begins)
 		note_names(relid);
 
+	runops_conn_forget_error();
 	call->node = NULL;
 	call->relid = relid;
 	call->begins = begins;

@@ -306,7 +306,15 @@ runopsIterateDirectModify(ForeignScanState *node)
 	TupleTableSlot *slot;
 
 	runops_fdw_enter_scan(&call, node, false);
-	slot = pgfdw.IterateDirectModify(node);
+	PG_TRY();
+	{
+		slot = pgfdw.IterateDirectModify(node);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow(node->ss.ps.state, NULL, runops_fdw_scan_relid(node), NULL);
+	}
+	PG_END_TRY();
 	runops_fdw_leave(&call);
 	runops_fdw_note_direct_rows(node, slot, *processed - before);
 
@@ -495,7 +503,15 @@ runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
 		return NULL;
 
 	enter_pgfdw(estate, rri, &call);
-	result = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
+	PG_TRY();
+	{
+		result = pgfdw.ExecForeignInsert(estate, rri, slot, planSlot);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow(estate, rri, RelationGetRelid(rri->ri_RelationDesc), slot);
+	}
+	PG_END_TRY();
 	leave_pgfdw(rri, state, &call);
 	if (result != NULL)
 		count_written(rri, 1);
@@ -524,7 +540,16 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 	}
 
 	enter_pgfdw(estate, rri, &call);
-	slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
+	PG_TRY();
+	{
+		slots = pgfdw.ExecForeignBatchInsert(estate, rri, slots, planSlots, numSlots);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow(estate, rri, RelationGetRelid(rri->ri_RelationDesc),
+						   *numSlots == 1 ? slots[0] : NULL);
+	}
+	PG_END_TRY();
 	leave_pgfdw(rri, state, &call);
 	count_written(rri, *numSlots);
 
@@ -571,7 +596,15 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 		runops_fdw_unique_update(state->unique, rri, slot, planSlot);
 
 	enter_pgfdw(estate, rri, &call);
-	result = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
+	PG_TRY();
+	{
+		result = pgfdw.ExecForeignUpdate(estate, rri, slot, planSlot);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow(estate, rri, RelationGetRelid(rri->ri_RelationDesc), slot);
+	}
+	PG_END_TRY();
 	leave_pgfdw(rri, state, &call);
 	if (result != NULL)
 		count_written(rri, 1);
@@ -595,7 +628,15 @@ runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 		runops_fdw_unique_read_old(state->unique, rri, planSlot);
 
 	enter_pgfdw(estate, rri, &call);
-	slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
+	PG_TRY();
+	{
+		slot = pgfdw.ExecForeignDelete(estate, rri, slot, planSlot);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow(estate, rri, RelationGetRelid(rri->ri_RelationDesc), NULL);
+	}
+	PG_END_TRY();
 	leave_pgfdw(rri, state, &call);
 	if (slot != NULL)
 	{

@@ -51,6 +51,13 @@ extern void runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node,
 extern void runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins);
 extern void runops_fdw_leave(RunopsFdwCall *call);
 
+extern void runops_fdw_remote_name(Oid relid, const char **schema,
+								   const char **table);
+
+/* in error_detail.c */
+extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri, Oid relid,
+							   TupleTableSlot *slot) pg_attribute_noreturn();
+
 /* in plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
 

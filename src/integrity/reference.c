@@ -221,6 +221,20 @@ require_new_snapshot(const RunopsReference *reference, Oid table, RunopsTag tag)
 }
 
 /*
+ * A key of a table's column for the detail of an error, "(column)=(value)"; NULL
+ * if the user may not see the column.
+ */
+static const char *
+describe_key(Oid table, const NameData *name, const RunopsReferenceColumn *column,
+			 Datum key)
+{
+	if (!runops_sees_column(table, NameStr(*name)))
+		return NULL;
+
+	return psprintf("(%s)=(%s)", NameStr(*name), key_text(column, key));
+}
+
+/*
  * Refuse a row whose reference leads nowhere.
  */
 static void
@@ -244,15 +258,24 @@ require_parent(Relation rel, const RunopsReference *reference, Datum key)
 							 key_tag(RUNOPS_TAG_REFERRED, reference->parent, hash));
 
 	if (!runops_reference_query(reference, &column, REFERENCE_QUERY_PARENT, key, plain ? &committed : NULL))
+	{
+		const char *shown = describe_key(reference->child, &reference->child_column,
+										 &column, key);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"",
 						get_rel_name(reference->child), NameStr(reference->name)),
-				 errdetail("Key (%s)=(%s) is not present in table \"%s\".",
-						   NameStr(reference->child_column), key_text(&column, key),
+				 shown ?
+				 errdetail("Key %s is not present in table \"%s\".", shown,
+						   get_rel_name(reference->parent)) :
+				 errdetail("Key is not present in table \"%s\".",
 						   get_rel_name(reference->parent)),
-				 errtable(rel),
+				 err_generic_string(PG_DIAG_SCHEMA_NAME,
+									get_namespace_name(get_rel_namespace(reference->child))),
+				 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(reference->child)),
 				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, NameStr(reference->name))));
+	}
 
 	if (committed)
 		remember_parent(reference->parent, &column, key, number);
@@ -473,18 +496,27 @@ settle_children(const RunopsReference *reference, const RunopsReferenceColumn *c
 	/* the row may be there again, under another form or as a new one */
 	if (!acts && runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL) &&
 		!runops_reference_query(reference, column, REFERENCE_QUERY_PARENT, key, NULL))
+	{
+		const char *shown = describe_key(reference->parent, &reference->parent_column,
+										 column, key);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("update or delete on table \"%s\" violates foreign key constraint \"%s\" on table \"%s\"",
 						get_rel_name(reference->parent), NameStr(reference->name),
 						get_rel_name(reference->child)),
-				 errdetail("Key (%s)=(%s) is still referenced from table \"%s\".",
-						   NameStr(reference->parent_column), key_text(column, key),
+				 shown ?
+				 errdetail("Key %s is still referenced from table \"%s\".", shown,
+						   get_rel_name(reference->child)) :
+				 errdetail("Key is still referenced from table \"%s\".",
 						   get_rel_name(reference->child)),
 				 errhint("Delete the rows of \"%s\" first, or let runops.add_cascade() see to them.",
 						 get_rel_name(reference->child)),
+				 err_generic_string(PG_DIAG_SCHEMA_NAME,
+									get_namespace_name(get_rel_namespace(reference->child))),
 				 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(reference->child)),
 				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, NameStr(reference->name))));
+	}
 
 	/* a store shows a transaction the same rows until it ends, and so no new ones */
 	if (IsolationUsesXactSnapshot() && routed)

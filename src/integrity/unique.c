@@ -30,17 +30,16 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "integrity/entry_table_int.h"
 #include "integrity/integrity.h"
+#include "topology/topology.h"
 #include "xact/xact.h"
 
 /* the values of an entry: the columns of the key, and the store */
@@ -99,12 +98,8 @@ static char *
 describe_key(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 			 const Datum *values)
 {
-	bool		table_ok = pg_class_aclcheck(keys->parent, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 	StringInfoData names;
 	StringInfoData texts;
-
-	if (check_enable_rls(keys->parent, InvalidOid, true) == RLS_ENABLED)
-		return NULL;
 
 	initStringInfo(&names);
 	initStringInfo(&texts);
@@ -114,9 +109,7 @@ describe_key(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 		Oid			typoutput;
 		bool		isvarlena;
 
-		if (!table_ok &&
-			pg_attribute_aclcheck(keys->parent, get_attnum(keys->parent, name),
-								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		if (!runops_sees_column(keys->parent, name))
 			return NULL;
 
 		getTypeOutputInfo(get_atttype(keys->relid, key->attnos[i]), &typoutput, &isvarlena);

@@ -77,6 +77,57 @@ static RunopsConnected on_use = NULL;
 /* The connection that postgres_fdw is going to use, if there is one. */
 static Connection *next_connection = NULL;
 
+/* What the last error of a store has said. */
+static RunopsStoreError last_error;
+
+/*
+ * Copy a field of an error, unless it is no name.
+ */
+static void
+copy_field(char *field, const PGresult *result, int code)
+{
+	const char *value = PQresultErrorField(result, code);
+
+	field[0] = '\0';
+	if (value != NULL && strlen(value) < NAMEDATALEN)
+		strlcpy(field, value, NAMEDATALEN);
+}
+
+/*
+ * Note the fields of an error that postgres_fdw does not hand on.
+ */
+static void
+note_error(const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	last_error.sqlerrcode = state == NULL || strlen(state) != 5 ? 0 :
+		MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
+	copy_field(last_error.schema, result, PG_DIAG_SCHEMA_NAME);
+	copy_field(last_error.table, result, PG_DIAG_TABLE_NAME);
+	copy_field(last_error.column, result, PG_DIAG_COLUMN_NAME);
+	copy_field(last_error.datatype, result, PG_DIAG_DATATYPE_NAME);
+	copy_field(last_error.constraint, result, PG_DIAG_CONSTRAINT_NAME);
+}
+
+/*
+ * Forget the error, before something is sent to a store.
+ */
+void
+runops_conn_forget_error(void)
+{
+	last_error.sqlerrcode = 0;
+}
+
+/*
+ * What the last error of a store has said, if it is the current error.
+ */
+const RunopsStoreError *
+runops_conn_error(void)
+{
+	return &last_error;
+}
+
 /*
  * libpq tells that something happens to a connection.
  *
@@ -99,6 +150,8 @@ connection_event(PGEventId event, void *info, void *passthrough)
 			if (c->turns != NULL && !(c->rolled_back && strcmp(tag, "RELEASE") == 0))
 				pg_atomic_fetch_add_u64(c->turns, 1);
 			c->rolled_back = strcmp(tag, "ROLLBACK") == 0;
+			if (PQresultStatus(create->result) == PGRES_FATAL_ERROR)
+				note_error(create->result);
 		}
 	}
 	else if (event == PGEVT_CONNDESTROY)

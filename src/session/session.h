@@ -30,6 +30,20 @@ typedef struct RunopsStoreUse
 	Oid			userid;
 } RunopsStoreUse;
 
+/*
+ * What an error of a store says beyond the parts that postgres_fdw hands on; the
+ * names are the store's, and empty where it gave none.
+ */
+typedef struct RunopsStoreError
+{
+	int			sqlerrcode;		/* 0: there is no error */
+	char		schema[NAMEDATALEN];
+	char		table[NAMEDATALEN];
+	char		column[NAMEDATALEN];
+	char		datatype[NAMEDATALEN];
+	char		constraint[NAMEDATALEN];
+} RunopsStoreError;
+
 /* What is to be set up on a connection that a statement is about to use. */
 typedef void (*RunopsConnected) (PGconn *conn, Oid serverid, Oid userid);
 
@@ -38,6 +52,8 @@ extern void runops_conn_prepare(const RunopsStoreUse *use);
 extern void runops_conn_check(PGconn *conn, const RunopsStoreUse *use);
 extern uint64 runops_conn_first_use(Oid serverid);
 extern void runops_conn_await(void);
+extern void runops_conn_forget_error(void);
+extern const RunopsStoreError *runops_conn_error(void);
 extern void runops_conn_on_use(RunopsConnected callback);
 
 /* in pgfdw_state.c */

@@ -59,6 +59,7 @@ typedef struct LeafEntry
 	Oid			relid;			/* hash key, first */
 	bool		valid;
 	char		store[RUNOPS_STORE_LEN];	/* empty: not a leaf */
+	Oid			table;			/* the routed table, if it is a leaf */
 	Oid			parent;			/* whose route has it as a leaf, if any */
 } LeafEntry;
 
@@ -555,19 +556,20 @@ runops_old_table(const RunopsRoute *route)
 }
 
 /*
- * Read from its own bound which store a partition stands for.
+ * Read from its own bound which store a partition stands for, and of which table.
  *
- * Leaves store alone unless the partition is a leaf of a routed table.  The
+ * Leaves the entry alone unless the partition is a leaf of a routed table.  The
  * route is not asked: it may be NULL while another leaf is being detached.
  */
 static void
-read_leaf_store(Oid leaf_relid, Oid store_of, char *store)
+read_leaf_entry(Oid leaf_relid, Oid store_of, LeafEntry *entry)
 {
 	HeapTuple	tuple;
 	Datum		bound;
 	bool		isnull;
 	PartitionBoundSpec *spec;
 	Relation	parent;
+	Oid			table;
 	bool		routed;
 	ListCell   *lc;
 
@@ -576,6 +578,7 @@ read_leaf_store(Oid leaf_relid, Oid store_of, char *store)
 	if (parent == NULL)
 		return;
 	routed = routing_expression(parent, store_of) != NULL;
+	table = RelationGetRelid(parent);
 	relation_close(parent, NoLock);
 	if (!routed)
 		return;
@@ -596,13 +599,47 @@ read_leaf_store(Oid leaf_relid, Oid store_of, char *store)
 
 		if (!datum->constisnull)
 		{
-			text_to_cstring_buffer(DatumGetTextPP(datum->constvalue), store,
-								   RUNOPS_STORE_LEN);
+			text_to_cstring_buffer(DatumGetTextPP(datum->constvalue),
+								   entry->store, RUNOPS_STORE_LEN);
+			entry->table = table;
 			break;
 		}
 	}
-	if (strcmp(store, RUNOPS_NO_STORE) == 0)
-		store[0] = '\0';
+	if (strcmp(entry->store, RUNOPS_NO_STORE) == 0)
+		entry->store[0] = '\0';
+}
+
+/*
+ * What is known of a leaf; NULL if the relation is not a leaf of a routed table.
+ */
+static const LeafEntry *
+find_leaf(Oid leaf_relid)
+{
+	Oid			store_of = runops_store_of_oid();
+	LeafEntry  *entry;
+	LeafEntry	built = {0};
+	uint64		count;
+	bool		found;
+
+	if (!OidIsValid(store_of))
+		return NULL;
+
+	entry = hash_search(leaf_hash, &leaf_relid, HASH_FIND, NULL);
+	if (entry == NULL || !entry->valid)
+	{
+		count = inval_count;
+		if (get_rel_relispartition(leaf_relid))
+			read_leaf_entry(leaf_relid, store_of, &built);
+
+		entry = hash_search(leaf_hash, &leaf_relid, HASH_ENTER, &found);
+		if (!found)
+			entry->parent = InvalidOid;
+		strlcpy(entry->store, built.store, RUNOPS_STORE_LEN);
+		entry->table = built.table;
+		entry->valid = (count == inval_count);
+	}
+
+	return entry->store[0] != '\0' ? entry : NULL;
 }
 
 /*
@@ -613,34 +650,24 @@ read_leaf_store(Oid leaf_relid, Oid store_of, char *store)
 bool
 runops_leaf_store(Oid leaf_relid, char *store)
 {
-	Oid			store_of = runops_store_of_oid();
-	LeafEntry  *entry;
-	LeafEntry	built = {0};
-	uint64		count;
-	bool		found;
+	const LeafEntry *entry = find_leaf(leaf_relid);
 
-	if (!OidIsValid(store_of))
-		return false;
-
-	entry = hash_search(leaf_hash, &leaf_relid, HASH_FIND, NULL);
-	if (entry == NULL || !entry->valid)
-	{
-		count = inval_count;
-		if (get_rel_relispartition(leaf_relid))
-			read_leaf_store(leaf_relid, store_of, built.store);
-
-		entry = hash_search(leaf_hash, &leaf_relid, HASH_ENTER, &found);
-		if (!found)
-			entry->parent = InvalidOid;
-		strlcpy(entry->store, built.store, RUNOPS_STORE_LEN);
-		entry->valid = (count == inval_count);
-	}
-
-	if (entry->store[0] == '\0')
+	if (entry == NULL)
 		return false;
 
 	strlcpy(store, entry->store, RUNOPS_STORE_LEN);
 	return true;
+}
+
+/*
+ * The routed table of a leaf.  Any other relation is returned itself.
+ */
+Oid
+runops_leaf_table(Oid relid)
+{
+	const LeafEntry *entry = find_leaf(relid);
+
+	return entry ? entry->table : relid;
 }
 
 /*

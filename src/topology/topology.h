@@ -51,10 +51,23 @@ typedef struct RunopsConfigCache
 /* in config_cache.c */
 extern Relation runops_config_cache_open(RunopsConfigCache *cache);
 
+/* Which values of a table's rows an error may show to the current user. */
+typedef enum RunopsSight
+{
+	RUNOPS_SIGHT_NONE,			/* a policy hides rows */
+	RUNOPS_SIGHT_COLUMNS,		/* those of the columns that it may select */
+	RUNOPS_SIGHT_ALL
+} RunopsSight;
+
+/* in sight.c */
+extern RunopsSight runops_sight(Oid table);
+extern bool runops_sees_column(Oid table, const char *column);
+
 /* in routes.c */
 extern const RunopsRoute *runops_route(Oid relid);
 extern Oid	runops_old_table(const RunopsRoute *route);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);
+extern Oid	runops_leaf_table(Oid relid);
 extern const RunopsLeaf *runops_legacy_leaf(const RunopsRoute *route);
 extern bool runops_is_alias_check(const char *name);
 extern Oid	runops_store_of_oid(void);
