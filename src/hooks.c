@@ -62,7 +62,7 @@
 typedef struct Frame
 {
 	bool		writes;			/* do readers serve nothing inside of it? */
-	RunopsLocalWatch watch;		/* the legacy leaves that it may write to */
+	RunopsWriteScope scope;		/* the legacy leaves that it may write to */
 	List	   *names;			/* what core's errors about it may name */
 	bool		moves;			/* is it an UPDATE? */
 	MemoryContext cxt;			/* for these errors */
@@ -183,7 +183,7 @@ hook_ExecutorStart(QueryDesc *queryDesc, int eflags)
 static inline bool
 frame_needed(const Frame *frame)
 {
-	return frame->writes || frame->watch.leaves != NIL || frame->names != NIL;
+	return frame->writes || frame->scope.leaves != NIL || frame->names != NIL;
 }
 
 /*
@@ -193,7 +193,7 @@ static void
 frame_enter(Frame *frame)
 {
 	frame->cxt = CurrentMemoryContext;
-	runops_local_watch_begin(&frame->watch);
+	runops_write_scope_begin(&frame->scope);
 	if (frame->writes)
 		runops_writing_begin();
 }
@@ -206,7 +206,7 @@ frame_leave(Frame *frame)
 {
 	if (frame->writes)
 		runops_writing_end();
-	runops_local_watch_end(&frame->watch);
+	runops_write_scope_end(&frame->scope);
 }
 
 /*
@@ -243,7 +243,7 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 {
 	Frame		frame = {
 		.writes = runops_statement_writes(queryDesc),
-		.watch.leaves = runops_local_leaves(queryDesc->plannedstmt),
+		.scope.leaves = runops_local_leaves(queryDesc->plannedstmt),
 		.names = runops_routed_names(queryDesc->plannedstmt),
 		.moves = queryDesc->operation == CMD_UPDATE
 	};
@@ -258,7 +258,7 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 	PG_TRY();
 	{
 		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-		runops_local_watch_note(&frame.watch, queryDesc->estate);
+		runops_write_scope_note(&frame.scope, queryDesc->estate);
 	}
 	PG_CATCH();
 	{
@@ -294,7 +294,7 @@ hook_ExecutorFinish(QueryDesc *queryDesc)
 
 	if (queryDesc->plannedstmt->hasModifyingCTE)
 	{
-		frame.watch.leaves = runops_local_leaves(queryDesc->plannedstmt);
+		frame.scope.leaves = runops_local_leaves(queryDesc->plannedstmt);
 		frame.names = runops_routed_names(queryDesc->plannedstmt);
 	}
 
@@ -308,7 +308,7 @@ hook_ExecutorFinish(QueryDesc *queryDesc)
 	PG_TRY();
 	{
 		finish_next(queryDesc);
-		runops_local_watch_note(&frame.watch, queryDesc->estate);
+		runops_write_scope_note(&frame.scope, queryDesc->estate);
 	}
 	PG_CATCH();
 	{
@@ -367,7 +367,7 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	frame.writes = runops_utility_writes(pstmt->utilityStmt);
 	if (OidIsValid(target))
 	{
-		frame.watch.leaves = runops_local_leaves_of(target);
+		frame.scope.leaves = runops_local_leaves_of(target);
 		frame.names = runops_routed_names_of(target);
 	}
 
@@ -381,7 +381,7 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		{
 			utility_next(pstmt, queryString, readOnlyTree, context, params,
 						 queryEnv, dest, qc);
-			runops_local_watch_note(&frame.watch, NULL);
+			runops_write_scope_note(&frame.scope, NULL);
 		}
 		PG_CATCH();
 		{

@@ -46,6 +46,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/shmem.h"
+#include "base/worker.h"
 #include "cascade/cascade.h"
 #include "gate/gate.h"
 #include "topology/topology.h"
@@ -181,16 +182,7 @@ run_prover(Oid dbid)
 
 	set_outcome(RUNOPS_PROVER_CLOSED);
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	snprintf(worker.bgw_library_name, BGW_MAXLEN, "runops");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "runops_prover_main");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "runops prover");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "runops prover");
-	worker.bgw_main_arg = ObjectIdGetDatum(dbid);
-	worker.bgw_notify_pid = MyProcPid;
+	runops_describe_worker(&worker, "prover", BgWorkerStart_ConsistentState, dbid);
 
 	/* no slot is free: the first use of a store proves it, or the next prover */
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
@@ -335,13 +327,7 @@ runops_launcher_init(void)
 	if (IsBinaryUpgrade || runops_database[0] == '\0')
 		return;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	runops_describe_worker(&worker, "launcher", BgWorkerStart_ConsistentState, InvalidOid);
 	worker.bgw_restart_time = RESTART_SECONDS;
-	snprintf(worker.bgw_library_name, BGW_MAXLEN, "runops");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "runops_launcher_main");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "runops launcher");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "runops launcher");
 	RegisterBackgroundWorker(&worker);
 }

@@ -24,6 +24,9 @@
 /* The store that is the control-plane database itself. */
 #define RUNOPS_LEGACY_STORE "legacy"
 
+/* The store of all ids that are not of legacy and name no shard. */
+#define RUNOPS_NEW_STORE "new"
+
 /*
  * What stands in the bound of a table that holds no rows of any store: the old
  * table where legacy is another database.  No id names it.
@@ -35,6 +38,15 @@
 
 /* The longest store name: "legacy". */
 #define RUNOPS_STORE_LEN 8
+
+/*
+ * Is a store, by its name, legacy?
+ */
+static inline bool
+runops_is_legacy(const char *store)
+{
+	return strcmp(store, RUNOPS_LEGACY_STORE) == 0;
+}
 
 /* One store's piece of a routed table. */
 typedef struct RunopsLeaf

@@ -40,6 +40,7 @@
 
 #include "base/compat.h"
 #include "cascade/cascade.h"
+#include "base/worker.h"
 #include "cascade/cascade_int.h"
 
 /* Milliseconds to the next cleaner: after one that has failed, and without a reason. */
@@ -182,16 +183,7 @@ start_cleaner(Oid dbid)
 	runops_shared->cleaner.ended = false;
 	LWLockRelease(runops_shared->lock);
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	snprintf(worker.bgw_library_name, BGW_MAXLEN, "runops");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "runops_cleaner_main");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "runops cleaner");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "runops cleaner");
-	worker.bgw_main_arg = ObjectIdGetDatum(dbid);
-	worker.bgw_notify_pid = MyProcPid;
+	runops_describe_worker(&worker, "cleaner", BgWorkerStart_RecoveryFinished, dbid);
 
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }

@@ -67,7 +67,7 @@ runops_fdw_is_empty(Oid relid)
 	char		store[RUNOPS_STORE_LEN];
 
 	return runops_gate_flag_off() &&
-		!(runops_leaf_store(relid, store) && strcmp(store, RUNOPS_LEGACY_STORE) == 0);
+		!(runops_leaf_store(relid, store) && runops_is_legacy(store));
 }
 
 /*

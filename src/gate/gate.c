@@ -165,18 +165,18 @@ runops_gate_require_any(const char *relname)
 
 	if (runops_gate_flag_off())
 		return;
-	runops_gate_require_settings("new", relname);
+	runops_gate_require_settings(RUNOPS_NEW_STORE, relname);
 
 	foreach(lc, runops_stores())
 	{
 		RunopsStore *s = (RunopsStore *) lfirst(lc);
 		RunopsProofState state;
 
-		if (strcmp(s->store, RUNOPS_LEGACY_STORE) == 0 || !OidIsValid(s->serverid))
+		if (runops_is_legacy(s->store) || !OidIsValid(s->serverid))
 			continue;
 		if (runops_sentinel_verdict(s->serverid, GetUserId(), &state) == RUNOPS_DISTINCT)
 			return;
-		if (store == NULL || strcmp(s->store, "new") == 0)
+		if (store == NULL || strcmp(s->store, RUNOPS_NEW_STORE) == 0)
 		{
 			store = s->store;
 			closed = state;

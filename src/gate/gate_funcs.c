@@ -168,7 +168,7 @@ runops_recheck(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	/* raises for a store that is not configured, or has nothing to ask */
-	if (only != NULL && strcmp(only, RUNOPS_LEGACY_STORE) != 0)
+	if (only != NULL && !runops_is_legacy(only))
 		(void) runops_store_server(only);
 
 	foreach(lc, runops_stores())

@@ -17,7 +17,7 @@
 #include "topology/topology.h"
 
 /* All that a verdict on one server is made of. */
-typedef struct RunopsFacts
+typedef struct RunopsProbeFacts
 {
 	RunopsIdentity here;		/* this database */
 	RunopsIdentity there;		/* the server's */
@@ -25,7 +25,7 @@ typedef struct RunopsFacts
 	bool		is_reader;		/* serves a store's reads, beside a writer */
 	bool		writer_known;	/* of a reader: is the next field filled? */
 	RunopsIdentity writer;		/* of a reader: the writer's database */
-} RunopsFacts;
+} RunopsProbeFacts;
 
 /* A server of another store, and what is known of it. */
 typedef struct RunopsPeer
@@ -67,7 +67,7 @@ extern bool runops_identity_equal(const RunopsIdentity *a,
 extern void runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe);
 extern void runops_set_verdict(RunopsProofState *state, RunopsVerdict verdict,
 							   RunopsCause cause, const char *reason);
-extern void runops_decide(const RunopsFacts *facts, RunopsProofState *state);
+extern void runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state);
 
 /* in sentinel.c */
 extern void runops_sentinel_probe(Oid serverid, Oid userid, bool force,

@@ -217,7 +217,7 @@ runops_held_note(Oid leaf_relid)
 	{
 		if (XactReadOnly || RecoveryInProgress() || IsInParallelMode() ||
 			!runops_leaf_store(leaf_relid, store) ||
-			strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+			runops_is_legacy(store))
 			return;				/* of legacy nothing is hidden */
 
 		relid = get_partition_parent(leaf_relid, false);

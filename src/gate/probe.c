@@ -49,7 +49,7 @@ runops_set_verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
  * rules; it looks at its argument alone.
  */
 void
-runops_decide(const RunopsFacts *facts, RunopsProofState *state)
+runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state)
 {
 	const RunopsIdentity *here = &facts->here;
 	const RunopsIdentity *there = &facts->there;
@@ -344,7 +344,7 @@ compare_all_stores(RemoteSession *session, const RunopsProbeRequest *request,
  */
 static void
 probe_session(RemoteSession *session, const RunopsProbeRequest *request,
-			  RunopsFacts *facts, RunopsProbe *probe, RemoteFailure *failure)
+			  RunopsProbeFacts *facts, RunopsProbe *probe, RemoteFailure *failure)
 {
 	RunopsProofState *state = &probe->state;
 	LOCKTAG		tag;
@@ -372,7 +372,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 	facts->here.in_recovery |= RecoveryInProgress();
 	state->identity_known = true;
 	state->identity = facts->there;
-	runops_decide(facts, state);
+	runops_judge(facts, state);
 
 	if (state->verdict == RUNOPS_DISTINCT && probe->pairwise)
 		compare_all_stores(session, request, probe);
@@ -383,7 +383,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
  */
 static void
 ask_server(RemoteSession *session, const RunopsProbeRequest *request,
-		   RunopsFacts *facts, RunopsProbe *probe)
+		   RunopsProbeFacts *facts, RunopsProbe *probe)
 {
 	RemoteFailure failure = {0};
 
@@ -414,7 +414,7 @@ void
 runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe)
 {
 	const RunopsStore *store = request->store;
-	RunopsFacts facts = {0};
+	RunopsProbeFacts facts = {0};
 	RemoteSession session = {0};
 
 	memset(probe, 0, sizeof(RunopsProbe));

@@ -403,7 +403,7 @@ legacy_is_here(List *stores, Oid userid)
 		RunopsStore *store = (RunopsStore *) lfirst(lc);
 		RunopsProofState state;
 
-		if (strcmp(store->store, RUNOPS_LEGACY_STORE) == 0 && OidIsValid(store->serverid))
+		if (runops_is_legacy(store->store) && OidIsValid(store->serverid))
 			return runops_sentinel_verdict(store->serverid, userid, &state) == RUNOPS_SAME;
 	}
 
@@ -475,7 +475,7 @@ check_expectations(const RunopsProbeRequest *request, bool accept_identity,
 		return;
 
 	if (runops_expect_control_plane_split &&
-		strcmp(store->store, RUNOPS_LEGACY_STORE) != 0 &&
+		!runops_is_legacy(store->store) &&
 		legacy_is_here(request->stores, request->user->userid))
 		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CO_RESIDENT,
 						   _("The store \"legacy\" is in the control plane's database, and \"runops.expect_control_plane_split\" is on."));

@@ -287,52 +287,6 @@ runops_unique_keys(Oid relid)
 }
 
 /*
- * Error context callback: show the text of the predicate as the statement in
- * error.
- */
-static void
-predicate_error_callback(void *arg)
-{
-	int			pos = geterrposition();
-
-	if (pos > 0)
-	{
-		errposition(0);
-		internalerrposition(pos);
-		internalerrquery((const char *) arg);
-	}
-	errcontext("predicate of a unique key");
-}
-
-/*
- * The raw expression that a predicate is, or an error if it is anything more.
- */
-static Node *
-parse_predicate(const char *text)
-{
-	List	   *parsetree = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
-	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsetree)->stmt;
-	ResTarget  *target = NULL;
-
-	if (list_length(stmt->targetList) == 1)
-		target = linitial_node(ResTarget, stmt->targetList);
-
-	if (target == NULL || target->name != NULL || target->indirection != NIL ||
-		stmt->distinctClause != NIL || stmt->fromClause != NIL ||
-		stmt->whereClause != NULL || stmt->groupClause != NIL ||
-		stmt->havingClause != NULL || stmt->windowClause != NIL ||
-		stmt->sortClause != NIL || stmt->limitOffset != NULL ||
-		stmt->limitCount != NULL || stmt->lockingClause != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("predicate \"%s\" is not one condition", text),
-				 errdetail("A predicate is an SQL expression over the columns of the table."),
-				 errhint("Write what would stand after WHERE in CREATE INDEX.")));
-
-	return target->val;
-}
-
-/*
  * _unique_predicate(relation regclass, predicate text): the predicate as core
  * shows it.
  *
@@ -347,21 +301,25 @@ runops_unique_predicate(PG_FUNCTION_ARGS)
 	char	   *predicate = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *nsitem;
-	ErrorContextCallback errcallback;
+	RunopsExpressionText expression;
 	Node	   *expr;
 	char	   *result;
 
-	errcallback.callback = predicate_error_callback;
-	errcallback.arg = predicate;
-	errcallback.previous = error_context_stack;
-	error_context_stack = &errcallback;
+	runops_expression_text_enter(&expression, predicate, "predicate of a unique key");
+	expr = runops_parse_expression_text(predicate);
+	if (expr == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("predicate \"%s\" is not one condition", predicate),
+				 errdetail("A predicate is an SQL expression over the columns of the table."),
+				 errhint("Write what would stand after WHERE in CREATE INDEX.")));
 
 	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(pstate, nsitem, true, true, true);
-	expr = transformExpr(pstate, parse_predicate(predicate), EXPR_KIND_INDEX_PREDICATE);
+	expr = transformExpr(pstate, expr, EXPR_KIND_INDEX_PREDICATE);
 	expr = coerce_to_boolean(pstate, expr, "WHERE");
 	assign_expr_collations(pstate, expr);
-	error_context_stack = errcallback.previous;
+	runops_expression_text_leave(&expression);
 
 	result = deparse_expression(expr, deparse_context_for(RelationGetRelationName(rel), relid),
 								false, false);

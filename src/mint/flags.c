@@ -376,7 +376,7 @@ look_up_servers(void)
 		RunopsStore *store = (RunopsStore *) lfirst(lc);
 		RunopsMintKind kind = {RUNOPS_ID_SHARD, store->store[0]};
 
-		if (strcmp(store->store, "new") == 0)
+		if (strcmp(store->store, RUNOPS_NEW_STORE) == 0)
 			kind.kind = RUNOPS_ID_KSUID;
 		else if (store->store[1] != '\0')
 			continue;			/* legacy */

@@ -50,7 +50,7 @@ typedef struct ConstText
 #define CONST_TEXT(s)	{CONST_TEXT_HEADER(VARHDRSZ + sizeof(s) - 1), s}
 
 static const ConstText store_legacy = CONST_TEXT("legacy");
-static const ConstText store_new = CONST_TEXT("new");
+static const ConstText store_new = CONST_TEXT(RUNOPS_NEW_STORE);
 
 /* Shards by character, less '0' */
 static const ConstText store_shard['z' - '0' + 1] = {

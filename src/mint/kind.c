@@ -85,7 +85,7 @@ runops_mint_store(RunopsMintKind kind, char *store)
 	{
 		case RUNOPS_ID_KSUID:
 		case RUNOPS_ID_RUNOPS:
-			strlcpy(store, "new", RUNOPS_STORE_LEN);
+			strlcpy(store, RUNOPS_NEW_STORE, RUNOPS_STORE_LEN);
 			return;
 		case RUNOPS_ID_SHARD:
 			store[0] = kind.shard;

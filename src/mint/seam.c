@@ -170,12 +170,12 @@ runops_completion_store(PG_FUNCTION_ARGS)
 		runops_seam_check_route_kind(PG_ARGISNULL(ARG_ROUTE_KIND) ? NULL :
 									 text_to_cstring(PG_GETARG_TEXT_PP(ARG_ROUTE_KIND)));
 		store_of_waitpoint(fcinfo, store);
-		if (strcmp(store, RUNOPS_LEGACY_STORE) != 0)
+		if (!runops_is_legacy(store))
 			residency = "NEW";
 		pinned = pinned_reason(fcinfo, residency_type);
 		if (pinned != NULL)
 			strlcpy(store, RUNOPS_LEGACY_STORE, RUNOPS_STORE_LEN);
-		if (strcmp(store, RUNOPS_LEGACY_STORE) != 0)
+		if (!runops_is_legacy(store))
 			runops_gate_require(store, NULL);
 	}
 

@@ -28,54 +28,9 @@
 #include "utils/ruleutils.h"
 
 #include "base/compat.h"
+#include "topology/topology.h"
 
 PG_FUNCTION_INFO_V1(runops_dead_condition);
-
-/*
- * Error context callback: show the text as the statement in error.
- */
-static void
-dead_error_callback(void *arg)
-{
-	int			pos = geterrposition();
-
-	if (pos > 0)
-	{
-		errposition(0);
-		internalerrposition(pos);
-		internalerrquery((const char *) arg);
-	}
-	errcontext("condition of dead rows");
-}
-
-/*
- * The raw expression that the text is, or an error if it is anything more.
- */
-static Node *
-parse_condition(const char *text)
-{
-	List	   *parsetree = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
-	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsetree)->stmt;
-	ResTarget  *target = NULL;
-
-	if (list_length(stmt->targetList) == 1)
-		target = linitial_node(ResTarget, stmt->targetList);
-
-	if (target == NULL || target->name != NULL || target->indirection != NIL ||
-		stmt->op != SETOP_NONE || stmt->withClause != NULL ||
-		stmt->distinctClause != NIL || stmt->fromClause != NIL ||
-		stmt->whereClause != NULL || stmt->groupClause != NIL ||
-		stmt->havingClause != NULL || stmt->windowClause != NIL ||
-		stmt->sortClause != NIL || stmt->limitOffset != NULL ||
-		stmt->limitCount != NULL || stmt->lockingClause != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("\"%s\" is not one condition", text),
-				 errdetail("It must be an SQL expression over the columns of the table."),
-				 errhint("An example is: status IN ('FAILED', 'EXPIRED')")));
-
-	return target->val;
-}
 
 /*
  * _dead_condition(relation regclass, condition text): the condition as core
@@ -93,20 +48,24 @@ runops_dead_condition(PG_FUNCTION_ARGS)
 	Relation	rel = table_open(relid, AccessShareLock);
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *nsitem;
-	ErrorContextCallback errcallback;
+	RunopsExpressionText expression;
 	Node	   *expr;
 	char	   *result;
 
-	errcallback.callback = dead_error_callback;
-	errcallback.arg = condition;
-	errcallback.previous = error_context_stack;
-	error_context_stack = &errcallback;
+	runops_expression_text_enter(&expression, condition, "condition of dead rows");
+	expr = runops_parse_expression_text(condition);
+	if (expr == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" is not one condition", condition),
+				 errdetail("It must be an SQL expression over the columns of the table."),
+				 errhint("An example is: status IN ('FAILED', 'EXPIRED')")));
 
 	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(pstate, nsitem, true, true, true);
 
 	/* a CHECK constraint allows the same: no sub-select, aggregate or set */
-	expr = transformExpr(pstate, parse_condition(condition), EXPR_KIND_CHECK_CONSTRAINT);
+	expr = transformExpr(pstate, expr, EXPR_KIND_CHECK_CONSTRAINT);
 	expr = coerce_to_boolean(pstate, expr, "the condition of dead rows");
 	assign_expr_collations(pstate, expr);
 
@@ -116,7 +75,7 @@ runops_dead_condition(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" calls a volatile function", condition),
 				 errdetail("A row that is found dead must be dead when its key is cleared."),
 				 errhint("Use only functions that are marked IMMUTABLE or STABLE.")));
-	error_context_stack = errcallback.previous;
+	runops_expression_text_leave(&expression);
 
 	result = deparse_expression(expr, deparse_context_for(RelationGetRelationName(rel), relid),
 								false, false);

@@ -66,7 +66,7 @@ PG_FUNCTION_INFO_V1(runops_read_many);
 static const char *
 source_of(const RunopsLeaf *leaf)
 {
-	return strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ? "legacy" : "new";
+	return runops_is_legacy(leaf->store) ? "legacy" : "new";
 }
 
 /*
@@ -75,7 +75,7 @@ source_of(const RunopsLeaf *leaf)
 static const char *
 source_by_reader(const RunopsLeaf *leaf)
 {
-	return strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ? "legacy-replica" : "new";
+	return runops_is_legacy(leaf->store) ? "legacy-replica" : "new";
 }
 
 /*

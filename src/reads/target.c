@@ -150,7 +150,7 @@ partition_key_sql(const RunopsTarget *target)
 static int
 store_rank(const char *store)
 {
-	return strcmp(store, "new") == 0 ? 0 : strcmp(store, RUNOPS_LEGACY_STORE) == 0 ? 2 : 1;
+	return strcmp(store, RUNOPS_NEW_STORE) == 0 ? 0 : runops_is_legacy(store) ? 2 : 1;
 }
 
 /*

@@ -219,7 +219,7 @@ refuse_truncate(Oid relid)
 	{
 		char		store[RUNOPS_STORE_LEN];
 		bool		is_legacy = runops_leaf_store(lfirst_oid(lc), store) &&
-			strcmp(store, RUNOPS_LEGACY_STORE) == 0;
+			runops_is_legacy(store);
 
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE &&
 			(is_legacy || !runops_gate_flag_off()))
@@ -346,7 +346,7 @@ is_leaf_of_store(RangeVar *name)
 
 	return get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
 		(runops_leaf_store(relid, store) &&
-		 strcmp(store, RUNOPS_LEGACY_STORE) == 0) ||
+		 runops_is_legacy(store)) ||
 		list_member_oid(runops_old_tables(), relid);
 }
 

@@ -41,48 +41,21 @@
 PG_FUNCTION_INFO_V1(runops_key_expression);
 
 /*
- * Error context callback: show the text of the key as the statement in error.
- */
-static void
-key_error_callback(void *arg)
-{
-	int			pos = geterrposition();
-
-	if (pos > 0)
-	{
-		errposition(0);
-		internalerrposition(pos);
-		internalerrquery((const char *) arg);
-	}
-	errcontext("key of a routed table");
-}
-
-/*
  * The raw expression that the text is, or an error if it is anything more.
  */
 static Node *
 parse_one_expression(const char *text)
 {
-	List	   *parsetree = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
-	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsetree)->stmt;
-	ResTarget  *target = NULL;
+	Node	   *raw = runops_parse_expression_text(text);
 
-	if (list_length(stmt->targetList) == 1)
-		target = linitial_node(ResTarget, stmt->targetList);
-
-	if (target == NULL || target->name != NULL || target->indirection != NIL ||
-		stmt->distinctClause != NIL || stmt->fromClause != NIL ||
-		stmt->whereClause != NULL || stmt->groupClause != NIL ||
-		stmt->havingClause != NULL || stmt->windowClause != NIL ||
-		stmt->sortClause != NIL || stmt->limitOffset != NULL ||
-		stmt->limitCount != NULL || stmt->lockingClause != NIL)
+	if (raw == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("key \"%s\" is not one expression", text),
 				 errdetail("A key is a column's exact name, or else an SQL expression over the columns of the table."),
 				 errhint("Write for example: COALESCE(\"runId\", id)")));
 
-	return target->val;
+	return raw;
 }
 
 /*
@@ -254,24 +227,6 @@ deparse_store_of(ParseState *pstate, Node *expr, Relation rel)
 }
 
 /*
- * The column that alone decides the store of a row where it is not NULL: the
- * key, or the first argument of COALESCE.  0 if there is none.
- */
-static AttrNumber
-lead_column(Node *expr)
-{
-	while (IsA(expr, RelabelType) || IsA(expr, CoalesceExpr))
-	{
-		if (IsA(expr, RelabelType))
-			expr = (Node *) ((RelabelType *) expr)->arg;
-		else
-			expr = linitial(((CoalesceExpr *) expr)->args);
-	}
-
-	return IsA(expr, Var) ? ((Var *) expr)->varattno : InvalidAttrNumber;
-}
-
-/*
  * key_expression(relation regclass, key text, nullable bool,
  *				  OUT store text, OUT columns name[], OUT lead name)
  *
@@ -290,7 +245,7 @@ runops_key_expression(PG_FUNCTION_ARGS)
 	AttrNumber	attno = get_attnum(relid, key);
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *nsitem;
-	ErrorContextCallback errcallback;
+	RunopsExpressionText expression;
 	Node	   *expr;
 	Bitmapset  *attnos;
 	TupleDesc	tupdesc;
@@ -300,10 +255,7 @@ runops_key_expression(PG_FUNCTION_ARGS)
 	int			nnames = 0;
 	int			i = -1;
 
-	errcallback.callback = key_error_callback;
-	errcallback.arg = key;
-	errcallback.previous = error_context_stack;
-	error_context_stack = &errcallback;
+	runops_expression_text_enter(&expression, key, "key of a routed table");
 
 	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(pstate, nsitem, true, true, true);
@@ -332,7 +284,7 @@ runops_key_expression(PG_FUNCTION_ARGS)
 				 errdetail("A row without an owner belongs to no store."),
 				 errhint("Make the column NOT NULL, or let the key end in a column that is: COALESCE(..., id)")));
 
-	error_context_stack = errcallback.previous;
+	runops_expression_text_leave(&expression);
 
 	names = palloc(sizeof(Datum) * bms_num_members(attnos));
 	while ((i = bms_next_member(attnos, i)) >= 0)
@@ -342,7 +294,7 @@ runops_key_expression(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(deparse_store_of(pstate, expr, rel));
 	values[1] = PointerGetDatum(construct_array(names, nnames, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
-	attno = lead_column(expr);
+	attno = runops_lead_column(expr);
 	if (attno == InvalidAttrNumber)
 		nulls[2] = true;
 	else

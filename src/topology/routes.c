@@ -244,14 +244,14 @@ plain_column(Node *expr)
  * Of COALESCE(a, b, c) only "a" does: "b = x" says nothing of a row whose "a"
  * is set.
  */
-static AttrNumber
-lead_column(Node *key)
+AttrNumber
+runops_lead_column(Node *key)
 {
 	while (key && IsA(key, RelabelType))
 		key = (Node *) ((RelabelType *) key)->arg;
 
 	if (key && IsA(key, CoalesceExpr))
-		return lead_column(linitial(((CoalesceExpr *) key)->args));
+		return runops_lead_column(linitial(((CoalesceExpr *) key)->args));
 
 	return plain_column(key);
 }
@@ -431,7 +431,7 @@ build_route(Relation rel, Oid store_of)
 
 	route->partexpr = copyObject(partexpr);
 	route->key = linitial(((FuncExpr *) route->partexpr)->args);
-	route->lead_attno = lead_column(route->key);
+	route->lead_attno = runops_lead_column(route->key);
 	pull_varattnos(route->key, 1, &route->key_attnos);
 	route->alias_attnos = find_aliases(rel, route->key);
 	while ((member = bms_next_member(route->alias_attnos, member)) >= 0)
@@ -547,7 +547,7 @@ runops_old_table(const RunopsRoute *route)
 	{
 		const RunopsLeaf *leaf = &route->leaves[i];
 
-		if (!leaf->foreign && (strcmp(leaf->store, RUNOPS_LEGACY_STORE) == 0 ||
+		if (!leaf->foreign && (runops_is_legacy(leaf->store) ||
 							   strcmp(leaf->store, RUNOPS_NO_STORE) == 0))
 			return leaf->relid;
 	}
@@ -680,7 +680,7 @@ runops_legacy_leaf(const RunopsRoute *route)
 	for (int i = 0; i < route->nleaves; i++)
 	{
 		if (!route->leaves[i].foreign &&
-			strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
+			runops_is_legacy(route->leaves[i].store))
 			return &route->leaves[i];
 	}
 

@@ -316,7 +316,7 @@ runops_store_label(Oid relid)
 Oid
 runops_reader_table(const char *store)
 {
-	bool		named = strcmp(store, RUNOPS_LEGACY_STORE) == 0 || strcmp(store, "new") == 0;
+	bool		named = runops_is_legacy(store) || strcmp(store, RUNOPS_NEW_STORE) == 0;
 	char		schema[NAMEDATALEN];
 	Oid			namespaceid;
 	Oid			relid;

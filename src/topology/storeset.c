@@ -40,9 +40,9 @@ runops_store_bit(const char *store)
 		if (store[0] >= 'a' && store[0] <= 'z')
 			return UINT64CONST(1) << (SHARD_LETTER_BIT + store[0] - 'a');
 	}
-	else if (strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+	else if (runops_is_legacy(store))
 		return UINT64CONST(1);
-	else if (strcmp(store, "new") == 0)
+	else if (strcmp(store, RUNOPS_NEW_STORE) == 0)
 		return UINT64CONST(2);
 
 	return RUNOPS_STORES_NONE;
@@ -72,7 +72,7 @@ runops_store_names(StringInfo buf, RunopsStoreSet stores)
 		if (bit == 0)
 			appendStringInfoString(buf, RUNOPS_LEGACY_STORE);
 		else if (bit == 1)
-			appendStringInfoString(buf, "new");
+			appendStringInfoString(buf, RUNOPS_NEW_STORE);
 		else if (bit < SHARD_LETTER_BIT)
 			appendStringInfoChar(buf, '0' + bit - SHARD_DIGIT_BIT);
 		else
@@ -96,7 +96,7 @@ runops_id_stores(const char *id, size_t len)
 			return runops_store_bit(RUNOPS_LEGACY_STORE);
 		case RUNOPS_ID_KSUID:
 		case RUNOPS_ID_RUNOPS:
-			return runops_store_bit("new");
+			return runops_store_bit(RUNOPS_NEW_STORE);
 		case RUNOPS_ID_SHARD:
 			shard[0] = body[RUNOPS_CORE_LEN - 2];
 			shard[1] = '\0';

@@ -48,8 +48,22 @@ typedef struct RunopsConfigCache
 	struct RunopsConfigCache *next;
 } RunopsConfigCache;
 
+/* An expression that is being read, for errors; see expression_text.c. */
+typedef struct RunopsExpressionText
+{
+	const char *text;
+	const char *what;			/* it is for */
+	ErrorContextCallback callback;
+} RunopsExpressionText;
+
 /* in config_cache.c */
 extern Relation runops_config_cache_open(RunopsConfigCache *cache);
+
+/* in expression_text.c */
+extern void runops_expression_text_enter(RunopsExpressionText *expression,
+										 const char *text, const char *what);
+extern void runops_expression_text_leave(RunopsExpressionText *expression);
+extern Node *runops_parse_expression_text(const char *text);
 
 /* Which values of a table's rows an error may show to the current user. */
 typedef enum RunopsSight
@@ -64,6 +78,7 @@ extern RunopsSight runops_sight(Oid table);
 extern bool runops_sees_column(Oid table, const char *column);
 
 /* in routes.c */
+extern AttrNumber runops_lead_column(Node *key);
 extern const RunopsRoute *runops_route(Oid relid);
 extern Oid	runops_old_table(const RunopsRoute *route);
 extern bool runops_leaf_store(Oid leaf_relid, char *store);

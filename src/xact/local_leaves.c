@@ -99,18 +99,17 @@ add_leaf_of(List *leaves, Oid relid, char relkind)
 
 	if (relkind == RELKIND_PARTITIONED_TABLE)
 	{
+		const RunopsLeaf *leaf;
+
 		route = runops_route(relid);
-		for (int i = 0; route != NULL && i < route->nleaves; i++)
-		{
-			if (!route->leaves[i].foreign &&
-				strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
-				return add_leaf(leaves, route->leaves[i].relid, true);
-		}
+		leaf = route != NULL ? runops_legacy_leaf(route) : NULL;
+		if (leaf != NULL)
+			return add_leaf(leaves, leaf->relid, true);
 	}
 	else if (relkind != RELKIND_RELATION)
 		return leaves;
 
-	if (!runops_leaf_store(relid, store) || strcmp(store, RUNOPS_LEGACY_STORE) != 0)
+	if (!runops_leaf_store(relid, store) || !runops_is_legacy(store))
 		return leaves;
 
 	return add_leaf(leaves, relid, false);
@@ -144,7 +143,7 @@ runops_local_leaves(PlannedStmt *stmt)
 			leaves = add_leaf_of(leaves, rte->relid, rte->relkind);
 		else if (rte->relkind == RELKIND_PARTITIONED_TABLE &&
 				 runops_leaf_store(rte->relid, store) &&
-				 strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+				 runops_is_legacy(store))
 			leaves = add_leaf(leaves, rte->relid, false);
 	}
 

@@ -47,17 +47,17 @@
  *
  * Lives in the statement's context, and leaves the list with it.
  */
-typedef struct Decision
+typedef struct ReaderChoice
 {
-	dlist_node	node;			/* in decisions */
+	dlist_node	node;			/* in choices */
 	EState	   *estate;
 	Oid			serverid;		/* of the reader */
 	bool		by_reader;
 	NameData	server;			/* its name, for errors */
 	MemoryContextCallback callback;
-} Decision;
+} ReaderChoice;
 
-static dlist_head decisions = DLIST_STATIC_INIT(decisions);
+static dlist_head choices = DLIST_STATIC_INIT(choices);
 
 /* The readers whose writer this transaction has used; in TopTransactionContext. */
 static List *left_readers = NIL;
@@ -261,25 +261,25 @@ statement_writes(const PlannedStmt *stmt)
  * The statement ends: forget what was decided for it.
  */
 static void
-forget_decision(void *arg)
+forget_choice(void *arg)
 {
-	dlist_delete(&((Decision *) arg)->node);
+	dlist_delete(&((ReaderChoice *) arg)->node);
 }
 
 /*
  * What was decided for a statement about a reader, or NULL.
  */
-static Decision *
-find_decision(EState *estate, Oid serverid)
+static ReaderChoice *
+find_choice(EState *estate, Oid serverid)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &decisions)
+	dlist_foreach(iter, &choices)
 	{
-		Decision   *decision = dlist_container(Decision, node, iter.cur);
+		ReaderChoice   *choice = dlist_container(ReaderChoice, node, iter.cur);
 
-		if (decision->estate == estate && decision->serverid == serverid)
-			return decision;
+		if (choice->estate == estate && choice->serverid == serverid)
+			return choice;
 	}
 
 	return NULL;
@@ -288,23 +288,23 @@ find_decision(EState *estate, Oid serverid)
 /*
  * Decide for a statement whether the reader of a store serves it.
  */
-static Decision *
-decide(EState *estate, const char *store, Oid serverid)
+static ReaderChoice *
+choose(EState *estate, const char *store, Oid serverid)
 {
-	Decision   *decision;
+	ReaderChoice   *choice;
 
-	decision = MemoryContextAllocZero(estate->es_query_cxt, sizeof(Decision));
-	decision->estate = estate;
-	decision->serverid = serverid;
-	decision->by_reader = !statement_writes(estate->es_plannedstmt) &&
+	choice = MemoryContextAllocZero(estate->es_query_cxt, sizeof(ReaderChoice));
+	choice->estate = estate;
+	choice->serverid = serverid;
+	choice->by_reader = !statement_writes(estate->es_plannedstmt) &&
 		reader_may_serve(store, serverid) && !keeps_others_out(estate);
-	namestrcpy(&decision->server, GetForeignServer(serverid)->servername);
-	decision->callback.func = forget_decision;
-	decision->callback.arg = decision;
-	dlist_push_head(&decisions, &decision->node);
-	MemoryContextRegisterResetCallback(estate->es_query_cxt, &decision->callback);
+	namestrcpy(&choice->server, GetForeignServer(serverid)->servername);
+	choice->callback.func = forget_choice;
+	choice->callback.arg = choice;
+	dlist_push_head(&choices, &choice->node);
+	MemoryContextRegisterResetCallback(estate->es_query_cxt, &choice->callback);
 
-	return decision;
+	return choice;
 }
 
 /*
@@ -314,12 +314,12 @@ decide(EState *estate, const char *store, Oid serverid)
 bool
 runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
 {
-	Decision   *decision = find_decision(estate, serverid);
+	ReaderChoice   *choice = find_choice(estate, serverid);
 
-	if (decision == NULL)
-		decision = decide(estate, store, serverid);
+	if (choice == NULL)
+		choice = choose(estate, store, serverid);
 
-	return decision->by_reader;
+	return choice->by_reader;
 }
 
 /*
@@ -329,9 +329,9 @@ runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
 const char *
 runops_reader_of_statement(EState *estate, Oid serverid)
 {
-	Decision   *decision = find_decision(estate, serverid);
+	ReaderChoice   *choice = find_choice(estate, serverid);
 
-	return decision && decision->by_reader ? NameStr(decision->server) : NULL;
+	return choice && choice->by_reader ? NameStr(choice->server) : NULL;
 }
 
 /*

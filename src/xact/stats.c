@@ -261,7 +261,7 @@ runops_stats_add_legacy(const RunopsRoute *route, RunopsCounter counter)
 {
 	for (int i = 0; i < route->nleaves; i++)
 	{
-		if (strcmp(route->leaves[i].store, RUNOPS_LEGACY_STORE) == 0)
+		if (runops_is_legacy(route->leaves[i].store))
 			runops_stats_add(route->leaves[i].relid, counter, 1);
 	}
 }

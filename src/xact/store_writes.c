@@ -45,7 +45,7 @@ typedef struct StoreWrite
 static List *writes = NIL;
 
 /* The running statements that may write to legacy leaves, the innermost first. */
-static RunopsLocalWatch *watches = NULL;
+static RunopsWriteScope *scopes = NULL;
 
 static bool warned = false;
 
@@ -223,7 +223,7 @@ runops_writes_note(const char *store, Oid relid)
 		return;
 
 	/* what the running statements have done here so far comes first */
-	if (strcmp(store, RUNOPS_LEGACY_STORE) != 0)
+	if (!runops_is_legacy(store))
 		note_running();
 
 	guard_second_store(store, relid);
@@ -249,7 +249,7 @@ runops_writes_note_lock(const char *store, Oid relid)
 bool
 runops_writes_has(const char *store)
 {
-	if (strcmp(store, RUNOPS_LEGACY_STORE) == 0)
+	if (runops_is_legacy(store))
 		note_running();
 
 	return has_entry(store, false);
@@ -262,11 +262,11 @@ runops_writes_has(const char *store)
  * estate is NULL before the statement has ended, and for COPY.
  */
 void
-runops_local_watch_note(const RunopsLocalWatch *watch, EState *estate)
+runops_write_scope_note(const RunopsWriteScope *scope, EState *estate)
 {
 	ListCell   *lc;
 
-	foreach(lc, watch->leaves)
+	foreach(lc, scope->leaves)
 	{
 		RunopsLocalLeaf *leaf = lfirst(lc);
 
@@ -290,8 +290,8 @@ runops_local_watch_note(const RunopsLocalWatch *watch, EState *estate)
 static void
 note_running(void)
 {
-	for (RunopsLocalWatch *watch = watches; watch != NULL; watch = watch->outer)
-		runops_local_watch_note(watch, NULL);
+	for (RunopsWriteScope *scope = scopes; scope != NULL; scope = scope->outer)
+		runops_write_scope_note(scope, NULL);
 }
 
 /*
@@ -299,19 +299,19 @@ note_running(void)
  * the caller's stack.
  */
 void
-runops_local_watch_begin(RunopsLocalWatch *watch)
+runops_write_scope_begin(RunopsWriteScope *scope)
 {
-	watch->outer = watches;
-	watches = watch;
+	scope->outer = scopes;
+	scopes = scope;
 }
 
 /*
  * It ends, perhaps by an error.
  */
 void
-runops_local_watch_end(RunopsLocalWatch *watch)
+runops_write_scope_end(RunopsWriteScope *scope)
 {
-	watches = watch->outer;
-	list_free_deep(watch->leaves);
-	watch->leaves = NIL;
+	scopes = scope->outer;
+	list_free_deep(scope->leaves);
+	scope->leaves = NIL;
 }

@@ -39,11 +39,11 @@ typedef enum RunopsCounter
 } RunopsCounter;
 
 /* A running statement that may write to legacy leaves of this database. */
-typedef struct RunopsLocalWatch
+typedef struct RunopsWriteScope
 {
-	struct RunopsLocalWatch *outer;
+	struct RunopsWriteScope *outer;
 	List	   *leaves;			/* from local_leaves.c */
-} RunopsLocalWatch;
+} RunopsWriteScope;
 
 /* in commit_guard.c */
 extern void runops_together_require(void);
@@ -82,9 +82,9 @@ extern void runops_stats_add_legacy(const RunopsRoute *route,
 extern void runops_writes_note(const char *store, Oid relid);
 extern void runops_writes_note_lock(const char *store, Oid relid);
 extern bool runops_writes_has(const char *store);
-extern void runops_local_watch_begin(RunopsLocalWatch *watch);
-extern void runops_local_watch_note(const RunopsLocalWatch *watch,
+extern void runops_write_scope_begin(RunopsWriteScope *scope);
+extern void runops_write_scope_note(const RunopsWriteScope *scope,
 									EState *estate);
-extern void runops_local_watch_end(RunopsLocalWatch *watch);
+extern void runops_write_scope_end(RunopsWriteScope *scope);
 
 #endif							/* RUNOPS_XACT_H */

@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  Describes a background worker of the extension.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "base/worker.h"
+
+/*
+ * Describe the worker "runops ROLE", whose function is runops_ROLE_main().
+ *
+ * It connects to databases and is not restarted.  dbid is its argument; with a
+ * valid one, this process is told when the worker starts and ends.
+ */
+void
+runops_describe_worker(BackgroundWorker *worker, const char *role,
+					   BgWorkerStartTime start, Oid dbid)
+{
+	memset(worker, 0, sizeof(BackgroundWorker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = start;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(worker->bgw_library_name, sizeof(worker->bgw_library_name), "runops");
+	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name), "runops_%s_main", role);
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "runops %s", role);
+	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "runops %s", role);
+	worker->bgw_main_arg = ObjectIdGetDatum(dbid);
+	if (OidIsValid(dbid))
+		worker->bgw_notify_pid = MyProcPid;
+}

@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ *
+ * expression_text.c
+ *	  Reads the text of an SQL expression that a user has given.
+ *
+ * Such a text ends up in statements that the extension builds, so it must be one
+ * expression and nothing more.  The parser decides that, not a search for
+ * semicolons.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+
+#include "topology/topology.h"
+
+/*
+ * Error context callback: show the text as the statement in error.
+ */
+static void
+expression_text_callback(void *arg)
+{
+	RunopsExpressionText *expression = (RunopsExpressionText *) arg;
+	int			pos = geterrposition();
+
+	if (pos > 0)
+	{
+		errposition(0);
+		internalerrposition(pos);
+		internalerrquery(expression->text);
+	}
+	errcontext("%s", expression->what);
+}
+
+/*
+ * Let errors show the text, and what it is for, until
+ * runops_expression_text_leave().
+ */
+void
+runops_expression_text_enter(RunopsExpressionText *expression, const char *text,
+							 const char *what)
+{
+	expression->text = text;
+	expression->what = what;
+	expression->callback.callback = expression_text_callback;
+	expression->callback.arg = expression;
+	expression->callback.previous = error_context_stack;
+	error_context_stack = &expression->callback;
+}
+
+/*
+ * Undo runops_expression_text_enter().
+ */
+void
+runops_expression_text_leave(RunopsExpressionText *expression)
+{
+	error_context_stack = expression->callback.previous;
+}
+
+/*
+ * The raw expression that a text is; NULL if it is anything more than one
+ * expression.  Raises the parser's errors.
+ */
+Node *
+runops_parse_expression_text(const char *text)
+{
+	List	   *parsetree = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsetree)->stmt;
+	ResTarget  *target;
+
+	if (list_length(stmt->targetList) != 1)
+		return NULL;
+	target = linitial_node(ResTarget, stmt->targetList);
+
+	if (target->name != NULL || target->indirection != NIL ||
+		stmt->op != SETOP_NONE || stmt->withClause != NULL ||
+		stmt->intoClause != NULL || stmt->valuesLists != NIL ||
+		stmt->distinctClause != NIL || stmt->fromClause != NIL ||
+		stmt->whereClause != NULL || stmt->groupClause != NIL ||
+		stmt->havingClause != NULL || stmt->windowClause != NIL ||
+		stmt->sortClause != NIL || stmt->limitOffset != NULL ||
+		stmt->limitCount != NULL || stmt->lockingClause != NIL)
+		return NULL;
+
+	return target->val;
+}
