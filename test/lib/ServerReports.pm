@@ -83,9 +83,10 @@ sub valgrind
 		my $text = read_file($file) =~ s/^==\d+== ?//gmr;
 
 		unlink $file;
-		while ($text =~ /^REPORT\n(.*?)^END\n/gms)
+		# a crash is reported without the marks
+		while ($text =~ /^REPORT\n(.*?)^END\n|^(Process terminating with default action of signal (?:4|6|7|8|11)\b.*\n(?:.+\n)*)/gms)
 		{
-			my $report = $1;
+			my $report = $1 // $2;
 			my $key = $report =~ s/0x[0-9A-F]+|\b\d+ bytes|\bsize \d+|\b\d+//gr;
 
 			$found{$key} = [ $report, 0 ] unless $found{$key};
