@@ -5,6 +5,16 @@
  *
  * No other module calls in here: the server does, by the FdwRoutine.
  *
+ * postgres_fdw plans, connects and executes; its callbacks stand in pgfdw.  Ours
+ * lie over them and add what it lacks.  Three rules hold.  A callback that may
+ * connect first asks the gate, and then the connection which database it has
+ * reached (exec.c).  A row is checked before it is sent, as core checks the rows
+ * of a local partition (check_row.c).  What postgres_fdw keeps in fdw_private and
+ * fdw_state is its own; pgfdw_state.c of the session alone looks into it.
+ *
+ * State lives in the memory of the statement, except for the names that errors
+ * need (error_context.c), which live as long as the backend.  No lock is held.
+ *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------

@@ -5,6 +5,12 @@
  *
  * No other module calls in here: SQL does.
  *
+ * A lookup is a query on the routed table, or on one leaf of it, that runs with
+ * the caller's rights by SPI, so that privileges, policies and the planner work as
+ * for the caller's own statements.  The module decides which stores are asked, in
+ * which order, and what a miss means.  It keeps nothing between calls and takes no
+ * lock of its own.
+ *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
