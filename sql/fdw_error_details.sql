@@ -194,6 +194,35 @@ SELECT told('regress_ed_user', format('INSERT INTO dep VALUES (2, %L)', :'C'));
 SELECT told('none', format('INSERT INTO dep VALUES (2, %L)', :'C'));
 SELECT runops.drop_reference('dep', 'run_id', 'run');
 
+-- deferred constraints, which fail when the store commits
+\connect runops_store
+ALTER TABLE ed.run DROP CONSTRAINT run_secret_key, ADD CONSTRAINT run_secret_key UNIQUE (secret) DEFERRABLE INITIALLY DEFERRED;
+\connect contrib_regression
+SET client_min_messages = warning;
+SET search_path = ed;
+\set VERBOSITY default
+\set S2 'UPDATE run SET secret = ''S2'' WHERE id = ''00000000000000000000000000A'''
+GRANT SELECT (id), UPDATE (secret) ON run TO regress_ed_user;
+BEGIN;
+:S2;
+COMMIT;
+BEGIN;
+SET LOCAL ROLE regress_ed_user;
+:S2;
+COMMIT;
+-- nothing of it stays behind
+SET ROLE regress_ed_user;
+:S2;
+SELECT 1/0;
+RESET ROLE;
+GRANT SELECT ON run TO regress_ed_user;
+SET ROLE regress_ed_user;
+:S2;
+UPDATE run SET secret = 'S2 too' WHERE id = :'A';
+SELECT 1/0;
+RESET ROLE;
+\set VERBOSITY terse
+
 -- a view in the place of the store's table, with a check option
 \connect runops_store
 ALTER TABLE ed.run RENAME TO base;

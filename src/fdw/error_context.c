@@ -118,24 +118,60 @@ note_names(Oid relid)
 static bool
 is_about(const RunopsStoreError *error, const Names *names)
 {
-	return strcmp(error->schema, NameStr(names->remote_schema)) == 0 &&
+	return error->table[0] != '\0' &&
+		strcmp(error->schema, NameStr(names->remote_schema)) == 0 &&
 		strcmp(error->table, NameStr(names->remote_table)) == 0;
 }
 
 /*
- * Add to an error of a store the fields that postgres_fdw has dropped.
- *
- * A table of the store that is not the leaf's keeps its name.
+ * The foreign table that an error of a store is about, as far as its names have
+ * been noted.
  */
-static void
-add_fields(const Names *names)
+static const Names *
+find_names(const RunopsStoreError *error)
+{
+	HASH_SEQ_STATUS seq;
+	const Names *names;
+
+	if (names_hash == NULL)
+		return NULL;
+
+	hash_seq_init(&seq, names_hash);
+	while ((names = hash_seq_search(&seq)) != NULL)
+	{
+		if (is_about(error, names))
+		{
+			hash_seq_term(&seq);
+			break;
+		}
+	}
+
+	return names;
+}
+
+/*
+ * Add to an error of a store the fields that postgres_fdw has dropped.  Returns the
+ * foreign table that the error is about, if it is known.
+ *
+ * relid is the foreign table that is worked on, or InvalidOid.  A table of the
+ * store that is not known here keeps its name.
+ *
+ * This is called in an error context callback, and must not raise.
+ */
+Oid
+runops_fdw_add_fields(Oid relid)
 {
 	const RunopsStoreError *error = runops_conn_error();
+	const Names *names = NULL;
 
 	if (error->sqlerrcode == 0 || error->sqlerrcode != geterrcode())
-		return;
+		return InvalidOid;
 
-	if (error->table[0] != '\0' && is_about(error, names))
+	if (OidIsValid(relid))
+		names = hash_search(names_hash, &relid, HASH_FIND, NULL);
+	if (names == NULL || !is_about(error, names))
+		names = find_names(error);
+	if (names != NULL)
 	{
 		err_generic_string(PG_DIAG_SCHEMA_NAME, NameStr(names->routed_schema));
 		err_generic_string(PG_DIAG_TABLE_NAME, NameStr(names->routed_table));
@@ -153,6 +189,8 @@ add_fields(const Names *names)
 		err_generic_string(PG_DIAG_DATATYPE_NAME, error->datatype);
 	if (error->constraint[0] != '\0')
 		err_generic_string(PG_DIAG_CONSTRAINT_NAME, error->constraint);
+
+	return names ? names->relid : InvalidOid;
 }
 
 /*
@@ -190,7 +228,7 @@ store_error_callback(void *arg)
 	else
 		errcontext("table \"%s\" in store \"%s\"", table, store);
 
-	add_fields(names);
+	(void) runops_fdw_add_fields(relid);
 
 	if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_late())
 	{

@@ -39,8 +39,8 @@
 /*
  * Does the detail of an error with this SQLSTATE show values of rows?
  */
-static bool
-shows_values(int sqlerrcode)
+bool
+runops_fdw_shows_values(int sqlerrcode)
 {
 	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
 		sqlerrcode == ERRCODE_WITH_CHECK_OPTION_VIOLATION;
@@ -271,7 +271,7 @@ runops_fdw_rethrow(EState *estate, ResultRelInfo *rri, Oid relid,
 	const char *table;
 	ErrorData  *edata;
 
-	if (!shows_values(geterrcode()))
+	if (!runops_fdw_shows_values(geterrcode()))
 		PG_RE_THROW();
 
 	MemoryContextSwitchTo(estate->es_query_cxt);

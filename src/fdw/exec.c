@@ -144,7 +144,10 @@ static void
 end_use(Use *use, PGconn *conn)
 {
 	if (use->writes)
+	{
 		runops_together_connected();
+		runops_fdw_note_commit(use->store.relid);
+	}
 	runops_conn_check(conn, &use->store);
 	runops_fdw_leave(&use->call);
 }

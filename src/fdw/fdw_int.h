@@ -64,7 +64,13 @@ extern void runops_fdw_leave(RunopsFdwCall *call);
 extern void runops_fdw_remote_name(Oid relid, const char **schema,
 								   const char **table);
 
+extern Oid	runops_fdw_add_fields(Oid relid);
+
+/* in commit_errors.c */
+extern void runops_fdw_note_commit(Oid relid);
+
 /* in error_detail.c */
+extern bool runops_fdw_shows_values(int sqlerrcode);
 extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri, Oid relid,
 							   TupleTableSlot *slot) pg_attribute_noreturn();
 
