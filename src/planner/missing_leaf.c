@@ -9,7 +9,8 @@
  * A row that a leaf refuses because its key belongs elsewhere is
  * wrong_store as well: a trigger has changed the key, or a generic plan of
  * INSERT ... ON CONFLICT with a key that is computed from a parameter, which is
- * made for the legacy leaf, met another one.
+ * made for the legacy leaf, met another one.  In the fields of the other errors
+ * about a leaf, the routed table is named.
  *
  * Nothing is looked up after the error: the names of the routed tables are
  * fetched before, and the store's is taken from the error's detail, which holds
@@ -45,7 +46,8 @@ typedef struct RoutedName
 	char	   *schema;
 	char	   *relation;
 	const char *store;			/* of the leaf; NULL for the table */
-	char	   *table;			/* the routed table */
+	char	   *table_schema;	/* the routed table */
+	char	   *table;
 } RoutedName;
 
 /*
@@ -53,14 +55,15 @@ typedef struct RoutedName
  */
 static List *
 add_name(List *names, char *schema, char *relation, const char *store,
-		 char *table)
+		 const RunopsRoute *route)
 {
 	RoutedName *entry = palloc(sizeof(RoutedName));
 
 	entry->schema = schema;
 	entry->relation = relation;
 	entry->store = store;
-	entry->table = table;
+	entry->table_schema = route->schema;
+	entry->table = route->name;
 
 	return lappend(names, entry);
 }
@@ -77,13 +80,12 @@ add_names(List *names, Oid relid)
 	if (route == NULL)
 		return names;
 
-	names = add_name(names, route->schema, route->name, NULL, route->name);
+	names = add_name(names, route->schema, route->name, NULL, route);
 	for (int i = 0; i < route->nleaves; i++)
 	{
 		const RunopsLeaf *leaf = &route->leaves[i];
 
-		names = add_name(names, leaf->schema, leaf->name, leaf->store,
-						 route->name);
+		names = add_name(names, leaf->schema, leaf->name, leaf->store, route);
 	}
 
 	return names;
@@ -217,28 +219,39 @@ describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
 /*
  * In a PG_CATCH block: throw the error again, in our words if it is core's
  * about a row of one of some tables that has no place.
+ *
+ * A violated constraint of a leaf keeps its words.  Its fields name the routed
+ * table, as they do if a store has raised the error: programs decide by them,
+ * and know no leaves.
  */
 void
 runops_rethrow_missing_leaf(MemoryContext cxt, List *names, bool moves)
 {
 	ErrorData  *edata;
 	RoutedName *entry;
+	bool		no_place;
 
 	MemoryContextSwitchTo(cxt);
 	edata = CopyErrorData();
 
-	if (edata->sqlerrcode != ERRCODE_CHECK_VIOLATION ||
-		edata->message_id == NULL)
-		PG_RE_THROW();
-
 	entry = find_name(names, edata);
 	if (entry == NULL ||
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+		PG_RE_THROW();
+	no_place = edata->sqlerrcode == ERRCODE_CHECK_VIOLATION &&
+		edata->message_id != NULL &&
 		strcmp(edata->message_id, entry->store == NULL ?
-			   NO_PARTITION_MESSAGE : PARTITION_CHECK_MESSAGE) != 0)
+			   NO_PARTITION_MESSAGE : PARTITION_CHECK_MESSAGE) == 0;
+	if (!no_place && entry->store == NULL)
 		PG_RE_THROW();
 
 	FlushErrorState();
-	if (entry->store == NULL)
+	if (!no_place)
+	{
+		edata->schema_name = entry->table_schema;
+		edata->table_name = entry->table;
+	}
+	else if (entry->store == NULL)
 		describe_missing_leaf(edata, moves);
 	else
 		describe_wrong_leaf(edata, entry, moves);
