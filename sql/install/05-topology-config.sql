@@ -1,9 +1,10 @@
 
--- what every table of the extension that backends remember needs
+-- the trigger of those tables of the extension that backends cache
 
 /*
- * Statement trigger: tells the caches of a table that it was written; see
- * src/topology/config_cache.c.  ENABLE ALWAYS it, for the sake of replicas.
+ * Statement trigger: invalidates the caches of the table that was written; see
+ * src/topology/config_cache.c.  It has to be ENABLE ALWAYS, so that it also
+ * fires on replicas.
  */
 CREATE FUNCTION runops._config_changed() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -1,15 +1,15 @@
--- ids: what an id says by its shape alone, and how to make one
+-- ids: functions that read the shape of an id, and functions that generate ids
 
--- Every role may use ids; functions that are not for every role are revoked one
--- by one.
+-- Every role may use the schema.  EXECUTE on a function that is not for every
+-- role is revoked where the function is created.
 GRANT USAGE ON SCHEMA runops TO PUBLIC;
 
 CREATE TYPE runops.residency_type AS ENUM ('LEGACY', 'NEW');
 COMMENT ON TYPE runops.residency_type
 	IS 'family of stores that a row belongs to';
 
--- The partition key of routed tables.  Rule 1 is frozen: a changed rule would
--- hide rows that are stored already, so a new rule is a new function.
+-- The partition key of routed tables.  Its rule is frozen: a changed rule would
+-- hide rows that are already stored, so a new rule needs a new function.
 CREATE FUNCTION runops.store_of(id pg_catalog.text)
 	RETURNS pg_catalog.text
 	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
@@ -22,14 +22,14 @@ CREATE FUNCTION runops.is_classifiable(id pg_catalog.text)
 	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_is_classifiable';
 COMMENT ON FUNCTION runops.is_classifiable(pg_catalog.text)
-	IS 'does an id have a shape that names a store?';
+	IS 'whether the shape of an id names a store';
 
 CREATE FUNCTION runops.same_store(alias pg_catalog.text, key pg_catalog.text)
 	RETURNS pg_catalog.bool
 	LANGUAGE c IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_same_store';
 COMMENT ON FUNCTION runops.same_store(pg_catalog.text, pg_catalog.text)
-	IS 'does an alias, where it names a store, name the key''s? The CHECK that declares an alias';
+	IS 'whether an alias names no store or the same store as the key; used in the CHECK that declares an alias';
 
 CREATE FUNCTION runops.id_kind(id pg_catalog.text)
 	RETURNS pg_catalog.text
@@ -43,14 +43,14 @@ CREATE FUNCTION runops.residency(id pg_catalog.text)
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_residency';
 COMMENT ON FUNCTION runops.residency(pg_catalog.text)
-	IS 'residency of an id; an error if it is unclassifiable';
+	IS 'residency of an id; raises an error if the id is unclassifiable';
 
 CREATE FUNCTION runops.try_residency(id pg_catalog.text)
 	RETURNS runops.residency_type
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_try_residency';
 COMMENT ON FUNCTION runops.try_residency(pg_catalog.text)
-	IS 'residency of an id; NULL if it is unclassifiable';
+	IS 'residency of an id; NULL if the id is unclassifiable';
 
 CREATE FUNCTION runops.parse_id(id pg_catalog.text,
 		OUT kind pg_catalog.text, OUT prefix pg_catalog.text,
@@ -61,14 +61,14 @@ CREATE FUNCTION runops.parse_id(id pg_catalog.text,
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10
 	AS 'MODULE_PATHNAME', 'runops_parse_id';
 COMMENT ON FUNCTION runops.parse_id(pg_catalog.text)
-	IS 'parts of an id, NULL where it has none; never an error';
+	IS 'parts of an id; a part that the id does not have is NULL; raises no error';
 
 CREATE FUNCTION runops.to_friendly_id(entity pg_catalog.text, id pg_catalog.text)
 	RETURNS pg_catalog.text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_to_friendly_id';
 COMMENT ON FUNCTION runops.to_friendly_id(pg_catalog.text, pg_catalog.text)
-	IS 'id with the prefix of an entity, unchanged if it has that prefix already';
+	IS 'id with the prefix of an entity; the id is unchanged if it already has that prefix';
 
 CREATE FUNCTION runops.from_friendly_id(friendly_id pg_catalog.text,
 		entity pg_catalog.text DEFAULT NULL)
@@ -76,7 +76,7 @@ CREATE FUNCTION runops.from_friendly_id(friendly_id pg_catalog.text,
 	LANGUAGE c IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_from_friendly_id';
 COMMENT ON FUNCTION runops.from_friendly_id(pg_catalog.text, pg_catalog.text)
-	IS 'id without its prefix, which must be the entity if one is given';
+	IS 'id without its prefix; if an entity is given, the prefix must be that entity';
 
 -- Generators
 
@@ -92,18 +92,18 @@ CREATE FUNCTION runops.gen_ksuid(payload pg_catalog.bytea DEFAULT NULL)
 	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_gen_ksuid';
 COMMENT ON FUNCTION runops.gen_ksuid(pg_catalog.bytea)
-	IS 'new KSUID, an id of store new; up to 16 bytes given lead its payload';
+	IS 'new KSUID, an id of store new; its payload begins with the given bytes, at most 16';
 
 CREATE FUNCTION runops.gen_run_ops_id(region pg_catalog.text DEFAULT NULL)
 	RETURNS pg_catalog.text
 	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_gen_run_ops_id';
 COMMENT ON FUNCTION runops.gen_run_ops_id(pg_catalog.text)
-	IS 'new run-ops id, an id of store new that carries a region';
+	IS 'new run-ops id, an id of store new that contains a region';
 
 CREATE FUNCTION runops.gen_shard_id(shard pg_catalog.text)
 	RETURNS pg_catalog.text
 	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_gen_shard_id';
 COMMENT ON FUNCTION runops.gen_shard_id(pg_catalog.text)
-	IS 'new id of the store that one character names';
+	IS 'new id of the shard that the character names';

@@ -1,5 +1,5 @@
 /*
- * The foreign-data wrapper through which every other database is reached
+ * The foreign-data wrapper that connects to the other databases
  */
 
 CREATE FUNCTION runops.runops_fdw_handler()
@@ -23,4 +23,4 @@ CREATE FOREIGN DATA WRAPPER runops_fdw
 	VALIDATOR runops.runops_fdw_validator;
 
 COMMENT ON FOREIGN DATA WRAPPER runops_fdw IS
-	'reaches the stores of routed tables; its options are postgres_fdw''s';
+	'connects to the stores of routed tables; has the options of postgres_fdw';

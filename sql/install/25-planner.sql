@@ -1,6 +1,6 @@
 
--- planner: what run-time pruning evaluates.  The planner makes calls of these
--- functions in the name of whoever runs a query, so PUBLIC may execute them.
+-- planner: functions that run-time pruning evaluates.  The planner adds calls of
+-- them to queries, which run as any role, so PUBLIC may execute them.
 
 CREATE FUNCTION runops.store_arm(id pg_catalog.text, store pg_catalog.text,
 		relation pg_catalog.oid, named pg_catalog.bool)

@@ -1,11 +1,12 @@
 /*
- * Topology: which stores there are, and which tables are routed over them.
+ * Topology: the stores, and the tables that are routed over them.
  *
- * Functions whose name starts with an underscore are parts of the public ones.
- * They run with the rights of their caller and check nothing themselves.
+ * Functions whose name starts with an underscore are parts of the public
+ * functions.  They run with the privileges of their caller and do not check
+ * these privileges themselves.
  */
 
--- A dump of the control plane carries both tables; the stores' rows are not in it.
+-- A dump of the control plane contains both tables, but no rows of other databases.
 CREATE TABLE runops.store_config (
 	store text NOT NULL PRIMARY KEY
 		CHECK (store IN ('legacy', 'new') OR store ~ '^[a-z0-9]$'),
@@ -18,7 +19,7 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ru
 	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
 ALTER TABLE runops.store_config ENABLE ALWAYS TRIGGER config_changed;
 
--- The routed table is the name that SQL uses; the leaf is the old table.
+-- "relation" is the routed table, which SQL statements name; "leaf" is the old table.
 CREATE TABLE runops.table_config (
 	relation regclass NOT NULL PRIMARY KEY,
 	leaf regclass NOT NULL UNIQUE,
@@ -39,7 +40,7 @@ FROM (SELECT 'legacy'::text AS store
 	  UNION SELECT store FROM runops.store_config) s
 LEFT JOIN runops.store_config c USING (store);
 
--- A key that is a column goes by its name, also once that has been changed.
+-- If the key is a column, the view shows the current name of the column.
 CREATE VIEW runops.routed_tables AS
 SELECT t.relation,
 	coalesce((SELECT a.attname::text FROM pg_catalog.pg_attribute a
@@ -52,15 +53,15 @@ SELECT t.relation,
 	 WHERE i.inhparent = t.relation) AS leaves
 FROM runops.table_config t;
 
-COMMENT ON TABLE runops.store_config IS 'stores, as add_store was told of them';
-COMMENT ON TABLE runops.table_config IS 'routed tables, as attach was told of them';
-COMMENT ON VIEW runops.stores IS 'stores, with the family that each belongs to';
+COMMENT ON TABLE runops.store_config IS 'stores, as add_store recorded them';
+COMMENT ON TABLE runops.table_config IS 'routed tables, as attach recorded them';
+COMMENT ON VIEW runops.stores IS 'stores, with the residency of each';
 COMMENT ON VIEW runops.routed_tables IS 'routed tables, with the key that decides the store of a row';
 GRANT SELECT ON runops.stores, runops.routed_tables TO PUBLIC;
 
 /*
- * Wait for locks no longer than the interval; NULL waits as long as the session
- * does.  Returns the setting to go back to.
+ * Limit the wait for locks to the interval; NULL keeps the limit of the session.
+ * Returns the old setting, which the caller restores.
  */
 CREATE FUNCTION runops._limit_lock_wait(lock_timeout interval) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -75,7 +76,7 @@ BEGIN
 END
 $$;
 
-/* The same where nobody said how long: the session's setting, or else 5 seconds. */
+/* The same without an interval: the limit is the session's, or 5 seconds if the session has none. */
 CREATE FUNCTION runops._limit_lock_wait() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -85,10 +86,10 @@ END
 $$;
 
 /*
- * Lock a table, or say why not.
+ * Lock a table, or raise an error that tells how long it waited.
  *
- * Others queue behind a lock that is waited for, so a long wait would stop the
- * service.
+ * Other sessions queue behind a lock request that waits, so a long wait would
+ * stop the service.
  */
 CREATE FUNCTION runops._lock_table(relation regclass, mode text DEFAULT 'ACCESS EXCLUSIVE') RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -99,14 +100,15 @@ EXCEPTION WHEN lock_not_available THEN
 	RAISE EXCEPTION USING
 		ERRCODE = 'lock_not_available',
 		MESSAGE = format('could not lock table %s within %s', relation, current_setting('lock_timeout')),
-		DETAIL = 'Other transactions hold locks on it; nothing was changed.',
-		HINT = 'Try again when they have ended, or allow a longer wait.';
+		DETAIL = 'Other transactions hold locks on the table. Nothing was changed.',
+		HINT = 'Try again after these transactions have ended, or allow a longer wait.';
 END
 $$;
 
 /*
- * Wait for other changes of the topology, so that a store added now and a table
- * attached now know of each other.  Released at the end of the transaction.
+ * Lock the topology until the end of the transaction.  Two transactions cannot
+ * change it at the same time, so a new leaf exists for every pair of a new store
+ * and a new routed table.
  */
 CREATE FUNCTION runops._topology_lock() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -124,12 +126,12 @@ BEGIN
 END
 $$;
 
-/* The schema that holds the leaves of a store; of "none", the old tables where legacy is another database. */
+/* The schema that holds the leaves of a store.  "none" stands for the old tables if legacy is another database. */
 CREATE FUNCTION runops._leaf_schema(store text) RETURNS name
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT (CASE WHEN store IN ('legacy', 'new', 'none') THEN 'runops_' ELSE 'runops_shard_' END || store)::name $$;
 
-/* The store that a leaf stands for, read from its bound. */
+/* The store of a leaf, read from its partition bound. */
 CREATE FUNCTION runops._store_of_leaf(leaf regclass) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -138,11 +140,11 @@ AS $$
 $$;
 
 /*
- * Make the schema for the leaves of a store unless it is there, and return its name.
+ * Create the schema for the leaves of a store if it does not exist, and return its name.
  *
- * Its owner can put a table in the place of a leaf or of a reader, and so lead
- * statements to a server of his own: one who may not change the topology is not
- * to have it.
+ * The owner of the schema can replace a leaf or a reader by another table, which
+ * sends statements to another server.  So the owner must be a role that may
+ * change the topology.
  */
 CREATE FUNCTION runops._make_leaf_schema(store text) RETURNS name
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -158,19 +160,19 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('schema "%s" cannot be used for store "%s"', leaf_schema, store),
-			DETAIL = format('It belongs to role "%s", which may not change the topology.', pg_get_userbyid(owner)),
-			HINT = 'Use ALTER SCHEMA ... OWNER TO, or DROP SCHEMA, after a look at what is in it.';
+			DETAIL = format('The schema belongs to role "%s", which may not change the topology.', pg_get_userbyid(owner)),
+			HINT = 'Check what the schema contains, then use ALTER SCHEMA ... OWNER TO or DROP SCHEMA.';
 	END IF;
 	RETURN leaf_schema;
 END
 $$;
 
 /*
- * Make the schema for the leaves of a store unless it is there, and return a
- * free name in it for the leaf of a table.
+ * Create the schema for the leaves of a store if it does not exist, and return
+ * an unused name in it for the leaf of a table.
  *
- * The owner of the table gets USAGE on the schema: foreign keys are checked by
- * queries that name the leaf and run with the owner's rights.
+ * The owner of the table gets USAGE on the schema, because the queries that check
+ * foreign keys name the leaf and run with the privileges of the owner.
  */
 CREATE FUNCTION runops._new_leaf_name(store text, relation regclass) RETURNS name
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -199,7 +201,7 @@ BEGIN
 END
 $$;
 
--- Writes to the catalogs what SQL cannot say of a foreign table; see src/setup/catalog_transfer.c.
+-- Writes to the catalogs, because SQL has no command for this on foreign tables; see src/setup/catalog_transfer.c.
 CREATE FUNCTION runops._forget_compression(leaf regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_forget_compression';
@@ -213,7 +215,7 @@ AS $$
 	WHERE s IS NOT NULL
 $$;
 
-/* Is the store another database than this? */
+/* Is the store in another database? */
 CREATE FUNCTION runops._is_elsewhere(store text) RETURNS boolean
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT EXISTS (SELECT FROM runops.stores s WHERE s.store = _is_elsewhere.store AND s.server IS NOT NULL) $$;
@@ -247,7 +249,7 @@ BEGIN
 END
 $$;
 
-/* Raise unless the server exists, speaks runops_fdw, and may be used. */
+/* Raise unless the server exists, uses runops_fdw, and the caller has USAGE on it. */
 CREATE FUNCTION runops._check_server(server name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -261,31 +263,31 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('server "%s" does not exist', server),
-			DETAIL = 'A store is reached through a foreign server.',
-			HINT = 'Make it with CREATE SERVER ... FOREIGN DATA WRAPPER runops_fdw.';
+			DETAIL = 'A store needs a foreign server.',
+			HINT = 'Create it with CREATE SERVER ... FOREIGN DATA WRAPPER runops_fdw.';
 	END IF;
 	IF wrapper <> 'runops_fdw' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('server "%s" cannot be a store', server),
-			DETAIL = format('Its foreign-data wrapper is "%s", which does not ask the gate.', wrapper),
-			HINT = 'Make a server of the foreign-data wrapper "runops_fdw".';
+			DETAIL = format('Its foreign-data wrapper is "%s", which does not check the gate.', wrapper),
+			HINT = 'Create a server of the foreign-data wrapper "runops_fdw".';
 	END IF;
 	IF NOT has_server_privilege(server, 'USAGE') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('permission denied for foreign server %s', server),
 			DETAIL = format('Role "%s" lacks USAGE on it.', current_user),
-			HINT = format('GRANT USAGE ON FOREIGN SERVER %I TO %I.', server, current_user);
+			HINT = format('Run GRANT USAGE ON FOREIGN SERVER %I TO %I.', server, current_user);
 	END IF;
 END
 $$;
 
 /*
- * Raise unless the server can be the reader of a store with this server.
+ * Raise unless "reader" can be the reader of a store on "server".
  *
- * Tables of two stores on one server may be joined there, so that the reader
- * has to be one as well.
+ * If two stores have the same server, one remote query may join their tables.
+ * So they must have the same reader, too.
  */
 CREATE FUNCTION runops._check_new_reader(server name, reader name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -298,8 +300,8 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('store "%s" has the same server and another reader', other),
-			DETAIL = 'What is read from one server by one statement is read from one reader.',
+			MESSAGE = format('store "%s" has the same server but another reader', other),
+			DETAIL = 'A statement reads all stores on one server from the same reader.',
 			HINT = 'Give both stores the same reader, or none.';
 	END IF;
 
@@ -316,7 +318,7 @@ BEGIN
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('server "%s" cannot be the reader', reader),
 			DETAIL = format('It is %s.', other),
-			HINT = 'Make a server that leads to a standby of the store, or pass no reader.';
+			HINT = 'Create a server for a standby of the store, or pass no reader.';
 	END IF;
 
 	SELECT c.store INTO other FROM runops.store_config c WHERE c.reader = _check_new_reader.server;
@@ -325,7 +327,7 @@ BEGIN
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('server "%s" cannot be a store', server),
 			DETAIL = format('It is the reader of store "%s".', other),
-			HINT = 'Make a server that leads to the primary of the store.';
+			HINT = 'Create a server for the primary of the store.';
 	END IF;
 END
 $$;
@@ -341,35 +343,35 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('invalid store name: %s', coalesce(quote_literal(store), 'NULL')),
-			DETAIL = 'Ids name the stores "legacy" and "new", and shards by one character a-z or 0-9.',
+			DETAIL = 'A store is "legacy", "new" or a shard, whose name is one character a-z or 0-9.',
 			HINT = 'Use "new" for the run-ops database, or the character of the shard.';
 	END IF;
 	IF EXISTS (SELECT FROM runops.store_config c WHERE c.store = _check_new_store.store) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = format('store "%s" already exists', store),
-			DETAIL = 'The view "runops.stores" lists what is known of it.',
+			DETAIL = 'The view "runops.stores" shows its settings.',
 			HINT = format('Use runops.drop_store(%L) first to give it another server.', store);
 	END IF;
 	IF store = 'legacy' AND server IS NOT NULL AND EXISTS (SELECT FROM runops.table_config) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'RO006',
 			MESSAGE = 'cannot put store "legacy" into another database while tables are routed',
-			DETAIL = 'Their legacy rows stand in this database.',
-			HINT = 'Detach each table that the view "runops.routed_tables" lists, and move its rows; then add the store and attach them again.';
+			DETAIL = 'The legacy rows of these tables are in this database.',
+			HINT = 'Detach each table that the view "runops.routed_tables" lists, move its rows, add the store, and attach the tables again.';
 	END IF;
 	IF store = 'legacy' AND server IS NULL AND (reader IS NULL OR remote_schema IS NOT NULL) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'store "legacy" in this database can be given nothing but a reader',
-			DETAIL = 'It exists without being added, in the schemas of its tables.',
+			MESSAGE = 'store "legacy" in this database can only have a reader',
+			DETAIL = 'This store always exists, and its tables stay in their schemas.',
 			HINT = 'Pass reader => ''server'', or the server of another database.';
 	END IF;
 	IF store <> 'legacy' AND server IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = format('store "%s" needs a server', store),
-			DETAIL = 'Its rows stand in another database.',
+			DETAIL = 'Its rows are in another database.',
 			HINT = 'Pass the name of a foreign server of the foreign-data wrapper "runops_fdw".';
 	END IF;
 
@@ -382,16 +384,17 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
-			MESSAGE = format('server "%s" is already the store "%s"', server, other),
+			MESSAGE = format('server "%s" is already the server of store "%s"', server, other),
 			DETAIL = 'Two stores over the same tables would return every row twice.',
-			HINT = 'Make another server, or name another schema of it as remote_schema.';
+			HINT = 'Create another server, or pass another schema as remote_schema.';
 	END IF;
 END
 $$;
 
 /*
- * Make the foreign table that stands for the reader of a store; see src/xact/reader_policy.c.
- * It has no columns: nobody reads it, it only belongs to the reader's server.
+ * Create the foreign table that represents the reader of a store; see src/xact/reader_policy.c.
+ * It has no columns, because no query reads it.  It only belongs to the server
+ * of the reader.
  */
 CREATE FUNCTION runops._create_reader_table(store text, reader name) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -401,7 +404,7 @@ DECLARE
 BEGIN
 	EXECUTE format('CREATE FOREIGN TABLE %I.runops_reader () SERVER %I', leaf_schema, reader);
 	EXECUTE format('COMMENT ON FOREIGN TABLE %I.runops_reader IS %L', leaf_schema,
-				   'stands for the reader of the store; has no rows of its own');
+				   'represents the reader of the store; has no rows');
 END
 $$;
 
@@ -427,13 +430,14 @@ BEGIN
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
-COMMENT ON FUNCTION runops.add_store(text, name, name, name) IS 'adds a store, and a leaf for it to every routed table; connects to nothing';
+COMMENT ON FUNCTION runops.add_store(text, name, name, name) IS 'adds a store, and a leaf for it to every routed table; opens no connection';
 
 /*
- * Of the foreign leaves given, those whose store holds rows.
+ * The leaves whose store holds rows of the table; all leaves given are foreign.
  *
- * A leaf that looks empty here proves nothing, so the store itself is asked,
- * over the gate.  A table that the store does not have holds no rows.
+ * The function queries the store itself, through the gate, because a leaf can
+ * look empty here although the store holds rows.  A table that does not exist in
+ * the store holds no rows.
  */
 CREATE FUNCTION runops._leaves_with_rows(leaves regclass[]) RETURNS text[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -465,7 +469,7 @@ BEGIN
 END
 $$;
 
-/* Raise if one of the leaves holds rows; what is the operation asked for. */
+/* Raise if the store of a leaf holds rows; "what" names the operation for the message. */
 CREATE FUNCTION runops._require_no_rows(leaves regclass[], what text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -476,13 +480,13 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'RO006',
 			MESSAGE = format('cannot %s while there are rows in other databases', what),
-			DETAIL = format('Rows of %s would no longer be seen.', array_to_string(holding, ', ')),
+			DETAIL = format('Queries would no longer find the rows of %s.', array_to_string(holding, ', ')),
 			HINT = 'Move or delete those rows first, or pass force => true to leave them where they are.';
 	END IF;
 END
 $$;
 
-/* Remove the schemas of leaves that have become empty, where the caller may. */
+/* Drop the empty schemas of leaves, as far as the caller may drop them. */
 CREATE FUNCTION runops._drop_empty_leaf_schemas() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -524,8 +528,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'RO006',
 			MESSAGE = 'cannot drop store "legacy" while tables are routed',
-			DETAIL = 'It is another database, and rows with legacy ids would have no place.',
-			HINT = 'Detach each table that the view "runops.routed_tables" lists first.';
+			DETAIL = 'The store is another database, and rows with legacy ids could not be stored elsewhere.',
+			HINT = 'First detach each table that the view "runops.routed_tables" lists.';
 	END IF;
 
 	SELECT coalesce(array_agg(i.inhrelid::regclass ORDER BY i.inhparent), '{}') INTO leaves
@@ -534,7 +538,7 @@ BEGIN
 	JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
 	WHERE runops._store_of_leaf(i.inhrelid) = drop_store.store;
 
-	-- Ask the store before anyone has to wait, and again when nobody can write.
+	-- Ask the store before taking locks, and again when the locks keep writers out.
 	IF NOT coalesce(force, false) THEN
 		PERFORM runops._require_no_rows(leaves, what);
 	END IF;
@@ -545,7 +549,7 @@ BEGIN
 
 	PERFORM runops._unique_forget(store);
 
-	-- The leaves are protected for as long as the store is known.
+	-- The leaves cannot be dropped while the store is recorded.
 	DELETE FROM runops.store_config c WHERE c.store = drop_store.store;
 	FOREACH leaf IN ARRAY leaves LOOP
 		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
@@ -559,7 +563,7 @@ BEGIN
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
-COMMENT ON FUNCTION runops.drop_store(text, boolean) IS 'removes a store and its leaves; refuses while it holds rows unless forced';
+COMMENT ON FUNCTION runops.drop_store(text, boolean) IS 'removes a store and its leaves; refuses while the store holds rows, unless force is true';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._limit_lock_wait(interval),

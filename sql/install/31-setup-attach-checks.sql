@@ -1,20 +1,21 @@
 /*
- * Attach, first part: what a table must be to be routed, and what to tell the
- * one who routes it.
+ * Attach, first part: checks whether a table can be routed, and reports what
+ * will change for its users.
  */
 
--- The call of store_of for a key or an alias, the columns that it reads, and the one that leads it.
+-- For a key or an alias: the call of store_of, the columns that it reads, and its leading column.
 CREATE FUNCTION runops._key_expression(relation regclass, key text, nullable boolean, OUT store text, OUT columns name[], OUT lead name)
 	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_key_expression';
 
 /*
- * The CHECKs of the legacy leaf, by name, in the words of pg_get_constraintdef.
- * runops_store proves the leaf's bound to ATTACH, which need not scan then, and
- * is of no more use afterwards.
+ * The CHECK constraints of the legacy leaf: their names, and their definitions
+ * as pg_get_constraintdef prints them.  runops_store proves the partition bound,
+ * so that ATTACH PARTITION need not scan the table.  It is not needed afterwards.
  *
- * NULL is allowed for an id that a BEFORE trigger makes, and so that a missing
- * id gives core's own error.  The planner knows an alias by its CHECK.
+ * NULL is allowed because a BEFORE trigger may set the id, and because core then
+ * raises its own error for a missing id.  The planner recognizes an alias by its
+ * CHECK.
  */
 CREATE FUNCTION runops._leaf_checks(relation regclass, key text, aliases name[])
 	RETURNS TABLE (name name, def text, alias name)
@@ -37,7 +38,7 @@ BEGIN
 END
 $$;
 
-/* Raise unless the relation is a table that can be routed, and the caller's. */
+/* Raise unless the relation is a table that can be routed and that the caller owns. */
 CREATE FUNCTION runops._check_target(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -66,7 +67,7 @@ BEGIN
 			ERRCODE = 'duplicate_object',
 			MESSAGE = format('table %s is already routed', relation),
 			DETAIL = 'The view "runops.routed_tables" lists the routed tables.',
-			HINT = 'Use runops.detach first to route it by another key.';
+			HINT = 'To route it by another key, use runops.detach first.';
 	END IF;
 
 	reason := CASE
@@ -89,7 +90,7 @@ BEGIN
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('cannot route %s', relation),
 			DETAIL = reason,
-			HINT = 'Only plain and partitioned tables that stand alone can be routed.';
+			HINT = 'Only permanent plain and partitioned tables that are independent of other tables can be routed.';
 	END IF;
 
 	IF NOT pg_has_role(c.relowner, 'USAGE') THEN
@@ -102,14 +103,14 @@ BEGIN
 END
 $$;
 
-/* Where the old table goes: it is the legacy leaf, unless legacy is another database. */
+/* The store whose schema takes the old table: legacy, or "none" if legacy is another database. */
 CREATE FUNCTION runops._old_table_store() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT CASE WHEN runops._is_elsewhere('legacy') THEN 'none' ELSE 'legacy' END $$;
 
 /*
- * Raise if the table holds rows and legacy is another database: nobody would
- * look for them here.
+ * Raise if the table holds rows and legacy is another database, because queries
+ * would not read these rows.
  */
 CREATE FUNCTION runops._check_empty(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -124,14 +125,14 @@ BEGIN
 	IF held THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = format('table %s holds rows, and store "legacy" is another database', relation),
-			DETAIL = 'The table gives the routed table its columns, indexes and constraints; nobody looks for rows in it.',
-			HINT = 'Move the rows to the database of the store first, and empty the table.';
+			MESSAGE = format('table %s holds rows, but store "legacy" is another database', relation),
+			DETAIL = 'The table only defines the columns, indexes and constraints of the routed table. Queries do not read its rows.',
+			HINT = 'Move the rows to the database of the store first.';
 	END IF;
 END
 $$;
 
-/* Raise unless the caller may make the parent and the leaves of every store. */
+/* Raise unless the caller may create the parent and the leaves of every store. */
 CREATE FUNCTION runops._check_rights(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -152,12 +153,12 @@ BEGIN
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('permission denied to route table %s', relation),
 			DETAIL = format('Role "%s" lacks CREATE on %s.', current_user, lower(split_part(missing, ' ', 1)) || substr(missing, strpos(missing, ' '))),
-			HINT = format('GRANT CREATE ON %s TO %I.', missing, current_user);
+			HINT = format('Run GRANT CREATE ON %s TO %I.', missing, current_user);
 	END IF;
 END
 $$;
 
-/* Raise unless the key and the aliases can be what they are to be. */
+/* Raise unless the key and the aliases are valid for the table. */
 CREATE FUNCTION runops._check_key(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -170,8 +171,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'key and aliases must not be NULL',
-			DETAIL = 'Rows are routed by the key.',
-			HINT = 'Pass the name of the column that holds the id of the owner.';
+			DETAIL = 'The key decides the store of a row.',
+			HINT = 'Pass the name of the column whose id decides the store of a row.';
 	END IF;
 
 	key_columns := (runops._key_expression(relation, key, false)).columns;
@@ -182,16 +183,16 @@ BEGIN
 			RAISE EXCEPTION USING
 				ERRCODE = 'undefined_column',
 				MESSAGE = format('column "%s" of table %s does not exist', alias, relation),
-				DETAIL = 'An alias is a column whose value, where it is an id, always names the store of the row.',
-				HINT = 'Check the spelling; a column''s name is passed in its own case.';
+				DETAIL = 'An alias is a column whose ids always name the store of the row.',
+				HINT = 'Check the spelling of the column name, including upper and lower case.';
 		END IF;
 		PERFORM runops._key_expression(relation, alias, true);
 		IF key_columns = ARRAY[alias] OR cardinality(array_positions(aliases, alias)) > 1 THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'duplicate_column',
 				MESSAGE = format('alias "%s" is given twice', alias),
-				DETAIL = 'The key itself is no alias, and each alias is named once.',
-				HINT = 'Leave it out of the aliases.';
+				DETAIL = 'The key is not an alias, and each alias is passed once.',
+				HINT = 'Remove the repeated column from the aliases.';
 		END IF;
 	END LOOP;
 
@@ -204,15 +205,15 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = format('table %s has another constraint named "%s"', relation, bad.conname),
-			DETAIL = 'The name is needed for a check of the ids; it may be left from an attempt with another key.',
-			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I.', relation, bad.conname);
+			DETAIL = 'A check of the ids needs this name. The constraint may be left from an attempt with another key.',
+			HINT = format('Run ALTER TABLE %s DROP CONSTRAINT %I.', relation, bad.conname);
 	END IF;
 
 	PERFORM runops._check_objects(relation, key_columns);
 END
 $$;
 
-/* Raise if something on the table would change the key of rows, or keeps it from being a leaf. */
+/* Raise if an object of the table could change the key of rows, or prevents the table from being a leaf. */
 CREATE FUNCTION runops._check_objects(relation regclass, key_columns name[]) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -229,11 +230,11 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'feature_not_supported',
 			MESSAGE = format('foreign key "%s" may change the key of a row of %s', bad.conname, relation),
-			DETAIL = format('It sets column "%s" when the row that it refers to goes, and the row would belong to another store.', bad.attname),
+			DETAIL = format('It changes column "%s" when the referenced row changes or is deleted, and the row would then belong to another store.', bad.attname),
 			HINT = 'Give the foreign key another action, for example ON DELETE CASCADE.';
 	END IF;
 
-	-- PostgreSQL 18 has these.
+	-- PostgreSQL 18 introduced such constraints.
 	SELECT c.conname INTO bad FROM pg_constraint c
 	WHERE c.conrelid = relation AND c.contype = 'n' AND NOT c.convalidated
 	ORDER BY c.conname LIMIT 1;
@@ -241,8 +242,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('constraint "%s" of table %s is not valid', bad.conname, relation),
-			DETAIL = 'A partition must not have NULLs where its parent has none.',
-			HINT = format('ALTER TABLE %s VALIDATE CONSTRAINT %I.', relation, bad.conname);
+			DETAIL = 'A partition must not contain NULL where its parent does not allow it.',
+			HINT = format('Run ALTER TABLE %s VALIDATE CONSTRAINT %I.', relation, bad.conname);
 	END IF;
 
 	SELECT t.tgname INTO bad FROM pg_trigger t
@@ -253,17 +254,18 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'feature_not_supported',
 			MESSAGE = format('trigger "%s" prevents table %s from being routed', bad.tgname, relation),
-			DETAIL = 'Row triggers with transition tables cannot stand on a partition.',
-			HINT = 'Make it a statement trigger, or do without the transition table.';
+			DETAIL = 'A partition cannot have row triggers with transition tables.',
+			HINT = 'Create it as a statement trigger, or without the transition table.';
 	END IF;
 END
 $$;
 
 /*
- * Does the CHECK stand on the table, and has every row been checked?
+ * Does the table have the CHECK, and is the CHECK validated?
  *
- * pg_get_constraintdef breaks lines in a CASE.  Should a difference in white
- * space mean something after all, core does not take the one for the other.
+ * The comparison ignores white space, because pg_get_constraintdef breaks lines
+ * in a CASE.  If white space makes a real difference, ATTACH PARTITION still does
+ * not accept one constraint for the other.
  */
 CREATE FUNCTION runops._has_check(relation regclass, name name, def text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -274,8 +276,8 @@ AS $$
 $$;
 
 /*
- * Raise if there are rows that do not belong into the legacy leaf, and name
- * the first ten.  What is proven by a CHECK is not looked for.
+ * Raise if there are rows that do not belong to the legacy leaf, and name the
+ * first ten.  Rules that a validated CHECK proves are not checked again.
  */
 CREATE FUNCTION runops._check_rows(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -303,16 +305,16 @@ BEGIN
 				ELSE format('column "%s" of table %s does not always name the store of the row', c.alias, relation) END,
 			DETAIL = CASE WHEN c.alias IS NULL
 				THEN format('Ids of other stores: %s', array_to_string(bad[1:10], ', '))
-				ELSE format('Values that name another store than the key does, with the store of the key: %s', array_to_string(bad[1:10], ', ')) END
+				ELSE format('Values that name another store than the key, each with the store of the key: %s', array_to_string(bad[1:10], ', ')) END
 				|| CASE WHEN cardinality(bad) > 10 THEN ', ...' ELSE '' END,
 			HINT = CASE WHEN c.alias IS NULL
 				THEN 'Move or delete these rows first.'
-				ELSE 'Leave the column out of the aliases.' END;
+				ELSE 'Remove the column from the aliases.' END;
 	END LOOP;
 END
 $$;
 
-/* Tell which triggers, constraints and replication will not cover other stores. */
+/* Report the triggers, constraints, publications and slots that will not cover other stores. */
 CREATE FUNCTION runops._report_changes(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -325,7 +327,7 @@ BEGIN
 		SELECT t.tgname, t.tgtype & 1 = 1 AS is_row FROM pg_trigger t
 		WHERE t.tgrelid = relation AND NOT t.tgisinternal
 			AND (t.tgtype & 1 = 1 OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL)
-			-- those of references and cascades follow the table
+			-- attach creates the triggers of references and cascades again
 			AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = t.tgfoid AND p.pronamespace = 'runops'::regnamespace
 							AND p.proname ~ '^_(reference|cascade)_')
 		ORDER BY t.tgname
@@ -334,13 +336,13 @@ BEGIN
 			MESSAGE = format(CASE WHEN r.is_row THEN 'trigger "%s" of %s will not fire for rows of other stores'
 							 ELSE 'trigger "%s" of %s prevents changes of rows of other stores' END, r.tgname, relation),
 			HINT = CASE WHEN r.is_row THEN 'Create it in the other databases where it is needed.'
-				   ELSE 'Its transition table cannot hold them; drop it, or do without the transition table.' END;
+				   ELSE 'Drop it, or create it without the transition table, which cannot hold rows of other stores.' END;
 	END LOOP;
 
 	FOR r IN
 		SELECT c.conname, c.conrelid::regclass AS other FROM pg_constraint c
 		WHERE c.confrelid = relation AND c.conrelid <> relation AND c.contype = 'f' AND c.conparentid = 0
-			-- a table routed by its reference has each row in the store of the row that it refers to
+			-- a table that is routed by its foreign key has each row in the store of the referenced row
 			AND NOT EXISTS (SELECT FROM runops.table_config o
 							JOIN pg_attribute a ON a.attrelid = o.leaf AND a.attnum = ANY (c.conkey)
 							WHERE o.leaf = c.conrelid AND a.attname = (runops._key_expression(o.relation, o.key, false)).lead)
@@ -349,7 +351,7 @@ BEGIN
 		RAISE NOTICE USING
 			MESSAGE = format('foreign key "%s" of %s will find %s in %s', r.conname, r.other,
 							 CASE WHEN runops._is_elsewhere('legacy') THEN 'no row' ELSE 'only rows of store "legacy"' END, relation),
-			HINT = 'Route that table by its reference too, or use runops.add_reference() before rows refer to rows of other stores.';
+			HINT = 'Route the referencing table by this foreign key too, or use runops.add_reference() before rows refer to rows of other stores.';
 	END LOOP;
 
 	SELECT string_agg(quote_ident(c.conname), ', ' ORDER BY c.conname) INTO names
@@ -359,10 +361,10 @@ BEGIN
 		RAISE NOTICE USING
 			MESSAGE = format('foreign keys of %s will not be checked for rows of other stores', relation),
 			DETAIL = format('Foreign keys: %s.', names),
-			HINT = 'runops.provision creates those among routed tables in the other databases.';
+			HINT = 'Use runops.provision to create the foreign keys between routed tables in the other databases.';
 	END IF;
 
-	-- Where the column that leads the key or an alias is among theirs, equal rows meet in one store.
+	-- If an index contains the leading column of the key or an alias, equal rows belong to one store.
 	SELECT string_agg(quote_ident(c.relname), ', ' ORDER BY c.relname) INTO names
 	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
 	WHERE x.indrelid = relation AND (x.indisunique OR x.indisexclusion)
@@ -371,9 +373,9 @@ BEGIN
 						AND (a.attname = lead OR a.attname = ANY (aliases)));
 	IF names IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('unique and exclusion constraints of %s will hold within each store', relation),
+			MESSAGE = format('unique and exclusion constraints of %s will hold only within each store', relation),
 			DETAIL = format('Indexes: %s.', names),
-			HINT = 'Rows of different stores can be equal in their columns.';
+			HINT = 'Use runops.add_unique if rows of different stores must not be equal in these columns.';
 	END IF;
 
 	FOR r IN
@@ -384,14 +386,14 @@ BEGIN
 		ORDER BY p.pubname
 	LOOP
 		RAISE NOTICE USING
-			MESSAGE = format('publication "%s" will not send rows of other stores of %s', r.pubname, relation),
+			MESSAGE = format('publication "%s" will not send the rows that other stores hold of %s', r.pubname, relation),
 			HINT = 'Publish the table in the other databases too.';
-		-- Those that name the table are changed by attach itself.
+		-- attach itself changes the publications that name the table.
 		IF r.by_leaf THEN
 			RAISE WARNING USING
 				MESSAGE = format('publication "%s" will send the rows of %s under the name of its leaf', r.pubname, relation),
-				DETAIL = 'It publishes partitioned tables by their partitions.',
-				HINT = format('ALTER PUBLICATION %I SET (publish_via_partition_root = true).', r.pubname);
+				DETAIL = 'It publishes the changes of a partitioned table under the names of its partitions.',
+				HINT = format('Run ALTER PUBLICATION %I SET (publish_via_partition_root = true).', r.pubname);
 		END IF;
 	END LOOP;
 
@@ -400,14 +402,14 @@ BEGIN
 	WHERE s.slot_type = 'logical' AND s.database = current_database() AND NOT s.temporary;
 	IF names IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('replication slots will not see rows of other stores of %s', relation),
+			MESSAGE = format('replication slots will not see the rows that other stores hold of %s', relation),
 			DETAIL = format('Slots: %s.', names),
-			HINT = 'Read the other databases through slots of their own.';
+			HINT = 'Create slots in the other databases too.';
 	END IF;
 END
 $$;
 
-/* The objects that are bound to a table or its row type, not counting its own parts. */
+/* The objects that are bound to a table or its row type, without the parts of the table itself. */
 CREATE FUNCTION runops._bound_objects(relation regclass) RETURNS SETOF text
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -430,8 +432,9 @@ AS $$
 $$;
 
 /*
- * Warn of what is bound to the table and not to its name: it stays with the
- * old table, and will see the rows of store "legacy" alone, if they are here.
+ * Warn of objects that are bound to the table and not to its name.  They stay
+ * bound to the old table, and will see only the rows of store "legacy", or no
+ * row if that store is another database.
  */
 CREATE FUNCTION runops._report_bound(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -444,8 +447,8 @@ BEGIN
 		RAISE WARNING USING
 			MESSAGE = format('objects bound to %s will see %s', relation,
 							 CASE WHEN runops._is_elsewhere('legacy') THEN 'no row' ELSE 'only rows of store "legacy"' END),
-			DETAIL = format('They refer to the table and not to its name: %s.', names),
-			HINT = 'Create them again now that the name stands for all stores.';
+			DETAIL = format('These objects refer to the table and not to its name: %s.', names),
+			HINT = 'Create these objects again, so that they refer to the routed table.';
 	END IF;
 END
 $$;

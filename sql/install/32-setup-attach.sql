@@ -1,9 +1,9 @@
 /*
- * Attach, second part: a plain table becomes the legacy leaf of a routed table
- * of its name.
+ * Attach, second part: the table becomes the legacy leaf of a routed table, which
+ * takes its name.
  */
 
--- Write to the catalogs what SQL cannot express without loss; see src/setup/catalog_transfer.c.
+-- Write to the catalogs, because SQL commands would lose information; see src/setup/catalog_transfer.c.
 CREATE FUNCTION runops._carry_privileges("from" regclass, "to" regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_carry_privileges';
@@ -18,12 +18,13 @@ CREATE FUNCTION runops._carry_statistics(leaf regclass, parent regclass) RETURNS
 	AS 'MODULE_PATHNAME', 'runops_carry_statistics';
 
 /*
- * The statements that give a table what does not belong to its columns.
+ * The statements that create again the properties of a table that do not belong
+ * to its columns.
  *
- * They name it as it is called now, and so apply to whatever has the name when
- * they run: to the parent in attach, to the leaf in detach.  Row triggers and
- * statistics objects that were made on the parent go to the leaf; those of the
- * leaf never left it.
+ * They use the present name of the table, and so apply to the relation that has
+ * this name when they run: the parent in attach, the leaf in detach.  In detach,
+ * row triggers and statistics objects of the parent move to the leaf.  The leaf
+ * has always kept its own.
  */
 CREATE FUNCTION runops._definitions(relation regclass, of_parent boolean) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -82,8 +83,8 @@ END
 $$;
 
 /*
- * Take the table out of the publications that name it, and return, for each,
- * the statement that puts whatever has its name now into it again.
+ * Remove the table from the publications that name it.  Returns for each a
+ * statement that adds the relation that has this name when the statement runs.
  */
 CREATE FUNCTION runops._leave_publications(relation regclass, only_from name[] DEFAULT NULL) RETURNS text[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -110,12 +111,16 @@ END
 $$;
 
 /*
- * Let the publications that name the table send the rows of partitions under
- * the parent's name, as subscribers know it.  Returns those that did not before
- * the first routed table; detach turns them back after the last.
+ * Set publish_via_partition_root for the publications that name the table, so
+ * that subscribers still get its rows under the name that they know.
  *
- * One with partitioned tables of its own is left as it is, and keeps the leaf.
- * So is one that sends the partitions of the table under their own names.
+ * "changed" returns the publications that did not have the option before their
+ * first routed table; detach resets it after their last one.  "movable" returns
+ * the publications that will name the parent.
+ *
+ * A publication of other partitioned tables is not changed, and keeps the leaf.
+ * The same holds for one that sends the partitions of this table under their own
+ * names.
  */
 CREATE FUNCTION runops._publish_via_root(relation regclass, OUT changed name[], OUT movable name[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -146,7 +151,7 @@ BEGIN
 		IF NOT p.pubviaroot AND p.has_others THEN
 			RAISE WARNING USING
 				MESSAGE = format('publication "%s" will send the rows of %s under the name of its leaf', p.pubname, relation),
-				DETAIL = 'It publishes other partitioned tables by their partitions, and was not changed.',
+				DETAIL = 'It publishes the changes of other partitioned tables under the names of their partitions, so it was not changed.',
 				HINT = 'Publish the table through a publication with publish_via_partition_root.';
 			CONTINUE;
 		END IF;
@@ -162,8 +167,8 @@ END
 $$;
 
 /*
- * Make the parent under a name of its own, beside the table that is to become
- * its leaf, with everything that belongs to its columns.
+ * Create the parent under a temporary name, in the schema of the table that
+ * becomes its leaf, with all properties of the columns.
  */
 CREATE FUNCTION runops._create_parent(relation regclass, key text, aliases name[]) RETURNS regclass
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -210,7 +215,7 @@ BEGIN
 END
 $$;
 
-/* Put on the table the CHECKs of the legacy leaf that it does not have yet. */
+/* Add the CHECK constraints of the legacy leaf that the table does not have yet. */
 CREATE FUNCTION runops._add_checks(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -221,7 +226,7 @@ BEGIN
 		SELECT * FROM runops._leaf_checks(relation, key, aliases) l
 		WHERE NOT runops._has_check(relation, l.name, l.def)
 	LOOP
-		-- One that prepare_attach has not finished with is checked here at once.
+		-- prepare_attach may have added it without validating it.
 		IF runops._has_check(relation, c.name, c.def || ' NOT VALID') THEN
 			EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation, c.name);
 		ELSE
@@ -235,8 +240,9 @@ END
 $$;
 
 /*
- * Move the table into the schema of the leaves, or of the old tables, under a name that is free
- * there, and its indexes likewise.  Returns what detach needs to undo this.
+ * Move the table and its indexes into the schema of the leaves, or of the old
+ * tables, under names that are unused there.  Returns what detach needs to undo
+ * this.
  */
 CREATE FUNCTION runops._move_to_leaf_schema(relation regclass) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -268,7 +274,8 @@ END
 $$;
 
 /*
- * Put the parent in the table's place.  The lock is held, the checks are made.
+ * Put the parent in the place of the table.  The caller holds the lock and has
+ * made the checks.
  */
 CREATE FUNCTION runops._attach(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -305,8 +312,8 @@ BEGIN
 	saved := runops._move_to_leaf_schema(relation)
 		|| jsonb_build_object('publications', to_jsonb(publications.changed));
 	EXECUTE format('ALTER TABLE %s RENAME TO %I', parent, old.relname);
-	-- An old table that is not the legacy leaf stays empty, for its definition: no id
-	-- has its bound, and ALTER TABLE and CREATE INDEX of the parent reach it.
+	-- An old table that is not the legacy leaf stays empty, because no id matches its
+	-- bound.  As a partition it follows ALTER TABLE and CREATE INDEX of the parent.
 	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (%s)', parent, relation,
 				   CASE runops._old_table_store() WHEN 'legacy' THEN '''legacy'', NULL' ELSE '''none''' END);
 	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT runops_store', relation);
@@ -331,7 +338,7 @@ AS $$
 DECLARE
 	old_timeout text;
 BEGIN
-	-- Find out and say what there is to say before anyone has to wait.
+	-- Check and report as much as possible before taking locks.
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
 	PERFORM runops._check_rights(relation);
@@ -343,8 +350,8 @@ BEGIN
 	PERFORM runops._topology_lock();
 	PERFORM runops._lock_table(relation);
 
-	-- The table may have changed before the lock was there; its rows are checked
-	-- again by what _add_checks puts on it.
+	-- The table may have changed before it was locked.  The constraints that
+	-- _add_checks adds check its rows again.
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
 	PERFORM runops._check_empty(relation);
@@ -354,7 +361,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.attach(regclass, text, name[], interval) IS
-	'routes a table by its key, in place: it keeps every row and becomes the leaf of store legacy';
+	'routes a table by its key, in place; the table keeps its rows and becomes the leaf of store legacy';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._carry_privileges(regclass, regclass),

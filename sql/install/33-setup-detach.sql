@@ -1,14 +1,14 @@
 /*
- * Detach: the legacy leaf becomes a plain table of the routed table's name
- * again, with what stood on the parent.
+ * Detach: the legacy leaf becomes a plain table again.  It takes the name and the
+ * properties of the routed table.
  */
 
--- ALTER TABLE parent DETACH PARTITION leaf, past a check that goes wrong; see src/setup/catalog_transfer.c.
+-- ALTER TABLE parent DETACH PARTITION leaf, without a check that would fail; see src/setup/catalog_transfer.c.
 CREATE FUNCTION runops._detach_partition(parent regclass, leaf regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_detach_partition';
 
-/* Raise unless the relation is a routed table, and the caller's. */
+/* Raise unless the relation is a routed table that the caller owns and that can be detached. */
 CREATE FUNCTION runops._check_routed(relation regclass) RETURNS runops.table_config
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -21,14 +21,14 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('table %s is not routed', coalesce(relation::text, 'NULL')),
-			DETAIL = 'It is no name that runops.attach was given.',
+			DETAIL = 'The function runops.attach was not called for this table.',
 			HINT = 'The view "runops.routed_tables" lists the routed tables.';
 	END IF;
 	IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = config.relation), 'USAGE') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('must be owner of table %s', relation),
-			DETAIL = 'Only its owner may change how a table is stored.',
+			DETAIL = 'Only the owner of a table may change how it is stored.',
 			HINT = 'Run this as the owner of the table or as a superuser.';
 	END IF;
 
@@ -38,9 +38,9 @@ BEGIN
 	IF dependents IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'dependent_objects_still_exist',
-			MESSAGE = format('cannot detach %s because it has partitions that are no leaf of a store', relation),
-			DETAIL = format('They would be dropped with their rows: %s.', dependents),
-			HINT = 'Use ALTER TABLE ... DETACH PARTITION for each of them.';
+			MESSAGE = format('cannot detach %s because it has partitions that are not leaves of a store', relation),
+			DETAIL = format('These partitions would be dropped with their rows: %s.', dependents),
+			HINT = 'Use ALTER TABLE ... DETACH PARTITION for each of these partitions.';
 	END IF;
 
 	SELECT string_agg(what, ', ' ORDER BY what) INTO dependents FROM runops._bound_objects(relation) what;
@@ -48,8 +48,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'dependent_objects_still_exist',
 			MESSAGE = format('cannot detach %s because other objects depend on it', relation),
-			DETAIL = format('They refer to the routed table and not to its name: %s.', dependents),
-			HINT = 'Drop them, and create them again once the table is detached.';
+			DETAIL = format('These objects refer to the routed table and not to its name: %s.', dependents),
+			HINT = 'Drop these objects, and create them again after the table is detached.';
 	END IF;
 	RETURN config;
 END
@@ -65,8 +65,8 @@ AS $$
 $$;
 
 /*
- * Remove from the leaf what the parent has a newer version of, and what was
- * put on it for its place as a leaf.
+ * Remove from the leaf the constraints that it has as a leaf, and replace the
+ * properties that are newer on the parent.
  */
 CREATE FUNCTION runops._strip_leaf(config runops.table_config) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -109,8 +109,9 @@ END
 $$;
 
 /*
- * Give the leaf the name and the schema of the parent, which steps aside, and
- * its indexes the names that attach had to change, or those of the parent's.
+ * Give the leaf the name and the schema of the parent, which gets a temporary
+ * name.  Give the indexes of the leaf the names of the parent's indexes, or the
+ * names that they had before attach changed them.
  */
 CREATE FUNCTION runops._move_from_leaf_schema(config runops.table_config, index_names jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -140,8 +141,8 @@ END
 $$;
 
 /*
- * Part the leaf from the parent, which loses its indexes.  Returns the names
- * that they had, by the OID of the leaf's index under each.
+ * Detach the leaf from the parent, and drop the indexes of the parent.  Returns
+ * the names of those indexes, by the OID of the index of the leaf under each.
  */
 CREATE FUNCTION runops._part_from_parent(config runops.table_config) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -165,7 +166,7 @@ BEGIN
 END
 $$;
 
-/* Put the leaf in the parent's place.  The lock is held, the checks are made. */
+/* Put the leaf in the place of the parent.  The caller holds the lock and has made the checks. */
 CREATE FUNCTION runops._detach(config runops.table_config) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -183,7 +184,7 @@ BEGIN
 	SELECT array_agg(d) INTO definitions FROM runops._definitions(config.relation, true) d;
 	publications := runops._leave_publications(config.relation);
 
-	-- The relations are protected for as long as they are known as routed.
+	-- The relations cannot be dropped while they are recorded as routed.
 	DELETE FROM runops.table_config t WHERE t.relation = config.relation;
 	FOREACH foreign_leaf IN ARRAY runops._foreign_leaves(config.relation) LOOP
 		EXECUTE format('DROP FOREIGN TABLE %s', foreign_leaf);
@@ -202,8 +203,8 @@ BEGIN
 	PERFORM runops._carry_privileges(config.relation, config.leaf);
 	EXECUTE format('DROP TABLE %s', config.relation);
 
-	-- A publication stops sending partitions under their parent's name with the
-	-- last routed table that it names, unless it got partitioned tables of its own.
+	-- Reset publish_via_partition_root with the last routed table that a publication
+	-- names, unless the publication names other partitioned tables by now.
 	FOR ddl IN
 		SELECT format('ALTER PUBLICATION %I SET (publish_via_partition_root = false)', b.pubname)
 		FROM pg_publication b
@@ -233,7 +234,7 @@ DECLARE
 	old_timeout text;
 	what CONSTANT text := format('detach %s', relation);
 BEGIN
-	-- Ask the stores before anyone has to wait, and again when nobody can write.
+	-- Ask the stores before taking locks, and again when the locks keep writers out.
 	IF NOT coalesce(force, false) THEN
 		PERFORM runops._require_no_rows(runops._foreign_leaves(relation), what);
 	END IF;
@@ -252,7 +253,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.detach(regclass, boolean) IS
-	'makes a routed table a plain one again; refuses while other stores hold rows unless forced';
+	'makes a routed table a plain table again; refuses while other stores hold rows, unless force is true';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._detach_partition(regclass, regclass),

@@ -1,12 +1,13 @@
 /*
- * Prepare: prove of a big table what attach would have to scan it for while
- * everyone waits.
+ * Prepare: proves before attach that the rows of a big table belong to store
+ * legacy.  Otherwise attach scans the table while all other sessions wait.
  */
 
 /*
- * Take the next step towards a table that attach need not scan: add the next
- * CHECK, which holds for new rows at once, or prove it for the old ones, which
- * lets readers and writers go on.  False when nothing is left to do.
+ * Take the next step towards a table that attach need not scan.  The step adds
+ * the next CHECK, which holds only for new rows, or validates it for old rows,
+ * which does not block readers and writers.  Returns false when nothing is left
+ * to do.
  */
 CREATE FUNCTION runops._prepare_step(relation regclass, key text, aliases name[]) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -44,7 +45,7 @@ BEGIN
 END
 $$;
 
--- A procedure with a SET clause could not commit; what it calls sets its own path.
+-- A procedure with a SET clause cannot commit.  The function that it calls sets search_path.
 CREATE PROCEDURE runops.prepare_attach(relation regclass, key text, aliases name[] DEFAULT '{}')
 LANGUAGE plpgsql
 AS $$
@@ -55,7 +56,7 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE runops.prepare_attach(regclass, text, name[]) IS
-	'proves for attach, in short transactions, that every row of a big table belongs into store legacy; can be called again';
+	'proves in short transactions that every row of a big table belongs to store legacy, so that attach need not scan it; can be called again';
 
 REVOKE EXECUTE ON ROUTINE
 	runops._prepare_step(regclass, text, name[]),

@@ -1,5 +1,5 @@
 
--- the store itself, over the gate
+-- functions that run SQL in the database of a store, through the gate
 
 CREATE FUNCTION runops.remote_query(store text, query text) RETURNS SETOF jsonb
 	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
@@ -12,14 +12,14 @@ CREATE FUNCTION runops.remote_exec(store text, command text) RETURNS void
 	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_remote_exec';
 
-COMMENT ON FUNCTION runops.remote_exec(text, text) IS 'internal: run a command in the database of a store';
+COMMENT ON FUNCTION runops.remote_exec(text, text) IS 'internal: runs a command in the database of a store';
 REVOKE EXECUTE ON FUNCTION runops.remote_exec(text, text) FROM PUBLIC;
 
 CREATE FUNCTION runops.remote_transaction(store text, commands text[]) RETURNS void
 	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_remote_transaction';
 
-COMMENT ON FUNCTION runops.remote_transaction(text, text[]) IS 'internal: run commands in the database of a store, all or none';
+COMMENT ON FUNCTION runops.remote_transaction(text, text[]) IS 'internal: runs commands in the database of a store in one transaction';
 REVOKE EXECUTE ON FUNCTION runops.remote_transaction(text, text[]) FROM PUBLIC;
 
 /*

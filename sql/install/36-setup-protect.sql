@@ -1,6 +1,6 @@
 /*
- * Protection of what routed tables stand on; the last word has a hook in the
- * library, which the event trigger loads where it is not preloaded.
+ * Protection of the objects that routed tables need.  A hook in the library makes
+ * the final decision; the event trigger loads the library if it is not preloaded.
  */
 CREATE FUNCTION runops._protect_start() RETURNS event_trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -17,7 +17,7 @@ CREATE EVENT TRIGGER runops_protect_start ON ddl_command_start
 CREATE EVENT TRIGGER runops_protect_end ON ddl_command_end
 	WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'CREATE INDEX')
 	EXECUTE FUNCTION runops._protect_end();
-COMMENT ON EVENT TRIGGER runops_protect_start IS 'refuses to drop what routed tables stand on';
-COMMENT ON EVENT TRIGGER runops_protect_end IS 'says what to run after a change of a routed table';
+COMMENT ON EVENT TRIGGER runops_protect_start IS 'refuses to drop objects that routed tables need';
+COMMENT ON EVENT TRIGGER runops_protect_end IS 'reports the commands to run after a change of a routed table';
 
 REVOKE EXECUTE ON FUNCTION runops._protect_start(), runops._protect_end() FROM PUBLIC;

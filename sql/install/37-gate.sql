@@ -1,10 +1,11 @@
 
--- the gate: what it remembers, and asking again
+-- the gate: its records, and the function that asks the stores again
 
 /*
- * Which control plane has proved a store distinct for the first time.  Not in a
- * dump: whoever restores one says by that where the control plane is.  A copy of
- * the files carries it, and does not fit it.
+ * The control plane that first proved each store distinct.  A dump does not
+ * contain this table, because the server on which a dump is restored becomes the
+ * control plane.  A copy of the data directory has the record but another
+ * identity, so its gate stays closed.
  */
 CREATE TABLE runops.store_identity (
 	store text NOT NULL PRIMARY KEY REFERENCES runops.store_config ON DELETE CASCADE,
@@ -14,12 +15,13 @@ CREATE TABLE runops.store_identity (
 	recorded_at timestamptz NOT NULL
 );
 
-COMMENT ON TABLE runops.store_identity IS 'the control plane, as it was when each store was first proved distinct';
+COMMENT ON TABLE runops.store_identity IS 'identity of the control plane when each store was first proved distinct';
 
 /*
- * Which stores are known to hold rows of which tables: what a server with the
- * flag off has to go by.  Written by gate/hidden_rows.c, which may leave several rows that
- * say the same.  It is in a dump, like the stores themselves.
+ * The stores that are known to hold rows of a table.  A server with the flag off
+ * has no other source for this, because it does not ask the stores.  The table is
+ * written by gate/hidden_rows.c, which may leave duplicate rows.  A dump contains
+ * it, as it contains the list of stores.
  */
 CREATE TABLE runops.held_rows (
 	store text NOT NULL REFERENCES runops.store_config ON DELETE CASCADE,
@@ -28,13 +30,13 @@ CREATE TABLE runops.held_rows (
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.held_rows', '');
 
--- there is no key, and a publication of all tables must not keep rows from going
+-- the table has no key, and deletes must not fail if a publication contains all tables
 ALTER TABLE runops.held_rows REPLICA IDENTITY FULL;
 
 GRANT SELECT ON runops.held_rows TO PUBLIC;
-COMMENT ON TABLE runops.held_rows IS 'stores that rows were written to, until the store is dropped or the table detached';
+COMMENT ON TABLE runops.held_rows IS 'stores to which rows of a table were written; kept until the store is dropped or the table is detached';
 
--- the doctor looks whether there is a record, and not what it says
+-- the doctor checks whether a record exists, and does not read its other columns
 GRANT SELECT (store) ON runops.store_identity TO PUBLIC;
 
 CREATE FUNCTION runops._gate_require(store text) RETURNS void
@@ -48,5 +50,5 @@ CREATE FUNCTION runops.recheck(store text DEFAULT NULL, accept_new_identity bool
 	LANGUAGE C VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_recheck';
 
-COMMENT ON FUNCTION runops.recheck(text, boolean) IS 'ask the servers of a store, or of all, whether they are distinct';
+COMMENT ON FUNCTION runops.recheck(text, boolean) IS 'asks the servers of one store, or of all stores, whether they are distinct';
 REVOKE EXECUTE ON FUNCTION runops.recheck(text, boolean) FROM PUBLIC;

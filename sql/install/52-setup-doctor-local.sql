@@ -236,7 +236,7 @@ AS $$
 	UNION ALL
 	SELECT 'warning', format('publication %I', b.pubname),
 		format('sends rows of %s under the name of the legacy leaf', string_agg(t.relation::text, ', ' ORDER BY t.relation::text)),
-		format('ALTER PUBLICATION %I SET (publish_via_partition_root = true).', b.pubname)
+		format('Run ALTER PUBLICATION %I SET (publish_via_partition_root = true).', b.pubname)
 	FROM runops.routed_tables t
 	JOIN pg_class c ON c.oid = t.leaf
 	JOIN pg_publication_tables p ON p.schemaname = c.relnamespace::regnamespace::name AND p.tablename = c.relname

@@ -86,7 +86,7 @@ BEGIN
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('column "%s" of table %s does not exist', parent_key, config.relation),
 			DETAIL = 'An anchor is a column whose value, where it is an id, always names the store of the row.',
-			HINT = 'Check the spelling; a column''s name is passed in its own case.';
+			HINT = 'Check the spelling of the column name, including upper and lower case.';
 	END IF;
 	PERFORM runops._key_expression(config.relation, parent_key, true);
 	IF parent_key = ANY (config.aliases) OR ARRAY[parent_key] = (runops._key_expression(config.relation, config.key, false)).columns THEN

@@ -257,7 +257,7 @@ BEGIN
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('column "%s" of table %s does not exist', bad, relation),
 			DETAIL = 'A unique key is over columns.',
-			HINT = 'Check the spelling; a column''s name is passed in its own case.';
+			HINT = 'Check the spelling of the column name, including upper and lower case.';
 	END IF;
 	SELECT k INTO bad FROM unnest(columns) k GROUP BY k HAVING count(*) > 1 LIMIT 1;
 	IF FOUND THEN

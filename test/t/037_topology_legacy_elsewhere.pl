@@ -61,7 +61,7 @@ SELECT runops.attach('run', 'id');
 CALL runops.prepare_attach('run', 'id');
 TRUNCATE run CASCADE;
 EOT
-is(scalar(() = $stderr =~ /ERROR:  55000: table public.run holds rows, and store "legacy" is another database\nDETAIL:.*\nHINT:/g), 2,
+is(scalar(() = $stderr =~ /ERROR:  55000: table public.run holds rows, but store "legacy" is another database\nDETAIL:.*\nHINT:/g), 2,
 	'a table with rows is not attached');
 
 ($stdout, $stderr) = $split->try(<<'EOT');
