@@ -1,25 +1,27 @@
 /*
- * Facts: what the catalogs of one side say of tables, types and collations.
+ * Facts: queries that describe the tables, types and collations of one side from
+ * its catalogs.
  *
- * Both sides are asked by the same text, so what is compared is made by the
- * same functions.  It has to run on every supported major: catalog columns that
- * not all of them have are read through to_jsonb.  search_path is pg_catalog on
- * both sides, hence every other name in the answers is qualified.
+ * The same query text runs on both sides, so the same functions print the values
+ * that are compared.  It has to run on every supported major version.  So it uses
+ * to_jsonb to read catalog columns that some versions do not have.  search_path
+ * is pg_catalog on both sides, so every other name in the result is qualified.
  */
 
-/* The comment that tells an object of ours on the other side. */
+/* The comment on an object in a store that provision has created. */
 CREATE FUNCTION runops._provision_mark() RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT 'made by runops.provision()'::pg_catalog.text $$;
 
 /*
- * A query of the columns tag and facts over the tables of source, a query of
- * the columns tag, cols and rest: columns are read from the relation cols, all
- * else from rest.  (Here those are the parent and its legacy leaf.)
+ * A query with the columns tag and facts.  "source" is a query with the columns
+ * tag, cols and rest.  The columns of a table are read from the relation cols,
+ * everything else from the relation rest.  (In this database these are the parent
+ * and its legacy leaf.)
  *
- * "portable" defaults need nothing but types and collations, which the store
- * has; the others are evaluated here anyway.  "needs" are functions that are
- * not built in.
+ * A default is "portable" if it depends only on types and collations, which the
+ * store has.  Other defaults are evaluated here anyway.  "needs" lists functions
+ * that are not built in.
  */
 CREATE FUNCTION runops._table_facts_sql(source text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -118,7 +120,7 @@ JOIN pg_namespace kn ON kn.oid = k.relnamespace
 $q$, '@source@', source) $f$;
 
 /*
- * The same for types; source is a query of the columns tag and type.
+ * The same for types; source is a query with the columns tag and type.
  */
 CREATE FUNCTION runops._type_facts_sql(source text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -153,10 +155,10 @@ LEFT JOIN pg_type b ON b.oid = t.typbasetype
 $q$, '@source@', source) $f$;
 
 /*
- * The same for collations; source is a query of the columns tag and coll.
+ * The same for collations; source is a query with the columns tag and coll.
  *
- * Version 17 renamed the locale of ICU.  The version of the library's data
- * is told apart from the definition: no DDL changes it.
+ * PostgreSQL 17 renamed the column for the ICU locale.  The collation version is
+ * separate from the definition, because no DDL sets it.
  */
 CREATE FUNCTION runops._collation_facts_sql(source text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -176,8 +178,8 @@ CROSS JOIN LATERAL (SELECT to_jsonb(c)) AS j (c)
 $q$, '@source@', source) $f$;
 
 /*
- * What the default collation of the database is, and its encoding: text sorts
- * and compares by it in every column that names no other.
+ * The encoding and the default collation of the database.  The collation applies
+ * to every column that does not name another one.
  */
 CREATE FUNCTION runops._database_facts_sql() RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -200,18 +202,18 @@ CREATE FUNCTION runops._facts_object_sql(facts_sql text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT '(SELECT coalesce(jsonb_object_agg(tag, facts), ''{}'') FROM (' || facts_sql || ') AS f)' $$;
 
-/* A VALUES list of the pieces, or an empty one of the right type. */
+/* A VALUES list of the pieces, or a query without rows if there are no pieces. */
 CREATE FUNCTION runops._values_sql(pieces text[], empty text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT CASE WHEN cardinality(pieces) > 0 THEN 'VALUES ' || array_to_string(pieces, ', ')
 			 ELSE 'SELECT ' || empty || ' WHERE false' END $$;
 
 /*
- * The routed tables and where each stands in the store: one element for each
- * table, with the schema and the name there, and the SQL of its key.
+ * The routed tables and their places in the store: one row for each table, with
+ * its schema and name there, and its key as an SQL expression.
  *
- * The key is taken from the partition key, where it was parsed, and not from
- * what attach was given.
+ * The expression comes from the partition key, which core has parsed, and not
+ * from the argument of attach.
  */
 CREATE FUNCTION runops._placements(store text) RETURNS TABLE (
 	relation regclass, leaf regclass, remote_schema text, remote_table text,
@@ -240,8 +242,9 @@ AS $$
 $$;
 
 /*
- * The types that the columns of the tables are made of, those first that others
- * are made of.  Built-in types and arrays are left out, their elements not.
+ * The types that the columns of the tables use.  A type comes after the types
+ * that it consists of.  Built-in types and array types are left out; the element
+ * types of arrays are included.
  */
 CREATE FUNCTION runops._used_types(relations regclass[]) RETURNS TABLE (type oid, nsp name, name name)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -266,7 +269,7 @@ AS $$
 	ORDER BY max(u.depth) DESC, n.nspname, t.typname
 $$;
 
-/* The collations that columns, types and indexes of the tables name. */
+/* The collations that columns, types and indexes of the tables use. */
 CREATE FUNCTION runops._used_collations(relations regclass[], types oid[]) RETURNS TABLE (coll oid, nsp name, name name)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -284,9 +287,9 @@ AS $$
 $$;
 
 /*
- * The remote users that the mappings of the store's server name, as far as the
- * caller may see them, each with the local role.  A mapping without a user
- * connects as the remote session's own, which the store fills in for NULL.
+ * The remote users in the user mappings of the store's server, each with the
+ * local role, as far as the caller may see them.  NULL stands for a mapping
+ * without a user; the store replaces it by the user of the remote session.
  */
 CREATE FUNCTION runops._mapped_users(store text) RETURNS TABLE (local_role oid, remote_user text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

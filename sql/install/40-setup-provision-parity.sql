@@ -1,19 +1,21 @@
 /*
- * Parity: what one store lacks or has otherwise, with the DDL that mends it.
+ * Parity: compares one store with this database, and returns the DDL that makes
+ * the store equal.
  *
  * A row of runops._parity is one object.  Its action is "exists", "create" (the
- * store lacks it, and provision may make it) or "drift" (all else; the DDL is
- * for a person to judge).  Phases are the order in which DDL can run.
+ * store lacks the object, and provision may create it) or "drift" (every other
+ * difference; a person has to decide about the DDL).  DDL can run in the order of
+ * the phases.
  */
 CREATE TYPE runops._parity AS (
 	phase int, relation regclass, kind text, object text, action text, ddl text, detail text);
 
 /*
- * The classifier as a regular expression over the whole id: ids of one store,
- * or with NULL all that are classifiable.
+ * A regular expression that matches a whole id as the classifier does: the ids of
+ * one store, or every classifiable id if store is NULL.
  *
- * No body holds a "_", so an optional prefix up to the first one is the same as
- * taking what follows the first one.
+ * The classifier reads the text after the first "_".  No body contains "_", so an
+ * optional prefix up to the first "_" has the same effect.
  */
 CREATE FUNCTION runops._id_pattern(store text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -25,19 +27,20 @@ AS $$
 		ELSE '[0-9a-v]{24}' || store || '2' END || '$'
 $$;
 
-/* The CHECK that an alias, where it is classifiable, names the store too. */
+/* The CHECK that an alias names the store, or is unclassifiable. */
 CREATE FUNCTION runops._remote_alias_check(alias text, store text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format('CHECK ((((%1$s COLLATE "C") !~ %2$L::text) OR ((%1$s COLLATE "C") ~ %3$L::text)))',
 					alias, runops._id_pattern(NULL), runops._id_pattern(store)) $$;
 
 /*
- * The CHECK that only the store's ids enter; for legacy, what is no other
- * store's: it takes keys of no shape, and NULL.
+ * The CHECK that the key is an id of the store.  Store legacy also accepts keys
+ * that are unclassifiable or NULL.
  *
- * Written as the server prints it, so that it is found again.  The collation is
- * for a key under a nondeterministic one, which regular expressions refuse.  A
- * key that is NULL belongs to no other store, hence IS TRUE.
+ * The text is the same as the server prints, so that the comparison finds the
+ * CHECK again.  The collation is there because regular expressions do not support
+ * nondeterministic collations, which the key may have.  IS TRUE makes the other
+ * stores refuse a NULL key.
  */
 CREATE FUNCTION runops._remote_store_check(key text, store text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -46,7 +49,7 @@ AS $$
 		ELSE format('CHECK ((((%s COLLATE "C") ~ %L::text) IS TRUE))', key, runops._id_pattern(store)) END
 $$;
 
-/* A column as CREATE TABLE and ADD COLUMN want it. */
+/* The definition of a column for CREATE TABLE and ADD COLUMN. */
 CREATE FUNCTION runops._column_ddl(col jsonb, version int) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -61,11 +64,12 @@ AS $$
 $$;
 
 /*
- * Ask both sides.  relations are those of interest; the tables of all are
- * reported, because a foreign key may point at any.
+ * Query the facts of both sides.  "relations" are the tables to compare; the
+ * result contains all routed tables, because a foreign key may refer to any of
+ * them.
  *
- * The settings are those of a remote session (see session/store_sql.c): constants in
- * expressions are printed by them.
+ * The settings are the same as in a remote session (see session/store_sql.c),
+ * because they decide how constants in expressions are printed.
  */
 CREATE FUNCTION runops._facts(store text, relations regclass[]) RETURNS TABLE (here jsonb, there jsonb)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -188,7 +192,7 @@ BEGIN
 END
 $$;
 
-/* The statement that would make a type, NULL if it cannot be made from here. */
+/* The statement that creates a type; NULL if provision cannot create it. */
 CREATE FUNCTION runops._type_definition(name text, facts jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -212,7 +216,7 @@ AS $$
 	END
 $$;
 
-/* The same with the comment that marks it as ours. */
+/* The same with the comment that marks the type as created by provision. */
 CREATE FUNCTION runops._type_ddl(name text, facts jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -222,8 +226,9 @@ AS $$
 $$;
 
 /*
- * Types.  Labels that only this side knows are added to an enum of ours; a
- * label that only the store knows would fail every read of a row that has it.
+ * Types.  Labels that exist only here can be added to an enum that provision has
+ * created.  If a label exists only in the store, reads of rows that contain it
+ * fail.
  */
 CREATE FUNCTION runops._type_parity(relations regclass[], here jsonb, there jsonb) RETURNS SETOF runops._parity
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -243,7 +248,7 @@ BEGIN
 			RETURN NEXT ROW(3, NULL, 'type', 'type ' || u.name,
 				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'drift' ELSE 'create' END,
 				coalesce(runops._type_ddl(u.name, h), 'CREATE EXTENSION ' || quote_ident(h ->> 'extension')),
-				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'missing in the store, and cannot be made from here' END)::runops._parity;
+				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'missing in the store, and provision cannot create it' END)::runops._parity;
 			CONTINUE;
 		END IF;
 		RETURN NEXT ROW(3, NULL, 'type', 'type ' || u.name,
@@ -260,13 +265,13 @@ BEGIN
 					CASE WHEN (t ->> 'ours')::boolean THEN 'create' ELSE 'drift' END,
 					format('ALTER TYPE %s ADD VALUE %L %s', u.name, only_there,
 						   coalesce('AFTER ' || quote_literal(previous), 'BEFORE ' || quote_literal(t -> 'labels' ->> 0))),
-					'known only here')::runops._parity;
+					'exists only here')::runops._parity;
 			END IF;
 			previous := only_there;
 		END LOOP;
 
 		RETURN QUERY
-		SELECT 3, NULL::regclass, 'label', format('label %L of type %s', l, u.name), 'drift', NULL::text, 'known only in the store'
+		SELECT 3, NULL::regclass, 'label', format('label %L of type %s', l, u.name), 'drift', NULL::text, 'exists only in the store'
 		FROM jsonb_array_elements_text(t -> 'labels') l WHERE NOT h -> 'labels' ? l;
 
 		SELECT array_agg(x.l ORDER BY x.o) = array_agg(x.l ORDER BY y.o) INTO same_order
@@ -295,13 +300,13 @@ BEGIN
 	END IF;
 	IF t ->> 'kind' NOT IN ('r', 'p') THEN
 		RETURN NEXT ROW(4, relation, 'table', 'table ' || target, 'drift', NULL,
-			'the relation of this name in the store is not a table')::runops._parity;
+			'the relation with this name in the store is not a table')::runops._parity;
 		RETURN;
 	END IF;
 	RETURN NEXT ROW(4, relation, 'table', 'table ' || target, 'exists', NULL, NULL)::runops._parity;
 
-	-- A column that only the store has may be the missing one under its old
-	-- name: to add a new one would hide what stands in it.
+	-- A column that exists only in the store may be the missing column under its
+	-- old name.  A new column would hide the values of the old one.
 	RETURN QUERY
 	SELECT 5, relation, 'column', format('column %s.%I', target, c ->> 'name'),
 		CASE WHEN (t ->> 'ours')::boolean AND other IS NULL AND functions @> coalesce(nullif(c -> 'needs', 'null'), '[]')
@@ -309,7 +314,7 @@ BEGIN
 		CASE WHEN other IS NULL THEN format('ALTER TABLE %s ADD COLUMN %s', target, runops._column_ddl(c, version))
 			 ELSE format('ALTER TABLE %s RENAME COLUMN %I TO %I', target, other, c ->> 'name') END,
 		CASE WHEN other IS NULL THEN 'missing in the store'
-			 ELSE format('missing in the store, where "%s" may be the same column before it was renamed', other) END
+			 ELSE format('missing in the store; column "%s" there may be the same column under its old name', other) END
 	FROM jsonb_array_elements(h -> 'columns') WITH ORDINALITY AS e (c, o)
 	CROSS JOIN LATERAL (
 		SELECT min(x ->> 'name') FROM jsonb_array_elements(t -> 'columns') x
@@ -325,7 +330,7 @@ BEGIN
 				WHERE c ->> 'type' = x ->> 'type'
 					AND NOT EXISTS (SELECT FROM jsonb_array_elements(t -> 'columns') y WHERE y ->> 'name' = c ->> 'name'))
 			 THEN format('ALTER TABLE %s DROP COLUMN %I', target, x ->> 'name') END,
-		'known only in the store'
+		'exists only in the store'
 	FROM jsonb_array_elements(t -> 'columns') x
 	WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(h -> 'columns') c WHERE x ->> 'name' = c ->> 'name');
 
@@ -339,7 +344,7 @@ BEGIN
 END
 $$;
 
-/* How a column of the store, x, differs from the one here, c. */
+/* The differences between column x in the store and column c here. */
 CREATE FUNCTION runops._column_drift(c jsonb, x jsonb) RETURNS TABLE (kind text, ddl text, detail text)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -351,11 +356,11 @@ AS $$
 		format('collation %s here, %s in the store', c ->> 'collation', x ->> 'collation')
 	WHERE c ->> 'type' = x ->> 'type' AND c ->> 'collation' <> x ->> 'collation'
 	UNION ALL
-	SELECT 'column', 'DROP IDENTITY', 'identity in the store, where every value comes from here'
+	SELECT 'column', 'DROP IDENTITY', 'identity column in the store, although every value comes from here'
 	WHERE (x ->> 'identity')::boolean
 	UNION ALL
 	SELECT 'column', CASE WHEN (c ->> 'notnull')::boolean THEN 'SET' ELSE 'DROP' END || ' NOT NULL',
-		CASE WHEN (c ->> 'notnull')::boolean THEN 'NOT NULL here, not in the store' ELSE 'NOT NULL only in the store' END
+		CASE WHEN (c ->> 'notnull')::boolean THEN 'NOT NULL here, but not in the store' ELSE 'NOT NULL only in the store' END
 	WHERE c -> 'notnull' <> x -> 'notnull'
 	UNION ALL
 	SELECT 'column', CASE WHEN c ->> 'generated' IS NULL THEN 'DROP EXPRESSION' END,

@@ -1,13 +1,14 @@
 /*
- * Parity, second part: what refuses rows, finds them or lets roles at them.
+ * Parity, second part: constraints, indexes, triggers and privileges.
  */
 
 /*
- * Constraints.  refs tells for the OID of each legacy leaf the name of its
- * table in the store, and whether it is there or about to be.
+ * Constraints.  "refs" maps the OID of each legacy leaf to the name of its table
+ * in the store, and to whether the table exists there or will be created.
  *
- * A constraint is the same if its definition is, whatever its name.  Foreign
- * keys to tables that are not routed stay behind: nothing there could meet them.
+ * Two constraints are the same if their definitions are equal, even if their
+ * names differ.  Foreign keys to tables that are not routed are left out, because
+ * the store does not have the referenced rows.
  */
 CREATE FUNCTION runops._constraint_parity(store text, place record, h jsonb, t jsonb, refs jsonb, functions jsonb) RETURNS SETOF runops._parity
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -60,16 +61,16 @@ BEGIN
 		WHEN named IS NOT NULL THEN format('here %s, in the store %s',
 			replace(e ->> 'def', ' @', ' ' || coalesce(e ->> 'ref', '@')), replace(named ->> 'def', ' @', ' ' || coalesce(named ->> 'ref', '@')))
 		WHEN index IS NOT NULL THEN 'only a unique index in the store'
-		WHEN clears THEN 'missing in the store: it would clear a column of the key, and with it the store of the row'
+		WHEN clears THEN 'missing in the store, because it would set a column of the key to NULL, and the key decides the store of the row'
 		WHEN e ->> 'type' = 'f' AND NOT (e ->> 'known')::boolean
-			THEN format('missing in the store, as is table %s', e ->> 'ref')
-		WHEN lacking IS NOT NULL THEN format('missing in the store, as is function %s', lacking) END) AS z (problem)
+			THEN format('missing in the store, because table %s is missing there', e ->> 'ref')
+		WHEN lacking IS NOT NULL THEN format('missing in the store, because function %s is missing there', lacking) END) AS z (problem)
 	ORDER BY o;
 
 	RETURN QUERY
 	SELECT 6, place.relation, 'constraint', format('constraint %I on %s', c ->> 'name', target), 'drift',
 		format('ALTER TABLE %s DROP CONSTRAINT %I', target, c ->> 'name'),
-		format('known only in the store: %s', replace(c ->> 'def', 'REFERENCES @', 'REFERENCES ' || coalesce(c ->> 'ref', '@')))
+		format('exists only in the store: %s', replace(c ->> 'def', 'REFERENCES @', 'REFERENCES ' || coalesce(c ->> 'ref', '@')))
 	FROM jsonb_array_elements(t -> 'constraints') c
 	WHERE c ->> 'type' IN ('c', 'f')
 		AND NOT EXISTS (SELECT FROM jsonb_array_elements(expected) e
@@ -79,8 +80,8 @@ END
 $$;
 
 /*
- * Indexes.  One that only the store has is its own affair, unless it is unique
- * and refuses rows.
+ * Indexes.  An index that exists only in the store is reported only if it is a
+ * unique or exclusion index, which can refuse rows.
  */
 CREATE FUNCTION runops._index_parity(relation regclass, nsp text, target text, h jsonb, t jsonb, functions jsonb) RETURNS SETOF runops._parity
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -112,7 +113,7 @@ BEGIN
 		WHEN named IS NOT NULL THEN format('here %s%s, in the store %s%s',
 			CASE WHEN (i ->> 'unique')::boolean THEN 'unique ' END, i ->> 'def',
 			CASE WHEN (named ->> 'unique')::boolean THEN 'unique ' END, named ->> 'def')
-		WHEN lacking IS NOT NULL THEN format('missing in the store, as is function %s', lacking) END) AS z (problem)
+		WHEN lacking IS NOT NULL THEN format('missing in the store, because function %s is missing there', lacking) END) AS z (problem)
 	WHERE NOT (i ->> 'constraint')::boolean AND (i ->> 'valid')::boolean
 	ORDER BY o;
 
@@ -121,7 +122,7 @@ BEGIN
 		format('%s %I on %s', CASE WHEN (i ->> 'constraint')::boolean THEN 'constraint' ELSE 'index' END, i ->> 'name', target), 'drift',
 		CASE WHEN (i ->> 'constraint')::boolean THEN format('ALTER TABLE %s DROP CONSTRAINT %I', target, i ->> 'name')
 			 ELSE format('DROP INDEX %I.%I', nsp, i ->> 'name') END,
-		format('known only in the store: %s%s', CASE WHEN (i ->> 'unique')::boolean THEN 'unique ' ELSE 'exclusion ' END, i ->> 'def')
+		format('exists only in the store: %s%s', CASE WHEN (i ->> 'unique')::boolean THEN 'unique ' ELSE 'exclusion ' END, i ->> 'def')
 	FROM jsonb_array_elements(t -> 'indexes') i
 	WHERE ((i ->> 'unique')::boolean OR (i ->> 'exclusion')::boolean)
 		AND NOT EXISTS (SELECT FROM jsonb_array_elements(h -> 'indexes') x
@@ -130,21 +131,22 @@ END
 $$;
 
 /*
- * Triggers in the store run with search_path pg_catalog when rows come from
- * here, so a function that names its tables plainly works for everyone else.
+ * Triggers in the store run with search_path pg_catalog when rows come from here.
+ * A trigger function with unqualified names fails then, although it works for
+ * other sessions.
  */
 CREATE FUNCTION runops._trigger_parity(relation regclass, target text, t jsonb) RETURNS SETOF runops._parity
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 9, relation, 'trigger', format('trigger %I on %s', g, target), 'drift', NULL,
-		'its function sets no search_path, and sees only pg_catalog when rows come from here'
+		'its function does not set search_path, so it finds only objects in pg_catalog when rows come from here'
 	FROM jsonb_array_elements_text(t -> 'triggers') g ORDER BY g
 $$;
 
 /*
- * Privileges: what a local role may do to the routed name, the remote user of
- * its mapping has to be allowed in the store.  A mapping for PUBLIC stands for
- * every role, so it needs all.
+ * Privileges: the remote user of a mapping needs the privileges on the table in
+ * the store that the local role has on the routed table.  A mapping for PUBLIC
+ * stands for every role, so its remote user needs all privileges.
  */
 CREATE FUNCTION runops._privilege_parity(store text, relations regclass[], there jsonb) RETURNS SETOF runops._parity
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -196,9 +198,9 @@ END
 $$;
 
 /*
- * Everything about the relations in one store, in the order in which DDL can
- * run.  To compile queries of the catalogs takes ten times as long as to run
- * them.
+ * All parity rows of the relations in one store, in the order in which DDL can
+ * run.  jit is off, because compiling queries on the catalogs takes ten times as
+ * long as running them.
  */
 CREATE FUNCTION runops._parity_rows(store text, relations regclass[]) RETURNS SETOF runops._parity
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off

@@ -1,8 +1,8 @@
 /*
- * Provision: makes in a store what routed tables need there.
+ * Provision: creates in a store the objects that routed tables need there.
  */
 
-/* Raise unless the store is known and not this database. */
+/* Raise unless the store is configured and is in another database. */
 CREATE FUNCTION runops._check_remote_store(store text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
-/* The routed tables asked for: all, or the one given. */
+/* The given routed table, or all routed tables if none is given. */
 CREATE FUNCTION runops._routed_relations(relation regclass) RETURNS regclass[]
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,7 +36,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('table %s is not routed', relation),
-			DETAIL = 'It stands in this database alone.',
+			DETAIL = 'The table exists only in this database.',
 			HINT = 'The view "runops.routed_tables" lists the routed tables; runops.attach() routes one.';
 	END IF;
 	RETURN ARRAY(SELECT t.relation FROM runops.routed_tables t
@@ -46,9 +46,9 @@ END
 $$;
 
 /*
- * One remote transaction makes everything, except that labels are added to
- * enums in one of their own before: the store refuses to use a label in the
- * transaction that made it.
+ * One remote transaction creates everything except the labels of enums.  Another
+ * transaction adds these first, because a new label cannot be used in the
+ * transaction that adds it.
  */
 CREATE FUNCTION runops.provision(store text, dry_run boolean DEFAULT false, relation regclass DEFAULT NULL)
 RETURNS TABLE (object text, action text, ddl text, detail text)
@@ -77,7 +77,7 @@ BEGIN
 			RAISE EXCEPTION USING
 				ERRCODE = 'undefined_object',
 				MESSAGE = format('%s is missing in store "%s"', blocker.object, store),
-				DETAIL = 'Only enums, domains and composite types can be made from here; nothing was changed.',
+				DETAIL = 'Only enums, domains and composite types can be created from here. Nothing was changed.',
 				HINT = coalesce('Run there: ' || blocker.ddl || ';', 'Create it there first.');
 		END IF;
 
@@ -90,10 +90,10 @@ BEGIN
 			PERFORM runops.remote_transaction(store, patience || commands);
 		END IF;
 
-		-- A key that is older than the store has yet to learn of its rows.
+		-- A unique key that is older than the store has no entries for its rows yet.
 		PERFORM runops._unique_cover(store, relations);
 
-		-- What was made belongs to the caller's remote user: look whom that leaves out.
+		-- The new objects belong to the caller's remote user, so check privileges again.
 		IF EXISTS (SELECT FROM unnest(rows) r WHERE r.action = 'create' AND r.kind IN ('schema', 'table')) THEN
 			rows := ARRAY(SELECT r FROM unnest(rows) r WHERE r.kind <> 'privilege')
 				|| ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.kind = 'privilege');
@@ -103,7 +103,7 @@ BEGIN
 	RETURN QUERY SELECT r.object, r.action, r.ddl, r.detail FROM unnest(rows) r;
 END
 $$;
-COMMENT ON FUNCTION runops.provision(text, boolean, regclass) IS 'creates in a store what routed tables need there, and tells what differs';
+COMMENT ON FUNCTION runops.provision(text, boolean, regclass) IS 'creates in a store the objects that routed tables need there, and reports differences';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._facts(text, regclass[]),

@@ -1,9 +1,8 @@
 /*
- * Verify: finds rows that stand in the wrong store, and what differs between
- * the stores.
+ * Verify: finds rows in the wrong store, and differences between the stores.
  */
 
-/* SQL for what names a row of the table: its primary key as text, else its key. */
+/* An SQL expression that identifies a row: the primary key as text, or the key if there is no primary key. */
 CREATE FUNCTION runops._identity_sql(leaf regclass, key text) RETURNS text
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -17,8 +16,8 @@ AS $$
 $$;
 
 /*
- * Rows of one table in one store whose key names another store: at most
- * max_rows, with what names them and where they belong.
+ * Rows of one table in one store whose key names another store, at most max_rows.
+ * Returns the identity of each row and the store that it belongs to.
  */
 CREATE FUNCTION runops._misplaced(store text, place record, max_rows int) RETURNS TABLE (id text, belongs_to text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -45,12 +44,12 @@ END
 $$;
 
 /*
- * Rows that stand in more than one of the stores, by their primary key.
+ * Rows that exist in more than one of the stores, by their primary key.
  *
- * Where the primary key is the key of the table, every copy but one is
- * misplaced: candidates are those rows, and nothing else is looked for.  NULL
- * compares whole tables; the old table is then read once, and of each store that
- * is elsewhere the primary keys.
+ * If the primary key is the key of the table, every copy but one is misplaced.
+ * Then "candidates" are the misplaced rows, and the function looks only for
+ * these.  If it is NULL, the function compares whole tables: it reads the old
+ * table once, and the primary keys of each store in another database.
  */
 CREATE FUNCTION runops._duplicates(stores text[], relation regclass, candidates text[], max_rows int)
 RETURNS TABLE (id text, store text, others text)
@@ -93,8 +92,8 @@ END
 $$;
 
 /*
- * What the parity rows of a store are called as findings.  Of a table that is
- * missing nothing more is told.
+ * The parity rows of a store as findings.  If a table is missing, nothing else is
+ * reported about it.
  */
 CREATE FUNCTION runops._drift_findings(store text, relations regclass[])
 RETURNS TABLE (relation regclass, finding text, detail text)
@@ -110,7 +109,7 @@ AS $$
 			SELECT FROM r x WHERE x.kind = 'table' AND x.action = 'create' AND x.relation = r.relation))
 $$;
 
-/* CHECKs that the old table needs, and lacks or has not validated. */
+/* CHECK constraints that the old table needs, but lacks or has not validated. */
 CREATE FUNCTION runops._leaf_findings(relations regclass[]) RETURNS TABLE (relation regclass, detail text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -122,22 +121,23 @@ AS $$
 	WHERE t.relation = ANY (relations) AND c.convalidated IS NOT TRUE
 $$;
 
-/* Why a store could not be asked, in one line. */
+/* The error of a query of a store, in one line. */
 CREATE FUNCTION runops._reason(message text, state text, detail text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT replace(format('%s (SQLSTATE %s)', message, state) || coalesce(': ' || nullif(detail, ''), ''), E'\n', ' ') $$;
 
 /*
- * Was a statement cancelled here, by its user or a timeout, rather than by a store?
+ * Was a statement canceled in this database, by its user or a timeout, and not by a
+ * store?
  *
- * That is nothing to report and go on from.  OTHERS leaves out both, so who wants
- * the store's names query_canceled as well.
+ * Such a cancel must end the function and is not a finding.  OTHERS does not match
+ * query_canceled, so a handler for cancels by a store has to name it, too.
  */
 CREATE FUNCTION runops._cancelled_here(state text, context text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT state = '57014' AND strpos(coalesce(context, ''), 'remote SQL command: ') = 0 $$;
 
-/* Rows in the wrong store, and rows in several, of one table. */
+/* Rows of one table that are in the wrong store or in several stores. */
 CREATE FUNCTION runops._row_findings(stores text[], place record, max_rows int)
 RETURNS TABLE (store text, finding text, id text, belongs_to text, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -163,7 +163,7 @@ BEGIN
 			readable := readable || s;
 		EXCEPTION
 			WHEN undefined_table OR invalid_schema_name THEN
-				NULL;	-- told by _drift_findings
+				NULL;	-- _drift_findings reports this
 			WHEN query_canceled OR OTHERS THEN
 				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
 				IF runops._cancelled_here(SQLSTATE, context) THEN
@@ -183,7 +183,7 @@ BEGIN
 	CROSS JOIN LATERAL (SELECT CASE WHEN own_key THEN runops.store_of(d.id) END) AS b (belongs_to)
 	WHERE d.store <> coalesce(b.belongs_to, 'legacy');
 EXCEPTION
-	-- from the comparison of several stores
+	-- an error in the comparison of several stores
 	WHEN query_canceled OR OTHERS THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
 		IF runops._cancelled_here(SQLSTATE, context) THEN
@@ -195,8 +195,9 @@ END
 $$;
 
 /*
- * A store that cannot be asked is a finding, because the others can; only a
- * gate that the settings close is an error.
+ * A store that cannot be queried is a finding, so that the other stores are still
+ * verified.  If the settings close the gate to all stores, the function raises an
+ * error.
  */
 CREATE FUNCTION runops._verify(only_relation regclass, max_rows int)
 RETURNS TABLE (relation regclass, store text, finding text, id text, belongs_to text, detail text)
@@ -214,7 +215,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('invalid value for max_rows: %s', coalesce(max_rows::text, 'NULL')),
-			DETAIL = 'It is the most rows that are listed for each table, store and finding.',
+			DETAIL = 'It limits the rows that are listed for each table, store and finding.',
 			HINT = 'Pass a number that is not negative.';
 	END IF;
 
@@ -230,7 +231,7 @@ BEGIN
 		EXCEPTION
 			WHEN query_canceled OR OTHERS THEN
 				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
-				-- a cancel of ours, or closed to all stores
+				-- a cancel in this database, or a gate that is closed to all stores
 				IF runops._cancelled_here(SQLSTATE, context)
 				   OR (SQLSTATE = 'RO002' AND current_setting('runops.split_enabled', true) IS DISTINCT FROM 'on') THEN
 					RAISE;

@@ -1,5 +1,5 @@
 /*
- * Counters: what was done in each store since they were reset.
+ * Counters of the work in each store since the last reset.
  */
 
 CREATE FUNCTION runops._stats(
@@ -11,8 +11,8 @@ CREATE FUNCTION runops._stats(
 	LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'runops_stats';
 
--- Tables that are dropped keep their counters, and are not shown.  Rows of
--- legacy in this database are read where nobody counts them: NULL is not zero.
+-- Dropped tables keep their counters, but the view does not show them.  Legacy
+-- rows in this database are not counted, so their number is NULL and not zero.
 CREATE VIEW runops.stats AS
 SELECT s.store, c.oid::pg_catalog.regclass AS relation,
 	s.statements_single, s.statements_multi,
@@ -21,7 +21,7 @@ SELECT s.store, c.oid::pg_catalog.regclass AS relation,
 FROM runops._stats() s
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relation AND c.relkind OPERATOR(pg_catalog.=) 'p';
 
-COMMENT ON VIEW runops.stats IS 'what was done in each store for each routed table; empty unless the library is preloaded';
+COMMENT ON VIEW runops.stats IS 'counters of the work in each store for each routed table; empty unless the library is preloaded';
 GRANT SELECT ON runops.stats TO PUBLIC;
 
 CREATE FUNCTION runops.reset_stats() RETURNS void

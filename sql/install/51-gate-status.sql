@@ -1,6 +1,6 @@
 /*
- * Status: what the gate, the stores and the tables are doing, from shared
- * memory and the catalogs alone.
+ * Status: the state of the gate, the stores and the routed tables.  It is read
+ * only from shared memory and the catalogs.
  */
 
 CREATE FUNCTION runops._flag() RETURNS boolean
@@ -25,7 +25,7 @@ AS $$
 	SELECT s.store, x.is_reader, x.server,
 		coalesce(v.verdict, 'unknown'),
 		CASE WHEN f.oid IS NULL THEN 'The server does not exist.'
-			 WHEN v.checked_at IS NULL AND v.reason IS NULL THEN coalesce(runops._gate_reason(), 'It has not been asked yet.')
+			 WHEN v.checked_at IS NULL AND v.reason IS NULL THEN coalesce(runops._gate_reason(), 'It has not been checked yet.')
 			 ELSE v.reason END,
 		v.hint, v.since
 	FROM runops.stores s
@@ -59,7 +59,7 @@ AS $$
 	FROM (
 		SELECT 1, 'flag', f.state,
 			format('The setting "runops.split_enabled" is %s%s.', f.state,
-				   CASE WHEN f.state = 'off' AND EXISTS (SELECT FROM runops.held_rows) THEN ', and stores hold rows that no statement finds' ELSE '' END),
+				   CASE WHEN f.state = 'off' AND EXISTS (SELECT FROM runops.held_rows) THEN ', and statements do not find the rows that stores hold' ELSE '' END),
 			pg_postmaster_start_time()
 		FROM flag f
 		UNION ALL
@@ -99,7 +99,7 @@ AS $$
 		UNION ALL
 		SELECT 8, format('table:%s.%s', c.relnamespace::regnamespace::name, c.relname),
 			CASE WHEN m.missing IS NULL THEN 'complete' ELSE 'incomplete' END,
-			CASE WHEN m.missing IS NULL THEN format('Routed by %s.', t.key) ELSE format('There is no leaf for store %s.', m.missing) END, NULL
+			CASE WHEN m.missing IS NULL THEN format('Its key is %s.', t.key) ELSE format('There is no leaf for store %s.', m.missing) END, NULL
 		FROM runops.routed_tables t
 		JOIN pg_class c ON c.oid = t.relation
 		CROSS JOIN LATERAL (SELECT string_agg(s.store, ', ' ORDER BY s.store) FROM runops.stores s
@@ -108,7 +108,7 @@ AS $$
 	) AS x (o, item, state, reason, since)
 	ORDER BY x.o, x.item
 $$;
-COMMENT ON FUNCTION runops.status() IS 'what the gate, the stores and the routed tables are doing; opens no connection';
+COMMENT ON FUNCTION runops.status() IS 'state of the gate, the stores and the routed tables; opens no connection';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._flag(),

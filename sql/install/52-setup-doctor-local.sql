@@ -1,12 +1,12 @@
 /*
- * Doctor, first part: what the catalogs and settings of this database show.
+ * Doctor, first part: checks of the catalogs and settings of this database.
  *
- * Each function lists the defects of one kind, in the columns of
- * runops.doctor().  A finding is a sentence without a full stop, in the
- * present tense; the hint says what makes it go away.
+ * Each function lists the defects of one kind, in the columns of runops.doctor().
+ * A finding is in the present tense and has no full stop.  It is a sentence, or a
+ * predicate whose subject is the object.  The hint says how to remove the defect.
  */
 
-/* Settings, and what hinders all stores at once. */
+/* Defects of settings, which concern all stores. */
 CREATE FUNCTION runops._doctor_settings() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,29 +15,29 @@ DECLARE
 	stores CONSTANT text := (SELECT string_agg(quote_ident(s.store), ', ' ORDER BY s.store) FROM runops.stores s WHERE s.server IS NOT NULL);
 BEGIN
 	IF flag IS NULL AND (stores IS NOT NULL OR EXISTS (SELECT FROM runops.routed_tables)) THEN
-		RETURN QUERY SELECT 'error', 'setting shared_preload_libraries', 'the library is not preloaded, so that the gate is closed and tables are not routed',
+		RETURN QUERY SELECT 'error', 'setting shared_preload_libraries', 'the library is not preloaded, so the gate is closed and tables are not routed',
 			'Add "runops" to "shared_preload_libraries" and restart the server.';
 	END IF;
 	IF flag AND stores IS NULL THEN
-		RETURN QUERY SELECT 'error', 'setting runops.split_enabled', 'on without effect: no store is configured',
+		RETURN QUERY SELECT 'error', 'setting runops.split_enabled', 'is on but has no effect, because no store is configured',
 			'Use runops.add_store(), or set it to off.';
 	ELSIF flag AND NOT EXISTS (SELECT FROM runops.routed_tables) THEN
-		RETURN QUERY SELECT 'warning', 'setting runops.split_enabled', 'on without effect: no table is routed',
+		RETURN QUERY SELECT 'warning', 'setting runops.split_enabled', 'is on but has no effect, because no table is routed',
 			'Use runops.attach(), or set it to off.';
 	ELSIF NOT flag AND stores IS NOT NULL THEN
-		RETURN QUERY SELECT 'info', 'setting runops.split_enabled', format('off, so that these stores count as empty: %s', stores),
+		RETURN QUERY SELECT 'info', 'setting runops.split_enabled', format('is off, so these stores count as empty: %s', stores),
 			'Leave it off to work with one database; set it to on and restart the server to use the stores.';
 	END IF;
 
 	RETURN QUERY
-	SELECT 'warning', 'setting ' || s.name, 'changed in the configuration, and not in effect before a restart', 'Restart the server.'
+	SELECT 'warning', 'setting ' || s.name, 'has a new value in the configuration, which takes effect only after a restart', 'Restart the server.'
 	FROM pg_settings s
 	WHERE s.pending_restart AND (s.name LIKE 'runops.%' OR s.name = 'shared_preload_libraries')
 	ORDER BY s.name;
 
 	RETURN QUERY
 	SELECT 'warning', 'setting ' || s.name || CASE WHEN s.place = '' THEN '' ELSE ' of ' || s.place END,
-		'off, so that every statement asks every store', 'Set it to on.'
+		'is off, so every statement queries every store', 'Set it to on.'
 	FROM (SELECT x.name, '' FROM pg_settings x
 		  WHERE x.name IN ('runops.enable_routing', 'enable_partition_pruning') AND x.setting = 'off'
 		  UNION ALL
@@ -56,15 +56,15 @@ $$;
 CREATE FUNCTION runops._doctor_servers() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	-- what is known without asking: who has written there, or counted
+	-- without a query of the store: rows that were recorded at a write, or counted by ANALYZE
 	SELECT DISTINCT 'error', format('store %s', h.store),
-		format('the split is off, and the store holds rows of %s, which no statement finds', h.relation),
+		format('the split is off, so statements do not find the rows of %s that the store holds', h.relation),
 		'Set "runops.split_enabled" to on and restart the server, or see docs/turning-off.md.'
 	FROM runops.held_rows h
 	WHERE NOT runops._flag() AND h.store <> 'legacy'
 	UNION ALL
 	SELECT 'error', format('store %s', runops._store_of_leaf(i.inhrelid)),
-		format('the split is off while the store held rows of %s when they were last analyzed', i.inhparent::regclass),
+		format('the split is off, but the store held rows of %s at the last ANALYZE', i.inhparent::regclass),
 		'Set "runops.split_enabled" to on and restart the server, or see docs/turning-off.md.'
 	FROM runops.routed_tables t
 	JOIN pg_inherits i ON i.inhparent = t.relation
@@ -73,11 +73,11 @@ AS $$
 		AND NOT EXISTS (SELECT FROM runops.held_rows h
 						WHERE h.relation = t.relation AND h.store = runops._store_of_leaf(i.inhrelid))
 	UNION ALL
-	SELECT 'error', 'store legacy', 'the split is off, and the store is another database: statements on routed tables fail',
+	SELECT 'error', 'store legacy', 'the split is off and the store is another database, so statements on routed tables fail',
 		'Set "runops.split_enabled" to on and restart the server.'
 	WHERE NOT runops._flag() AND runops._is_elsewhere('legacy')
 	UNION ALL
-	SELECT 'error', format('store %s', s.store), format('nothing stands for reader %I: the writer is read', s.reader),
+	SELECT 'error', format('store %s', s.store), format('the foreign table that represents reader %I is missing, so queries read the writer', s.reader),
 		'Use runops.drop_store() and runops.add_store() for the store, in one transaction.'
 	FROM runops.stores s
 	WHERE s.reader IS NOT NULL AND NOT EXISTS (
@@ -86,12 +86,12 @@ AS $$
 		WHERE c.relname = 'runops_reader' AND n.nspname = runops._leaf_schema(s.store) AND v.srvname = s.reader)
 	UNION ALL
 	SELECT 'error', format('store %s', s.store), format('server %I does not exist', x.server),
-		format('Make the server, or use runops.drop_store(%L, force => true).', s.store)
+		format('Create the server, or use runops.drop_store(%L, force => true).', s.store)
 	FROM runops.stores s
 	CROSS JOIN LATERAL unnest(ARRAY[s.server, s.reader]) AS x (server)
 	WHERE x.server IS NOT NULL AND NOT EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = x.server)
 	UNION ALL
-	-- the writers are asked by the doctor itself
+	-- the doctor itself queries the writers
 	SELECT 'error', format('store %s', v.store), format('reader %I cannot be used: %s', v.server, rtrim(v.reason, '.')),
 		coalesce(v.hint, 'Use runops.recheck().')
 	FROM runops._store_verdicts() v
@@ -105,13 +105,13 @@ AS $$
 					  WHERE i.inhparent = t.relation AND runops._store_of_leaf(i.inhrelid) = s.store)
 	UNION ALL
 	SELECT 'error', format('store %s', s.store), format('no role has a user mapping for server %I', s.server),
-		format('CREATE USER MAPPING FOR role SERVER %I OPTIONS (user ''...'', password ''...'').', s.server)
+		format('Run CREATE USER MAPPING FOR role SERVER %I OPTIONS (user ''...'', password ''...'').', s.server)
 	FROM runops.stores s
 	WHERE s.server IS NOT NULL AND NOT EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvname = s.server)
 	UNION ALL
-	-- the first use of a store makes no record; the worker does, where it can
-	SELECT 'warning', format('store %s', s.store), 'no record says that this control plane uses it: a copy of this database would use it as well',
-		'Use runops.recheck(), and let "runops.database" name this database, so that it is recorded when the server starts.'
+	-- the first use of a store makes no record; the worker makes one if it can
+	SELECT 'warning', format('store %s', s.store), 'has no record of this control plane, so a copy of this database would use the store as well',
+		'Use runops.recheck(), and set "runops.database" to this database, so that the record is made when the server starts.'
 	FROM runops.stores s
 	JOIN pg_foreign_server f ON f.srvname = s.server
 	WHERE runops._flag() AND (runops._verdict(f.oid)).verdict = 'distinct'
@@ -119,16 +119,16 @@ AS $$
 		AND NOT (current_setting('runops.database') = current_database()
 				 AND EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvid = f.oid AND m.umuser IN (0, 10)))
 	UNION ALL
-	SELECT 'warning', format('server %I', f.srvname), 'the option "connect_timeout" is 0: a statement waits for ever for a server that does not answer',
-		'Drop the option, which stands for 5 seconds, or set it to what a statement may wait.'
+	SELECT 'warning', format('server %I', f.srvname), 'the option "connect_timeout" is 0, so a statement waits forever for a server that does not answer',
+		'Drop the option to use the default of 5 seconds, or set it to another limit.'
 	FROM pg_foreign_server f
 	WHERE f.srvname IN (SELECT s.server FROM runops.stores s UNION SELECT s.reader FROM runops.stores s)
 		AND EXISTS (SELECT FROM pg_options_to_table(f.srvoptions) o WHERE o.option_name = 'connect_timeout' AND o.option_value ~ '^[[:space:]]*0+[[:space:]]*$')
 	UNION ALL
-	-- options are visible to superusers, and each role sees its own
+	-- superusers see all options, and each role sees its own
 	SELECT 'warning', format('user mapping for %s on server %I', m.usename, m.srvname),
-		CASE WHEN m.umuser = 0 THEN 'without a password: only superusers can use it'
-			 ELSE 'without a password: the role is no superuser, and cannot use it' END,
+		CASE WHEN m.umuser = 0 THEN 'has no password, so only superusers can use it'
+			 ELSE 'has no password, and the role cannot use it because it is not a superuser' END,
 		'Add the option "password", or let a superuser set "password_required" to false.'
 	FROM pg_user_mappings m
 	LEFT JOIN pg_roles r ON r.oid = m.umuser
@@ -141,9 +141,9 @@ AS $$
 							OR o.option_name = 'password_required' AND o.option_value IN ('false', 'off', 'no', '0'))
 	UNION ALL
 	SELECT 'warning', format('role %I', r.rolname),
-		format('may use %s, and has no user mapping for server %I',
+		format('may use %s, but has no user mapping for server %I',
 			   string_agg(t.relation::text, ', ' ORDER BY t.relation::text), s.server),
-		format('CREATE USER MAPPING FOR %I SERVER %I OPTIONS (user ''...'', password ''...'').', r.rolname, s.server)
+		format('Run CREATE USER MAPPING FOR %I SERVER %I OPTIONS (user ''...'', password ''...'').', r.rolname, s.server)
 	FROM (SELECT x.server FROM runops.stores x UNION SELECT x.reader FROM runops.stores x) AS s
 	CROSS JOIN runops.routed_tables t
 	JOIN pg_roles r ON r.rolcanlogin AND NOT r.rolsuper
@@ -164,7 +164,7 @@ AS $$
 				  WHERE o.option_name = 'async_capable' AND o.option_value IN ('true', 'on', 'yes', '1'))
 	UNION ALL
 	SELECT 'warning', format('foreign table %s', i.inhrelid::regclass),
-		'TRUNCATE of it empties the table in the store', 'ALTER FOREIGN TABLE ... OPTIONS (SET truncatable ''false'').'
+		'TRUNCATE of this foreign table empties the table in the store', 'Use ALTER FOREIGN TABLE ... OPTIONS (SET truncatable ''false'').'
 	FROM runops.routed_tables t
 	JOIN pg_inherits i ON i.inhparent = t.relation
 	JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid
@@ -174,23 +174,23 @@ AS $$
 $$;
 
 /*
- * What is bound to the old table or follows its rows, and so misses those of
- * other stores.  remote holds for each store the triggers of its tables, where
- * it could be asked.
+ * Objects that are bound to the old table or follow its rows, and so miss the
+ * rows of other stores.  "remote" holds the triggers of the tables in each store
+ * that could be queried.
  */
 CREATE FUNCTION runops._doctor_bound(remote jsonb) RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT 'error', b.what, format(CASE WHEN e.elsewhere THEN 'bound to the old table of %s: it shows and changes no row'
-								   ELSE 'bound to the legacy leaf of %s: it shows and changes legacy rows alone' END, t.relation),
-		'Create it again, now that the name stands for all stores.'
+	SELECT 'error', b.what, format(CASE WHEN e.elsewhere THEN 'is bound to the old table of %s, so it shows and changes no row'
+								   ELSE 'is bound to the legacy leaf of %s, so it shows and changes only legacy rows' END, t.relation),
+		'Create it again, so that it refers to the routed table.'
 	FROM runops.routed_tables t CROSS JOIN LATERAL runops._bound_objects(t.leaf) AS b (what)
 	CROSS JOIN runops._is_elsewhere('legacy') AS e (elsewhere)
 	UNION ALL
-	-- a foreign key whose column names the store of its row finds what it looks for
+	-- a foreign key works if its column names the store of its row
 	SELECT 'warning', format('foreign key %I of %s', c.conname, c.conrelid::regclass),
-		format(CASE WHEN runops._is_elsewhere('legacy') THEN 'finds no row of %s: every row that refers to one is refused'
-			   ELSE 'finds legacy rows of %s alone: a row that refers to one of another store is refused' END, t.relation),
+		format(CASE WHEN runops._is_elsewhere('legacy') THEN 'finds no row of %s, so it refuses every row that refers to one'
+			   ELSE 'finds only legacy rows of %s, so it refuses a row that refers to a row of another store' END, t.relation),
 		'Use runops.add_reference(), which replaces it.'
 	FROM runops.routed_tables t
 	JOIN pg_constraint c ON c.confrelid = t.leaf AND c.contype = 'f' AND c.conparentid = 0
@@ -204,7 +204,7 @@ AS $$
 		'Create it on the routed table for rows that are written here, or in the store.'
 	FROM runops.routed_tables t
 	JOIN pg_trigger g ON g.tgrelid = t.leaf AND NOT g.tgisinternal AND g.tgtype & 1 = 1 AND g.tgparentid = 0 AND g.tgenabled <> 'D'
-		-- for ours the wrapper sees to the rows of other stores
+		-- the foreign-data wrapper does the work of triggers of runops for rows of other stores
 		AND NOT EXISTS (SELECT FROM pg_proc f WHERE f.oid = g.tgfoid AND f.pronamespace = 'runops'::regnamespace)
 	CROSS JOIN runops.stores s
 	WHERE s.server IS NOT NULL
@@ -212,22 +212,22 @@ AS $$
 	GROUP BY g.tgname, t.relation
 	UNION ALL
 	SELECT 'error', format('unique key %I of %s', u.name, u.relation),
-		format('does not know the rows of store %s', string_agg(runops._store_of_leaf(i.inhrelid), ', ' ORDER BY runops._store_of_leaf(i.inhrelid))),
+		format('has no entries for the rows of store %s', string_agg(runops._store_of_leaf(i.inhrelid), ', ' ORDER BY runops._store_of_leaf(i.inhrelid))),
 		'Run runops.provision for the store.'
 	FROM runops.unique_keys u JOIN pg_inherits i ON i.inhparent = u.relation
 	WHERE NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)] AND runops._store_of_leaf(i.inhrelid) IS NOT NULL
 	GROUP BY u.name, u.relation
 	UNION ALL
 	SELECT 'error', format('unique key %I of %s', u.name, u.relation),
-		'does not see what is written to the legacy leaf: a trigger of it is missing or not enabled always',
-		format('SELECT runops.rebuild_unique(%L, %L)', u.relation, u.name)
+		'misses writes to the legacy leaf, because a trigger of the leaf is missing or not ENABLE ALWAYS',
+		format('Run SELECT runops.rebuild_unique(%L, %L).', u.relation, u.name)
 	FROM runops.unique_keys u JOIN runops.routed_tables t USING (relation) JOIN pg_class l ON l.oid = t.leaf AND l.relkind = 'r'
 	WHERE 3 <> (SELECT count(*) FROM pg_trigger g
 				WHERE g.tgrelid = t.leaf AND g.tgenabled = 'A'
 					AND g.tgfoid IN ('runops._unique_row()'::regprocedure, 'runops._unique_truncate()'::regprocedure))
 	UNION ALL
 	SELECT 'warning', format('publication %I', p.pubname),
-		format('sends no rows of other stores of %s', string_agg(DISTINCT t.relation::text, ', ')),
+		format('does not send the rows that other stores hold of %s', string_agg(DISTINCT t.relation::text, ', ')),
 		'Publish the tables in the other databases, and subscribe to those too.'
 	FROM runops.routed_tables t
 	JOIN pg_class c ON c.oid IN (t.relation, t.leaf)
@@ -243,32 +243,32 @@ AS $$
 	JOIN pg_publication b ON b.pubname = p.pubname
 	GROUP BY b.pubname
 	UNION ALL
-	SELECT 'warning', format('replication slot %I', s.slot_name), 'sees no rows of other stores',
-		'Read the other databases through slots of their own.'
+	SELECT 'warning', format('replication slot %I', s.slot_name), 'does not see rows of other stores',
+		'Create slots in the other databases too.'
 	FROM pg_replication_slots s
 	WHERE s.slot_type = 'logical' AND s.database = current_database() AND NOT s.temporary
 		AND EXISTS (SELECT FROM runops.routed_tables)
 	ORDER BY 1, 2, 3
 $$;
 
-/* Statistics, order, uniqueness and locks: what is right and yet not as before. */
+/* Statistics, sort order, uniqueness and locks: correct behaviour that differs from a plain table. */
 CREATE FUNCTION runops._doctor_tables() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 'error', format('table %s', f.relation), f.detail,
-		'Add the constraint as runops.attach() makes it, and validate it.'
+		'Add the constraint as runops.attach() creates it, and validate it.'
 	FROM runops._leaf_findings(ARRAY(SELECT t.relation FROM runops.routed_tables t)) f
 	UNION ALL
 	SELECT 'warning', format('%s %s', CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, c.oid::regclass),
-		'never analyzed: autovacuum analyzes neither routed tables nor their foreign leaves',
-		format('ANALYZE %s, from time to time.', t.relation)
+		'was never analyzed; autovacuum analyzes neither routed tables nor their foreign leaves',
+		format('Run ANALYZE %s regularly.', t.relation)
 	FROM runops.routed_tables t
 	JOIN pg_class c ON c.oid = t.relation OR c.relkind = 'f' AND c.oid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = t.relation)
 	WHERE c.reltuples < 0 AND (c.relkind = 'p' OR runops._flag())
 	UNION ALL
 	SELECT 'info', format('column %s.%I', p.relation, a.attname),
-		format('ids do not sort by time under collation %s: those of mixed case need byte order', x.name),
-		'Sort by a time, or declare the column COLLATE "C", here and in the stores.'
+		format('ids do not sort by time under collation %s, because ids of mixed case need byte order', x.name),
+		'Sort by a column of a time type, or declare the column COLLATE "C", here and in the stores.'
 	FROM runops._placements('legacy') p
 	JOIN pg_attribute a ON a.attrelid = p.relation AND a.attname = ANY (p.key_columns)
 	JOIN pg_collation co ON co.oid = a.attcollation
@@ -278,10 +278,10 @@ AS $$
 		CASE WHEN co.collprovider = 'd' THEN format('"%s" of the database', d.datcollate) ELSE co.oid::regcollation::text END) AS x (locale, provider, name)
 	WHERE x.provider = 'i' OR x.provider = 'c' AND x.locale !~ '^(C|POSIX|C\.(UTF-?8|utf-?8))$'
 	UNION ALL
-	-- the stores of equal rows are the same where the key or an alias is among the columns
+	-- equal rows are in the same store if the key or an alias is one of the columns
 	SELECT 'info', format('index %s', x.indexrelid::regclass),
-		'unique within each store: rows of different stores can be equal in its columns',
-		'Where that matters, use runops.add_unique.'
+		'is unique only within each store, so rows of different stores can be equal in its columns',
+		'Use runops.add_unique if such rows must not exist.'
 	FROM runops._placements('legacy') p
 	JOIN pg_index x ON x.indrelid = p.leaf AND (x.indisunique OR x.indisexclusion)
 	WHERE NOT EXISTS (SELECT FROM pg_attribute a
@@ -294,15 +294,15 @@ AS $$
 	UNION ALL
 	SELECT 'warning', format('function %s', f.oid::regprocedure),
 		CASE WHEN b.changes
-			THEN format('changes rows of %s that it selects with SKIP LOCKED: the change waits for rows of a store that others have locked', t.relation)
-			ELSE format('selects from %s with SKIP LOCKED: rows of a store are locked ahead of a LIMIT, up to "fetch_size"', t.relation) END,
+			THEN format('changes rows of %s that it selects with SKIP LOCKED, but the change waits for rows of a store that other sessions have locked', t.relation)
+			ELSE format('selects from %s with SKIP LOCKED, and may lock more rows of a store than its LIMIT, up to "fetch_size"', t.relation) END,
 		CASE WHEN b.changes
 			THEN 'Select the ids first, then change the rows by id = ANY (ids).'
 			ELSE 'Set the option "fetch_size" of the foreign leaves to 1.' END
 	FROM pg_proc f
 	JOIN runops.routed_tables t ON true
 	JOIN pg_class c ON c.oid = t.relation
-	-- the UPDATE of a locking clause changes nothing
+	-- FOR UPDATE is a locking clause, which changes nothing
 	CROSS JOIN LATERAL (SELECT regexp_replace(f.prosrc, '\mfor\s+(no\s+key\s+)?update\M', '', 'gi') ~* '\m(update|delete)\M.*\mskip\s+locked\M') AS b (changes)
 	WHERE f.prosrc ~* '\mskip\s+locked\M' AND strpos(f.prosrc, c.relname) > 0
 		AND f.pronamespace NOT IN ('pg_catalog'::regnamespace, 'runops'::regnamespace)

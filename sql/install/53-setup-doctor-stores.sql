@@ -1,10 +1,10 @@
 /*
- * Doctor, second part: what the stores say when they are asked, and the whole.
+ * Doctor, second part: checks of the stores, and runops.doctor() itself.
  */
 
 /*
- * What the doctor wants to know of a store besides the shape of its tables:
- * one query, as the caller's remote user.
+ * The state of a store, without the definitions of its tables.  One query reads
+ * it, as the caller's remote user.
  */
 CREATE FUNCTION runops._store_state(store text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -53,7 +53,7 @@ BEGIN
 END
 $$;
 
-/* What is wrong with a store as a server, given its state. */
+/* Defects of the server of a store, from its state. */
 CREATE FUNCTION runops._doctor_store(store text, state jsonb) RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -66,26 +66,26 @@ AS $$
 	LEFT JOIN LATERAL (SELECT o.option_value AS port FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
 					   WHERE f.srvname = w.server AND o.option_name = 'port') AS o ON true
 	CROSS JOIN LATERAL (VALUES
-		(state -> 'recovery' = 'true', 'error', format('server %I is a standby: it refuses every write', w.server),
-			'Point the server at the primary; a standby can be the reader.'),
+		(state -> 'recovery' = 'true', 'error', format('server %I is a standby, so it refuses every write', w.server),
+			'Point the server at the primary. A standby can be the reader.'),
 		(state -> 'recovery' = 'false' AND state -> 'read_only' = 'true', 'error',
 			format('transactions of role "%s" are read-only there', state ->> 'role'),
 			'Reset "default_transaction_read_only" of the role or the database in the store.'),
 		(l.connections > l.remote_connections, 'warning',
-			format('up to %s sessions of this database may each hold a connection, and the store allows %s', l.connections, l.remote_connections),
+			format('up to %s sessions of this database may each hold a connection, but the store allows only %s', l.connections, l.remote_connections),
 			'Raise "max_connections" in the store, or limit the connections of this database.'),
 		(state -> 'pooled' = 'true', 'info',
-			format('server %I is a pooler: another process answers than the one that was connected to', w.server),
-			'In transaction mode it does not keep the session settings that postgres_fdw makes; use session mode, or connect to the store itself.'),
+			format('server %I is a connection pooler, because the process that answers is not the process that accepted the connection', w.server),
+			'Use session mode or connect to the store itself, because a pooler in transaction mode loses the session settings of postgres_fdw.'),
 		(state -> 'pooled' = 'false' AND o.port <> state ->> 'port', 'info',
-			format('port %s of the server leads to one that listens on %s: a proxy stands between', o.port, state ->> 'port'),
-			'See that it forwards connections as they are, or connect to the store itself.')
+			format('the server option is port %s but the store listens on port %s, so a proxy is between them', o.port, state ->> 'port'),
+			'Check that the proxy forwards connections unchanged, or connect to the store itself.')
 	) AS x (found, severity, finding, hint)
 	WHERE x.found
 	UNION ALL
 	SELECT 'warning', format('store %s', store),
 		format('"%s" is %s ms there and %s here: %s', t.name, r.there, CASE h.here WHEN 0 THEN 'off' ELSE h.here || ' ms' END, t.consequence),
-		'Set it no higher here than in the store.'
+		'Set it here to at most the value in the store.'
 	FROM (VALUES ('statement_timeout', 'the store cancels statements that this database would let run'),
 			('idle_in_transaction_session_timeout', 'a transaction that pauses here loses its connection to the store'),
 			('transaction_timeout', 'the store ends transactions that this database would let run')) AS t (name, consequence)
@@ -93,29 +93,30 @@ AS $$
 	CROSS JOIN LATERAL (SELECT (state -> 'settings' ->> t.name)::bigint) AS r (there)
 	WHERE r.there > 0 AND (h.here = 0 OR h.here > r.there)
 	UNION ALL
-	SELECT 'warning', format('store %s', store), format('rule %s there changes what statements do', rule),
-		'Drop the rule there; a trigger of the routed table or of the table there can take its place.'
+	SELECT 'warning', format('store %s', store), format('rule %s there changes the effect of statements', rule),
+		'Drop the rule there, and use a trigger of the routed table or of the table there instead.'
 	FROM jsonb_array_elements_text(state -> 'rules') rule
 	UNION ALL
 	SELECT 'warning', format('store %s', store),
-		format('table %I.%I there is unlogged: a crash of the store empties it', p.remote_schema, p.remote_table),
+		format('table %I.%I there is unlogged, so a crash of the store empties it', p.remote_schema, p.remote_table),
 		format('Run there: ALTER TABLE %I.%I SET LOGGED;', p.remote_schema, p.remote_table)
 	FROM runops._placements(_doctor_store.store) p
 	JOIN pg_class c ON c.oid = p.leaf AND c.relpersistence = 'p'
 	WHERE state -> 'unlogged' ? p.relation::oid::text
 	UNION ALL
 	SELECT 'info', format('store %s', store), format('table %s there was never analyzed', t),
-		format('ANALYZE %s there.', t)
+		format('Run ANALYZE %s there.', t)
 	FROM jsonb_array_elements_text(state -> 'unanalyzed') t
 $$;
 
 /*
- * Rows of a store that belong elsewhere, and whether there are rows at all.
+ * Rows of a store that belong to another store, and whether the store holds rows
+ * of routed tables.
  *
- * present are the tables that the store has.  Rows are looked for in those that
- * are unchecked: the CHECK that would refuse them is missing or not validated.
- * Then only, because each table is read to its end, and none is begun when
- * patience is over.
+ * "present" are the tables that the store has.  "unchecked" are the tables whose
+ * CHECK on the ids is missing or not validated.  Only these are searched for
+ * misplaced rows, because the search reads a whole table.  No search begins after
+ * "patience" has passed.
  */
 CREATE FUNCTION runops._doctor_rows(store text, present regclass[], unchecked regclass[], patience interval DEFAULT '10 s') RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -127,16 +128,16 @@ DECLARE
 BEGIN
 	FOR place IN SELECT * FROM runops._placements(store) p WHERE p.relation = ANY (unchecked) LOOP
 		IF clock_timestamp() - started > patience THEN
-			RETURN QUERY SELECT 'warning', format('store %s', store), format('rows of %s were not looked at: the time is up', place.relation),
-				format('runops.verify(%L) looks at them, however long it takes.', place.relation);
+			RETURN QUERY SELECT 'warning', format('store %s', store), format('rows of %s were not checked, because the time limit was reached', place.relation),
+				format('Use runops.verify(%L), which has no time limit.', place.relation);
 			CONTINUE;
 		END IF;
 		SELECT count(*) INTO n FROM runops._misplaced(store, place, 100);
 		IF n > 0 THEN
 			RETURN QUERY SELECT 'error', format('store %s', store),
-				format('rows of %s belong to another store, and are not found by their ids: %s%s', place.relation,
+				format('rows of %s belong to another store, so queries by id do not find them: %s%s', place.relation,
 					   n, CASE WHEN n = 100 THEN ' or more' ELSE '' END),
-				format('runops.verify(%L) lists them; move or delete them.', place.relation);
+				format('Use runops.verify(%L) to list the rows, then move or delete them.', place.relation);
 		END IF;
 	END LOOP;
 
@@ -147,12 +148,12 @@ BEGIN
 			format('SELECT 1 AS one FROM %I.%I LIMIT 1', p.remote_schema, p.remote_table)) AS q (r jsonb)
 		WHERE p.relation = ANY (present)) THEN
 		RETURN QUERY SELECT 'info', format('store %s', store), 'holds no row of a routed table',
-			format('If no id of it is minted any more, use runops.drop_store(%L); see docs/turning-off.md.', store);
+			format('If ids of this store are not minted any more, use runops.drop_store(%L); see docs/turning-off.md.', store);
 	END IF;
 END
 $$;
 
-/* How the tables of a store differ from those here, and what is to be said of their rows. */
+/* Differences between the tables of a store and the tables here, and defects of their rows. */
 CREATE FUNCTION runops._doctor_drift(store text) RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -167,8 +168,8 @@ BEGIN
 		format('store %s', store),
 		p.object || ': ' || coalesce(p.detail, 'missing in the store'),
 		CASE WHEN p.action = 'create' THEN format('Use runops.provision(%L).', store)
-			 WHEN p.kind = 'trigger' THEN 'Give the function a search_path there, with ALTER FUNCTION ... SET.'
-			 ELSE coalesce('Run there: ' || p.ddl || ';', 'Make both sides alike.') END
+			 WHEN p.kind = 'trigger' THEN 'Use ALTER FUNCTION ... SET there to set search_path for the function.'
+			 ELSE coalesce('Run there: ' || p.ddl || ';', 'Make the object equal on both sides.') END
 	FROM unnest(parity) WITH ORDINALITY AS p (phase, relation, kind, object, action, ddl, detail, o)
 	WHERE p.kind = 'table' OR NOT EXISTS (
 		SELECT FROM unnest(parity) x WHERE x.kind = 'table' AND x.action = 'create' AND x.relation = p.relation)
@@ -182,9 +183,10 @@ END
 $$;
 
 /*
- * Run one of the queries above; an error of it is a finding.
+ * Run one of the queries above; an error of the query becomes a finding.
  *
- * A cancel is the user's, unless it is the store that has cancelled.
+ * If the user cancels the query, the error is raised.  If the store cancels it,
+ * the error is a finding.
  */
 CREATE FUNCTION runops._doctor_try(what text, query text) RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -200,24 +202,25 @@ EXCEPTION
 		IF runops._cancelled_here(SQLSTATE, context) THEN
 			RAISE;
 		END IF;
-		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),
+		RETURN QUERY SELECT 'error', what, 'could not be checked: ' || runops._reason(SQLERRM, SQLSTATE, reason),
 			'Raise "statement_timeout" of the role in the store.';
 	WHEN SQLSTATE 'RO002' THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_HINT;
 		RETURN QUERY SELECT 'error', what, 'the gate is closed: ' || reason, context;
 	WHEN OTHERS THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
-		RETURN QUERY SELECT 'error', what, 'could not be looked at: ' || runops._reason(SQLERRM, SQLSTATE, reason),
-			'See that the store can be reached and that the caller has the rights, then call the function again.';
+		RETURN QUERY SELECT 'error', what, 'could not be checked: ' || runops._reason(SQLERRM, SQLSTATE, reason),
+			'Check that the store can be reached and that the caller has the privileges, then call the function again.';
 END
 $$;
 
 /*
- * All that was found, errors first.
+ * All findings.
  *
- * No store is asked while the flag is off.  What one store is asked takes four
- * connections, and one for each table without the CHECK on its ids; after one
- * that fails it is not asked that again, and when patience is over none is.
+ * No store is queried while the flag is off.  The checks of a store take four
+ * connections, and one more for each table without the CHECK on its ids.  If a
+ * query fails, the check that it belongs to ends.  No more stores are queried
+ * after "patience" has passed.
  */
 CREATE FUNCTION runops._doctor(patience interval DEFAULT '30 s') RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -231,11 +234,11 @@ BEGIN
 	IF runops._flag() THEN
 		FOR s IN SELECT x.store FROM runops.stores x JOIN pg_foreign_server f ON f.srvname = x.server ORDER BY x.store LOOP
 			IF clock_timestamp() - started > patience THEN
-				RETURN QUERY SELECT 'warning', format('store %s', s), 'not looked at: the time is up',
-					'Mend what makes the other stores slow, then call the function again.';
+				RETURN QUERY SELECT 'warning', format('store %s', s), 'was not checked, because the time limit was reached',
+					'Make the other stores answer faster, then call the function again.';
 				CONTINUE;
 			END IF;
-			-- the state comes through the same door as findings do
+			-- the state is returned in the column of the finding
 			SELECT * INTO asked FROM runops._doctor_try(format('store %s', s),
 				format('SELECT NULL::text, NULL::text, runops._store_state(%L)::text, NULL::text', s)) LIMIT 1;
 			IF asked.severity IS NOT NULL THEN
@@ -269,12 +272,12 @@ BEGIN
 EXCEPTION
 	WHEN insufficient_privilege THEN
 		RETURN QUERY SELECT 'error', format('role %I', current_user), SQLERRM,
-			'Call the function as a superuser, or get EXECUTE on the parts that it is made of.';
+			'Call the function as a superuser, or get EXECUTE on the functions that it calls.';
 	WHEN OTHERS THEN
 		RETURN QUERY SELECT 'error', 'doctor', runops._reason(SQLERRM, SQLSTATE, NULL), 'Report this as a bug.';
 END
 $$;
-COMMENT ON FUNCTION runops.doctor() IS 'finds what is set up wrongly or would surprise, here and in the stores, and says how to mend it';
+COMMENT ON FUNCTION runops.doctor() IS 'finds configuration errors and unexpected behaviour, here and in the stores, and says how to correct them';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._store_state(text),

@@ -1,10 +1,10 @@
 
--- minting: which kind the root of a family gets, and ids of it
+-- minting: the kind of id that the root of a family gets, and functions that mint ids
 
 /*
- * The flags: of each organization that has one, and the global one, whose org is
- * NULL.  A kind of NULL is an entry that was removed and whose grace has not
- * passed.  Written by set_mint_kind; see src/mint/flip.c for why not by hand.
+ * The mint kinds of organizations, and the global mint kind, whose org is NULL.
+ * A kind of NULL is an entry that was removed but whose grace period has not
+ * passed.  Only set_mint_kind writes here; see src/mint/flip.c for the reason.
  */
 CREATE TABLE runops.mint_config (
 	org text COLLATE "C" CONSTRAINT mint_config_org_key UNIQUE NULLS NOT DISTINCT,
@@ -17,9 +17,9 @@ SELECT pg_catalog.pg_extension_config_dump('runops.mint_config', '');
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.mint_config
 	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
 ALTER TABLE runops.mint_config ENABLE ALWAYS TRIGGER config_changed;
-COMMENT ON TABLE runops.mint_config IS 'what kind of id the roots of an organization get, as set_mint_kind was told';
+COMMENT ON TABLE runops.mint_config IS 'kind of id that the roots of an organization get, as set_mint_kind recorded it';
 
-/* The kind that the flags of an organization say at an instant, whatever the gate. */
+/* The mint kind of an organization at an instant, whatever the state of the gate. */
 CREATE FUNCTION runops._mint_kind_at(org text, at timestamptz) RETURNS text
 	LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_mint_kind_at';
@@ -29,36 +29,36 @@ SELECT c.org, c.kind, c.previous, c.flipped_at,
 	runops._mint_kind_at(c.org, pg_catalog.clock_timestamp()) AS effective
 FROM runops.mint_config c
 WHERE c.kind IS NOT NULL OR c.effective_at > pg_catalog.clock_timestamp();
-COMMENT ON VIEW runops.mint_kinds IS 'mint kind of each organization that has one, and the global one with a NULL organization';
+COMMENT ON VIEW runops.mint_kinds IS 'mint kind of each organization that has one, and the global mint kind, whose organization is NULL';
 GRANT SELECT ON runops.mint_kinds TO PUBLIC;
 
 CREATE FUNCTION runops.set_mint_kind(org text, kind text) RETURNS void
 	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_set_mint_kind';
 COMMENT ON FUNCTION runops.set_mint_kind(text, text)
-	IS 'flip the kind of id that the roots of an organization get, or of all with NULL';
+	IS 'sets the kind of id that new roots of an organization get; NULL sets the global kind';
 REVOKE EXECUTE ON FUNCTION runops.set_mint_kind(text, text) FROM PUBLIC;
 
--- Those that look at the flags may need a subtransaction, which a parallel query
--- cannot start.
+-- Functions that read the mint kinds may need a subtransaction, which a parallel
+-- query cannot start.
 CREATE FUNCTION runops.mint_kind(org text DEFAULT NULL) RETURNS text
 	LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_mint_kind';
 COMMENT ON FUNCTION runops.mint_kind(text)
-	IS 'kind of id that a new root of an organization gets: cuid, ksuid, runops or shard:c; never an error';
+	IS 'kind of id that a new root of an organization gets: cuid, ksuid, runops or shard:c; raises no error';
 
 CREATE FUNCTION runops.inherited_mint_kind(parent text) RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_inherited_mint_kind';
 COMMENT ON FUNCTION runops.inherited_mint_kind(text)
-	IS 'kind of id that a child gets, which is its parent''s; an error if that is unclassifiable';
+	IS 'kind of id that a child gets, which is the kind of its parent; raises an error if the parent is unclassifiable';
 
 CREATE FUNCTION runops.mint_id(entity text, org text DEFAULT NULL, parent text DEFAULT NULL, region text DEFAULT NULL)
 	RETURNS text
 	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_mint_id';
 COMMENT ON FUNCTION runops.mint_id(text, text, text, text)
-	IS 'new id of the parent''s shape, or for a run or batch without one of the kind of its organization';
+	IS 'new id with the shape of the parent; without a parent, a run or batch gets the kind of its organization';
 
 CREATE FUNCTION runops.mint_batch_id(org text DEFAULT NULL, parent text DEFAULT NULL) RETURNS text
 	LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
@@ -66,20 +66,20 @@ CREATE FUNCTION runops.mint_batch_id(org text DEFAULT NULL, parent text DEFAULT 
 COMMENT ON FUNCTION runops.mint_batch_id(text, text)
 	IS 'new id of a batch, as mint_id makes it';
 
-/* Part of runops.doctor(): flags that have no effect. */
+/* Part of runops.doctor(): mint kinds that have no effect. */
 CREATE FUNCTION runops._doctor_minting() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 'warning', format('mint kind %s of %s', k.kind, coalesce('organization ' || min(k.org) ||
 			CASE count(*) WHEN 1 THEN '' ELSE format(' and %s more', count(*) - 1) END, 'all organizations')),
-		format('store "%s" is not configured, so that roots get cuids', s.store),
+		format('store "%s" is not configured, so roots get cuids', s.store),
 		'Use runops.add_store(), or runops.set_mint_kind() with another kind.'
 	FROM runops.mint_kinds k
 	CROSS JOIN LATERAL (SELECT CASE WHEN k.kind LIKE 'shard:%' THEN substr(k.kind, 7) ELSE 'new' END) AS s (store)
 	WHERE k.kind <> 'cuid' AND NOT EXISTS (SELECT FROM runops.stores x WHERE x.store = s.store)
 	GROUP BY k.kind, s.store, k.org IS NULL
 	UNION ALL
-	SELECT 'info', 'setting runops.mint_enabled', 'off, so that roots get cuids whatever their mint kinds are',
+	SELECT 'info', 'setting runops.mint_enabled', 'is off, so roots get cuids whatever their mint kinds are',
 		'Set it to on and reload the configuration.'
 	WHERE runops._flag() AND NOT current_setting('runops.mint_enabled')::boolean
 	  AND EXISTS (SELECT FROM runops.mint_kinds k WHERE k.kind <> 'cuid')

@@ -1,9 +1,9 @@
 /*
- * Anchors: a column of a routed table that names the store of the row as well
- * as the key does, so that children stay with their parents.
+ * Anchors: an anchor is a column of a routed table that names the store of the
+ * row, as the key does.  It keeps children in the store of their parents.
  *
- * An anchor is an alias like those that attach is given; it is declared while
- * there are rows in several stores, and so each store has to be asked first.
+ * An anchor is an alias like the aliases that attach declares.  But it is declared
+ * when several stores may hold rows, so the rows of each store are checked first.
  */
 
 CREATE TABLE runops.anchor_config (
@@ -17,7 +17,7 @@ CREATE VIEW runops.anchors AS
 SELECT a.child, t.key AS child_key, a.parent_key
 FROM runops.anchor_config a JOIN runops.table_config t ON t.relation = a.child;
 
-COMMENT ON TABLE runops.anchor_config IS 'anchors, as add_anchor was told of them';
+COMMENT ON TABLE runops.anchor_config IS 'anchors, as add_anchor recorded them';
 COMMENT ON VIEW runops.anchors IS 'columns of routed tables that were declared to name the store of the row';
 GRANT SELECT ON runops.anchors TO PUBLIC;
 
@@ -31,7 +31,7 @@ CREATE FUNCTION runops._alias_check(config runops.table_config, alias name) RETU
 LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT l.def FROM runops._leaf_checks(config.relation, config.key, ARRAY[alias]) l WHERE l.alias IS NOT NULL $$;
 
-/* Raise unless the table is routed by the key and the caller's. */
+/* Raise unless the table is routed by the key and the caller owns it. */
 CREATE FUNCTION runops._check_anchor(child regclass, child_key name, parent_key name) RETURNS runops.table_config
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -43,21 +43,21 @@ BEGIN
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'child, child_key and parent_key must not be NULL',
 			DETAIL = 'An anchor is a column of a routed table that names the store of the row, as its key does.',
-			HINT = 'Pass the table as text, quoted as in a statement, and the columns in their own case.';
+			HINT = 'Pass the table as text, quoted as in a statement, and the exact names of the columns.';
 	END IF;
 	SELECT * INTO config FROM runops.table_config t WHERE t.relation = child;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('table %s is not routed', child),
-			DETAIL = 'Its rows stand in this database alone, wherever their parents are.',
+			DETAIL = 'All its rows are in this database, even if their parents are in other stores.',
 			HINT = 'The view "runops.routed_tables" lists the routed tables; runops.attach() routes one.';
 	END IF;
 	IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = child), 'USAGE') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('must be owner of table %s', child),
-			DETAIL = 'Only its owner may say what rows a table takes.',
+			DETAIL = 'Only the owner of a table may restrict its rows.',
 			HINT = 'Run this as the owner of the table or as a superuser.';
 	END IF;
 	IF child_key::text <> config.key AND child_key IS DISTINCT FROM (runops._key_expression(child, config.key, false)).lead THEN
@@ -71,7 +71,7 @@ BEGIN
 END
 $$;
 
-/* Raise unless the column can become an anchor: an id may stand in it, and it is no anchor, alias or key yet. */
+/* Raise unless the column can become an anchor: it can hold ids, and it is not yet an anchor, alias or key. */
 CREATE FUNCTION runops._check_new_anchor(config runops.table_config, parent_key name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -85,7 +85,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('column "%s" of table %s does not exist', parent_key, config.relation),
-			DETAIL = 'An anchor is a column whose value, where it is an id, always names the store of the row.',
+			DETAIL = 'An anchor is a column whose ids always name the store of the row.',
 			HINT = 'Check the spelling of the column name, including upper and lower case.';
 	END IF;
 	PERFORM runops._key_expression(config.relation, parent_key, true);
@@ -94,7 +94,7 @@ BEGIN
 			ERRCODE = 'duplicate_object',
 			MESSAGE = format('column "%s" of table %s already names the store of the row', parent_key, config.relation),
 			DETAIL = CASE WHEN parent_key = ANY (config.aliases) THEN 'It is an alias or an anchor.' ELSE 'It is the key.' END,
-			HINT = 'The view "runops.routed_tables" lists keys and aliases, "runops.anchors" the anchors.';
+			HINT = 'The view "runops.routed_tables" lists keys and aliases, and the view "runops.anchors" lists anchors.';
 	END IF;
 
 	-- core checks the rows of a constraint with the rights of whoever adds it
@@ -118,16 +118,16 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = format('table %s has another constraint named "%s"', other, name),
-			DETAIL = 'The name is needed for a check of the column.',
-			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I.', other, name);
+			DETAIL = 'A check of the column needs this name.',
+			HINT = format('Run ALTER TABLE %s DROP CONSTRAINT %I.', other, name);
 	END IF;
 END
 $$;
 
 /*
  * Raise if a store holds rows whose column names another store than their key,
- * and show the first ten.  In the legacy leaf, nothing is looked for if a CHECK
- * proves that there are none.
+ * and show the first ten.  The legacy leaf is not searched if a CHECK proves that
+ * it has no such rows.
  */
 CREATE FUNCTION runops._check_anchored_rows(store text, config runops.table_config, parent_key name) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -155,7 +155,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'RO003',
 			MESSAGE = format('column "%s" of table %s does not always name the store of the row', parent_key, config.relation),
-			DETAIL = format('In store "%s", with the key of the row: %s%s', store, array_to_string(bad[1:10], ', '),
+			DETAIL = format('Values in store "%s", each with the key of its row: %s%s', store, array_to_string(bad[1:10], ', '),
 							CASE WHEN cardinality(bad) > 10 THEN ', ...' ELSE '' END),
 			HINT = 'Correct or delete these rows first.';
 	END IF;
@@ -163,8 +163,9 @@ END
 $$;
 
 /*
- * The same for a store that may not be to be had: why it cannot be asked, NULL
- * if all is well.  A table that is not there holds no rows.
+ * The same for a store that may be unavailable.  Returns the reason if the store
+ * cannot be queried, and NULL if its rows are correct.  A table that does not
+ * exist there holds no rows.
  */
 CREATE FUNCTION runops._try_anchored_rows(store text, config runops.table_config, parent_key name) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -176,17 +177,17 @@ EXCEPTION
 	WHEN undefined_table OR invalid_schema_name THEN
 		RETURN NULL;
 	WHEN SQLSTATE 'RO002' OR connection_exception OR sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
-		RETURN format('Its rows could not be looked at: %s.', SQLERRM);
+		RETURN format('The rows of the store could not be checked: %s.', SQLERRM);
 END
 $$;
 
 /*
- * Put the CHECK of an anchor into the database of a store, without keeping
- * anybody there waiting for the time it takes to read the table; the anchor is
- * recorded here already.
+ * Add the CHECK of an anchor to the table in a store.  Sessions there do not wait
+ * while the table is read.  The anchor is already recorded here.
  *
- * Returns what is left to do, NULL if nothing is.  A table that is not there yet
- * will be made with the CHECK; one of somebody else's is not touched.
+ * Returns why the CHECK could not be added, NULL if nothing is left to do.  If the
+ * table does not exist yet, provision will create it with the CHECK.  A table that
+ * provision has not created is not changed.
  */
 CREATE FUNCTION runops._anchor_store(store text, config runops.table_config, parent_key name) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -206,14 +207,14 @@ BEGIN
 	IF found.action = 'exists' OR EXISTS (SELECT FROM unnest(rows) r WHERE r.kind = 'table' AND r.action = 'create') THEN
 		RETURN NULL;
 	ELSIF found.action = 'drift' THEN
-		RETURN format('Its table was not made by runops.provision, or has another constraint of that name: %s.', found.detail);
+		RETURN format('The table in the store was not created by runops.provision, or has another constraint of that name: %s.', found.detail);
 	END IF;
 
 	PERFORM runops.remote_transaction(store, ARRAY[patience, found.ddl || ' NOT VALID']);
 	BEGIN
 		PERFORM runops.remote_exec(store, format('ALTER TABLE %I.%I VALIDATE CONSTRAINT %I', place.remote_schema, place.remote_table, check_name));
 	EXCEPTION WHEN check_violation THEN
-		-- A row has come since they were looked at.
+		-- A row was written after the check of the rows.
 		PERFORM runops.remote_transaction(store, ARRAY[patience,
 			format('ALTER TABLE %I.%I DROP CONSTRAINT %I', place.remote_schema, place.remote_table, check_name)]);
 		PERFORM runops._check_anchored_rows(store, config, parent_key);
@@ -224,8 +225,8 @@ END
 $$;
 
 /*
- * Check the rows of every other store, and then put the CHECK into each that
- * could be asked; warn of what is left to do.
+ * Check the rows of every other store.  Then add the CHECK in each store that
+ * could be queried, and warn if something is left to do.
  */
 CREATE FUNCTION runops._anchor_stores(config runops.table_config, parent_key name) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -235,7 +236,7 @@ DECLARE
 	reasons CONSTANT text[] := ARRAY(SELECT runops._try_anchored_rows(s, config, parent_key) FROM unnest(stores) WITH ORDINALITY AS x (s, o) ORDER BY o);
 	reason text;
 BEGIN
-	-- All rows are looked at before anything is changed anywhere.
+	-- The rows of all stores are checked before anything is changed in any store.
 	FOR i IN 1 .. cardinality(stores) LOOP
 		reason := reasons[i];
 		IF reason IS NULL THEN
@@ -246,7 +247,7 @@ BEGIN
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('column "%s" of table %s is not checked in store "%s"', parent_key, config.relation, stores[i]),
 			DETAIL = reason,
-			HINT = format('A row there that it does not fit is not found by this column until it does: run SELECT * FROM runops.provision(%L, relation => %L), which makes the check or tells how.',
+			HINT = format('Queries by this column may miss rows in that store that violate the check. Run SELECT * FROM runops.provision(%L, relation => %L) to create it, or to see what blocks it.',
 						  stores[i], config.relation);
 	END LOOP;
 END
@@ -261,7 +262,7 @@ DECLARE
 	def text;
 	old_timeout text;
 BEGIN
-	-- Find out and say what there is to say before anyone has to wait.
+	-- Check and report as much as possible before taking locks.
 	PERFORM runops._check_new_anchor(config, parent_key);
 	def := runops._alias_check(config, parent_key);
 	IF NOT runops._is_elsewhere('legacy') THEN
@@ -275,7 +276,7 @@ BEGIN
 	INSERT INTO runops.anchor_config VALUES (child, parent_key);
 	UPDATE runops.table_config t SET aliases = t.aliases || parent_key WHERE t.relation = child;
 
-	-- The stores first: what they take is not for a lock on the table here.
+	-- The stores come first, so that the table here is not locked while they work.
 	PERFORM runops._anchor_stores(config, parent_key);
 
 	PERFORM runops._lock_table(child);
@@ -285,7 +286,7 @@ BEGIN
 	BEGIN
 		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', child, check_name, def);
 	EXCEPTION WHEN check_violation THEN
-		-- A row has come since they were looked at.
+		-- A row was written after the check of the rows.
 		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
 		RAISE;
 	END;
@@ -294,7 +295,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.add_anchor(regclass, name, name, interval) IS
-	'keeps the rows of a routed table in the stores that a column, the id of their parent, names';
+	'keeps the rows of a routed table in the store of their parent, whose id is in a column';
 
 CREATE FUNCTION runops.drop_anchor(child regclass, child_key name, parent_key name, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -317,13 +318,13 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('column "%s" of table %s is not an anchor', parent_key, child),
-			DETAIL = 'Aliases that were given to runops.attach stay until runops.detach.',
+			DETAIL = 'Aliases that were passed to runops.attach stay until runops.detach.',
 			HINT = 'The view "runops.anchors" lists the anchors.';
 	END IF;
 	UPDATE runops.table_config t SET aliases = array_remove(t.aliases, drop_anchor.parent_key) WHERE t.relation = child;
 
 	PERFORM runops._lock_table(child);
-	-- one that prepare_anchor has made is the leaf's own, and stays when the table's goes
+	-- a CHECK that prepare_anchor has added belongs to the leaf, and is not dropped with the one of the table
 	FOREACH place_here IN ARRAY ARRAY[child, config.leaf] LOOP
 		IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = place_here AND c.conname = check_name) THEN
 			EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', place_here, check_name);
@@ -356,9 +357,10 @@ COMMENT ON FUNCTION runops.drop_anchor(regclass, name, name, boolean) IS
 	'undoes add_anchor; rows stay where they are';
 
 /*
- * Take the next step towards an add_anchor that need not scan the legacy leaf:
- * add the CHECK, which holds for new rows at once, or prove it for the old ones,
- * which lets readers and writers go on.  False when nothing is left to do.
+ * Take the next step towards an add_anchor that need not scan the legacy leaf.
+ * The step adds the CHECK, which holds only for new rows, or validates it for old
+ * rows, which does not block readers and writers.  Returns false when nothing is
+ * left to do.
  */
 CREATE FUNCTION runops._prepare_anchor_step(child regclass, child_key name, parent_key name) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -393,7 +395,7 @@ BEGIN
 END
 $$;
 
--- A procedure with a SET clause could not commit; what it calls sets its own path.
+-- A procedure with a SET clause cannot commit.  The function that it calls sets search_path.
 CREATE PROCEDURE runops.prepare_anchor(child regclass, child_key name, parent_key name)
 LANGUAGE plpgsql
 AS $$
@@ -404,7 +406,7 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE runops.prepare_anchor(regclass, name, name) IS
-	'proves for add_anchor, in short transactions, that the rows of a big table fit; can be called again';
+	'proves in short transactions that the rows of a big table satisfy the check of add_anchor; can be called again';
 
 REVOKE EXECUTE ON ROUTINE
 	runops._alias_check(runops.table_config, name),

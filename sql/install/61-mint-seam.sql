@@ -1,6 +1,6 @@
 /*
- * The guard of waits that cross the seam: which store completes a waitpoint,
- * and which routines ask.
+ * Waits that cross the seam: a function that returns the store in which a
+ * waitpoint is completed, and a list of the routines that have to call it.
  */
 
 CREATE FUNCTION runops.completion_store(waitpoint_id text, route_kind text,
@@ -13,9 +13,9 @@ CREATE FUNCTION runops.completion_store(waitpoint_id text, route_kind text,
 	LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'runops_completion_store';
 COMMENT ON FUNCTION runops.completion_store(text, text, runops.residency_type, boolean, boolean) IS
-	'the store in which a waitpoint is completed: the one that its id names, or legacy where what waits for it is legacy''s';
+	'the store in which a waitpoint is completed: the store that its id names, or legacy if its waiter belongs to legacy';
 
--- The calls of completion_store in a text of SQL or PL/pgSQL; see src/mint/unblock_routes.c.
+-- The number of calls of completion_store in a text of SQL or PL/pgSQL; see src/mint/unblock_routes.c.
 CREATE FUNCTION runops._count_calls(body text) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_count_calls';
@@ -23,10 +23,10 @@ CREATE FUNCTION runops._check_route_kind(route_kind text) RETURNS void
 	LANGUAGE c IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_check_route_kind';
 
--- The signature is what lasts: a dump and pg_upgrade, which refuses tables with a
--- column of type regprocedure, give routines other numbers.  The number finds a
--- routine that was renamed.  One that was dropped leaves its row, and
--- check_unblock_routes tells.
+-- The signature survives a dump and pg_upgrade, which change the OIDs of routines.
+-- (pg_upgrade refuses tables with a column of type regprocedure.)  The OID finds a
+-- routine that was renamed.  The row of a routine that was dropped stays, and
+-- check_unblock_routes reports it.
 CREATE TABLE runops.unblock_config (
 	signature text NOT NULL,
 	routine oid NOT NULL,
@@ -40,8 +40,8 @@ CREATE VIEW runops.unblock_routes AS
 SELECT coalesce(pg_catalog.to_regprocedure(u.signature), u.routine::pg_catalog.regprocedure) AS routine, u.route_kind, u.calls
 FROM runops.unblock_config u;
 
-COMMENT ON TABLE runops.unblock_config IS 'routines that end waits, as add_unblock_route was told of them';
-COMMENT ON VIEW runops.unblock_routes IS 'routines that end waits, by the kind of route, with how often each asks where';
+COMMENT ON TABLE runops.unblock_config IS 'routines that end waits, as add_unblock_route recorded them';
+COMMENT ON VIEW runops.unblock_routes IS 'routines that end waits, by kind of route, with the number of calls of completion_store in each';
 GRANT SELECT ON runops.unblock_routes TO PUBLIC;
 
 CREATE FUNCTION runops.add_unblock_route(routine regprocedure, route_kind text, calls int DEFAULT 1) RETURNS void
@@ -56,8 +56,8 @@ BEGIN
 			ERRCODE = CASE WHEN routine IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
 			MESSAGE = CASE WHEN routine IS NULL THEN 'routine must not be NULL'
 						   ELSE format('invalid number of calls: %s', coalesce(calls::text, 'NULL')) END,
-			DETAIL = 'A route is a routine whose body calls runops.completion_store so many times.',
-			HINT = 'Pass the routine with the types of its arguments, as in ''public.complete(text)'', and how often it calls the function.';
+			DETAIL = 'A route is a routine whose body contains this number of calls of runops.completion_store.',
+			HINT = 'Pass the routine with the types of its arguments, as in ''public.complete(text)'', and its number of calls.';
 	END IF;
 	PERFORM runops._check_route_kind(route_kind);
 
@@ -76,7 +76,7 @@ BEGIN
 			ERRCODE = 'feature_not_supported',
 			MESSAGE = format('the body of %s cannot be read', routine),
 			DETAIL = format('It is written in language "%s".', language),
-			HINT = 'Let it call a routine in SQL or PL/pgSQL that asks where to complete.';
+			HINT = 'Let it call a routine in SQL or PL/pgSQL that calls runops.completion_store.';
 	END IF;
 
 	INSERT INTO runops.unblock_config VALUES (signature, routine, route_kind, calls);
@@ -89,7 +89,7 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 COMMENT ON FUNCTION runops.add_unblock_route(regprocedure, text, int) IS
-	'declares that a routine ends waits by routes of a kind, and how often it asks in which store';
+	'declares that a routine ends waits by routes of a kind, with its number of calls of completion_store';
 
 CREATE FUNCTION runops.drop_unblock_route(routine regprocedure, route_kind text, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -101,16 +101,17 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('%s is not a route of kind %s', coalesce(routine::text, 'NULL'), coalesce('"' || route_kind || '"', 'NULL')),
-			DETAIL = 'It was not declared.',
-			HINT = 'The view "runops.unblock_routes" lists the routes; a routine that was dropped goes by its number.';
+			DETAIL = 'No such route was declared.',
+			HINT = 'The view "runops.unblock_routes" lists the routes. It shows the OID of a routine that was dropped.';
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION runops.drop_unblock_route(regprocedure, text, boolean) IS 'undoes add_unblock_route';
 
 /*
- * A body as text is looked at if it has the name anywhere, one that was parsed
- * when the routine was created if it depends on the function.
+ * If a body is stored as text, its calls are counted if it contains the name of
+ * the function.  If a body was parsed when the routine was created, its calls are
+ * counted if it depends on the function.
  */
 CREATE FUNCTION runops.check_unblock_routes() RETURNS TABLE (routine regprocedure, declared int, found int)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -137,7 +138,7 @@ AS $$
 	ORDER BY coalesce(d.oid, c.oid)::regprocedure::text COLLATE "C"
 $$;
 COMMENT ON FUNCTION runops.check_unblock_routes() IS
-	'routines that call completion_store more or less often than was declared, without being declared, or that are gone (found is NULL)';
+	'routines whose number of calls of completion_store is not the declared number, and declared routines that do not exist (found is NULL)';
 
 REVOKE EXECUTE ON FUNCTION
 	runops.add_unblock_route(regprocedure, text, int),

@@ -1,10 +1,9 @@
 /*
- * Claims: one authority for the uniqueness of a key, whichever store its row
- * goes to.
+ * Claims make a key unique over all stores, whichever store its row belongs to.
  */
 
--- Written by the functions alone; see src/integrity/claims.c.  A dump carries it: a key
--- that was claimed is claimed in the copy.
+-- Only the functions write this table; see src/integrity/claims.c.  A dump contains
+-- it, so that the claims hold in the restored database, too.
 CREATE TABLE runops.claim_entry (
 	scope text COLLATE "C" NOT NULL,
 	key text COLLATE "C" NOT NULL,
@@ -13,14 +12,14 @@ CREATE TABLE runops.claim_entry (
 	expires_at timestamptz,
 	PRIMARY KEY (scope, key)
 );
--- Finds what has expired; a new row costs next to nothing.
+-- Finds expired claims; an insert into a BRIN index is cheap.
 CREATE INDEX claim_entry_expires_at ON runops.claim_entry USING brin (expires_at);
 SELECT pg_catalog.pg_extension_config_dump('runops.claim_entry', '');
-COMMENT ON TABLE runops.claim_entry IS 'claims, as claim has made them';
+COMMENT ON TABLE runops.claim_entry IS 'claims, as claim recorded them';
 
 CREATE VIEW runops.claims AS
 SELECT scope, key, id, claimed_at, expires_at FROM runops.claim_entry;
-COMMENT ON VIEW runops.claims IS 'claims on keys, with the id that each key belongs to; keys are users'' data';
+COMMENT ON VIEW runops.claims IS 'claims on keys, with the id that each key belongs to; keys are data of users';
 
 CREATE FUNCTION runops.claim(scope text, key text, id text,
 							 ttl interval DEFAULT '30 days', wait interval DEFAULT '5 s',
@@ -29,19 +28,19 @@ CREATE FUNCTION runops.claim(scope text, key text, id text,
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_claim';
 COMMENT ON FUNCTION runops.claim(text, text, text, interval, interval) IS
-	'makes a key an id''s unless it is another''s, and says whose it is; waits for transactions that have claimed it';
+	'claims a key for an id unless another id has it, and returns the id that has it; waits for transactions that have claimed the key';
 
 CREATE FUNCTION runops.release_claim(scope text, key text, id text) RETURNS boolean
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_release_claim';
-COMMENT ON FUNCTION runops.release_claim(text, text, text) IS 'gives a key up if it is this id''s; was it?';
+COMMENT ON FUNCTION runops.release_claim(text, text, text) IS 'releases a key if it belongs to this id; returns whether it did';
 
 /*
  * Delete claims that have expired.
  *
- * Rows that somebody holds are left for the next time, so that nobody waits;
- * but who claims a key of one that was deleted here waits for the end of this
- * transaction.
+ * Rows that another session has locked are left for the next call, so this
+ * function does not wait.  But a session that claims a key whose row was deleted
+ * here waits for the end of this transaction.
  */
 CREATE FUNCTION runops.prune_claims(max_rows int DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -53,8 +52,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'max_rows must be at least 1',
-			DETAIL = 'It bounds the rows that one call deletes.',
-			HINT = 'Call the function again until it returns less.';
+			DETAIL = 'It limits the rows that one call deletes.',
+			HINT = 'To delete more rows, call the function until it returns less than max_rows.';
 	END IF;
 
 	DELETE FROM runops.claim_entry e
@@ -67,6 +66,6 @@ BEGIN
 	RETURN pruned;
 END
 $$;
-COMMENT ON FUNCTION runops.prune_claims(int) IS 'deletes claims that have expired, at most so many; returns how many';
+COMMENT ON FUNCTION runops.prune_claims(int) IS 'deletes at most max_rows claims that have expired; returns the number of deleted claims';
 
 REVOKE EXECUTE ON FUNCTION runops.prune_claims(int) FROM PUBLIC;

@@ -1,10 +1,10 @@
 /*
  * Unique keys over all stores of a routed table.
  *
- * A key is defined by an index on ONLY the routed table: core checks its columns
- * and its predicate, follows a renamed column, and dumps it; it holds nothing.
- * What decides is the primary key of a table of entries, one for each row that
- * has the key; see src/integrity/unique.c.
+ * An index on ONLY the routed table defines a key.  Core checks its columns and
+ * its predicate, follows a renamed column, and dumps it.  The index has no
+ * entries.  A separate table has one entry for each row that has the key, and its
+ * primary key enforces uniqueness; see src/integrity/unique.c.
  */
 
 CREATE TABLE runops.unique_config (
@@ -18,7 +18,7 @@ SELECT pg_catalog.pg_extension_config_dump('runops.unique_config', '');
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.unique_config
 	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
 ALTER TABLE runops.unique_config ENABLE ALWAYS TRIGGER config_changed;
-COMMENT ON TABLE runops.unique_config IS 'unique keys over all stores, with their entries and the stores whose rows are entered';
+COMMENT ON TABLE runops.unique_config IS 'unique keys over all stores, with their tables of entries and the stores whose rows have entries';
 
 CREATE VIEW runops.unique_keys AS
 SELECT u.relation, u.name,
@@ -35,12 +35,12 @@ LEFT JOIN (pg_catalog.pg_index x
 COMMENT ON VIEW runops.unique_keys IS 'keys that are unique over all stores of a routed table';
 GRANT SELECT ON runops.unique_keys TO PUBLIC;
 
--- The predicate as core shows it, safe to build statements from; raises unless it is one condition.
+-- The predicate as core prints it, which is safe to use in statements; raises unless it is one condition.
 CREATE FUNCTION runops._unique_predicate(relation regclass, predicate text) RETURNS text
 	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_unique_predicate';
 
--- Have the plans for a routed table and its leaves made anew.
+-- Invalidate the cached plans for a routed table and its leaves.
 CREATE FUNCTION runops._replan(relation regclass) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_replan';
@@ -59,12 +59,13 @@ CREATE FUNCTION runops._unique_truncate() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'runops_unique_truncate';
 
 /*
- * Queries of the entries that the rows of some stores should have, one for each
- * store that has the table.  What the owner of the table has written is evaluated
- * in queries of his own.
+ * Queries that return the entries that the rows of some stores should have, one
+ * query for each store that has the table.  Each evaluates the owner's expressions as the owner of
+ * the table.
  *
- * A store is asked over a connection of its own, which sees what is committed
- * now and not what this transaction has seen before, nor what it has written.
+ * Each query of a store uses a separate connection.  It sees all rows that are
+ * committed now, even if the snapshot of this transaction does not.  It does not
+ * see rows that this transaction has written.
  */
 CREATE FUNCTION runops._unique_queries(relation regclass, name name, stores text[]) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -94,7 +95,7 @@ BEGIN
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('unique key "%s" of table %s has lost its definition', name, relation),
 			DETAIL = 'The index that defines it was dropped or renamed.',
-			HINT = 'Use runops.drop_unique, and runops.add_unique again.';
+			HINT = 'Use runops.drop_unique, then runops.add_unique.';
 	END IF;
 
 	FOR leaf IN
@@ -109,8 +110,8 @@ BEGIN
 			RAISE EXCEPTION USING
 				ERRCODE = 'object_not_in_prerequisite_state',
 				MESSAGE = format('cannot compare the rows of store "%s" in this transaction', leaf.store),
-				DETAIL = 'It has written to the store, and rows that are not committed cannot be read over another connection.',
-				HINT = 'Commit first.';
+				DETAIL = 'This transaction has written to the store, and another connection cannot read rows that are not committed.',
+				HINT = 'Commit the transaction first.';
 		END IF;
 		IF NOT leaf.remote THEN
 			RETURN NEXT format('SELECT q.* FROM runops._owner_query(%L, %L) AS q (%s)', relation,
@@ -126,7 +127,7 @@ BEGIN
 END
 $$;
 
-/* The columns of a table of entries, as a list. */
+/* The key columns of a table of entries, as a comma-separated list. */
 CREATE FUNCTION runops._unique_columns(entries regclass) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -135,8 +136,8 @@ AS $$
 $$;
 
 /*
- * Enter the rows of some stores.  Nobody may write to the routed table
- * meanwhile.  Returns the number of entries.
+ * Create the entries for the rows of some stores.  The caller holds a lock that
+ * prevents writes to the routed table.  Returns the number of entries.
  */
 CREATE FUNCTION runops._unique_fill(relation regclass, name name, entries regclass, stores text[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -181,7 +182,7 @@ BEGIN
 END
 $$;
 
-/* Make the triggers of the legacy leaf fit the keys that the table has now. */
+/* Create, replace or drop the triggers of the legacy leaf, according to the keys that the table has now. */
 CREATE FUNCTION runops._unique_triggers(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -224,7 +225,7 @@ BEGIN
 				   'FOR EACH ROW WHEN (%s) EXECUTE FUNCTION runops._unique_row()', leaf, changed);
 	EXECUTE format('CREATE OR REPLACE TRIGGER runops_unique_truncate AFTER TRUNCATE ON %s '
 				   'FOR EACH STATEMENT EXECUTE FUNCTION runops._unique_truncate()', leaf);
-	-- like an index, also for rows that come from a replica
+	-- they also fire for rows that logical replication applies, as an index would cover them
 	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER runops_unique, ENABLE ALWAYS TRIGGER runops_unique_update, '
 				   'ENABLE ALWAYS TRIGGER runops_unique_truncate', leaf);
 END
@@ -247,7 +248,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'a unique key needs columns',
-			DETAIL = 'It says that no two rows are equal in all of them.',
+			DETAIL = 'No two rows can be equal in all columns of the key.',
 			HINT = 'Pass for example columns => ''{environmentId,idempotencyKey}''.';
 	END IF;
 	SELECT k INTO bad FROM unnest(columns) k
@@ -256,7 +257,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('column "%s" of table %s does not exist', bad, relation),
-			DETAIL = 'A unique key is over columns.',
+			DETAIL = 'A unique key consists of columns.',
 			HINT = 'Check the spelling of the column name, including upper and lower case.';
 	END IF;
 	SELECT k INTO bad FROM unnest(columns) k GROUP BY k HAVING count(*) > 1 LIMIT 1;
@@ -264,15 +265,15 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_column',
 			MESSAGE = format('column "%s" appears twice in the unique key', bad),
-			DETAIL = 'Each column counts once.',
-			HINT = 'Leave it out where it is named again.';
+			DETAIL = 'A unique key contains each column once.',
+			HINT = 'Remove the repeated column.';
 	END IF;
 	IF EXISTS (SELECT FROM runops.routed_tables t JOIN pg_class l ON l.oid = t.leaf
 			   WHERE t.relation = _check_unique_key.relation AND l.relkind = 'p') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'feature_not_supported',
 			MESSAGE = format('cannot add a unique key to table %s', relation),
-			DETAIL = 'Its legacy leaf has partitions, and nothing tells of the rows of one that is detached, attached or truncated.',
+			DETAIL = 'Its legacy leaf has partitions, and no trigger fires for the rows of a partition that is detached, attached or truncated.',
 			HINT = 'Use runops.claim for the key.';
 	END IF;
 
@@ -299,14 +300,14 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_table',
 			MESSAGE = format('relation "%s" already exists', chosen),
-			DETAIL = 'An index of the name of the key is made in the schema of the table.',
+			DETAIL = 'The key needs an index of the same name in the schema of the table.',
 			HINT = 'Use another name.';
 	END IF;
 	RETURN chosen;
 END
 $$;
 
-/* Raise unless the relation is a routed table, and the caller's. */
+/* Raise unless the relation is a routed table that the caller owns. */
 CREATE FUNCTION runops._check_routed_owner(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -315,20 +316,20 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('table %s is not routed', coalesce(relation::text, 'NULL')),
-			DETAIL = 'A unique index is all that a table of this database alone needs.',
+			DETAIL = 'A table that is not routed needs only a unique index.',
 			HINT = 'The view "runops.routed_tables" lists the routed tables; runops.attach() routes one.';
 	END IF;
 	IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = relation), 'USAGE') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('must be owner of table %s', relation),
-			DETAIL = 'Only its owner may say what is unique in it.',
+			DETAIL = 'Only the owner of a table may change its unique keys.',
 			HINT = 'Run this as the owner of the table or as a superuser.';
 	END IF;
 END
 $$;
 
-/* Make the table of entries for a key whose index stands. */
+/* Create the table of entries for a key whose index exists. */
 CREATE FUNCTION runops._create_entries(relation regclass, name name) RETURNS regclass
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -432,7 +433,7 @@ BEGIN
 			HINT = 'The view "runops.unique_keys" lists the keys.';
 	END IF;
 
-	-- what defines and holds a key is protected for as long as the key is known
+	-- the index and the entries of a key cannot be dropped while the key is recorded
 	PERFORM runops._unique_triggers(relation);
 	SELECT x.indexrelid INTO defining FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
 	WHERE x.indrelid = relation AND c.relname = name;
@@ -451,8 +452,8 @@ $$;
 COMMENT ON FUNCTION runops.drop_unique(regclass, name, boolean) IS 'drops a key that is unique over all stores';
 
 /*
- * Enter the rows of stores that are not yet covered, of the tables given: those
- * of a store that was added after the key.
+ * Create the missing entries for the rows of a store that was added after the
+ * key, for all keys of the given tables.
  */
 CREATE FUNCTION runops._unique_cover(store text, relations regclass[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -475,7 +476,7 @@ BEGIN
 END
 $$;
 
-/* Forget the rows of a store that is dropped. */
+/* Delete the entries for the rows of a store that is dropped. */
 CREATE FUNCTION runops._unique_forget(store text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -523,9 +524,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.rebuild_unique(regclass, name) IS
-	'enters the rows of every store for a unique key anew, and checks them; returns the number of entries';
+	'creates the entries of a unique key again from the rows of every store, and checks them; returns the number of entries';
 
-/* What there is to find in the unique keys of a table, or of all. */
+/* The findings in the unique keys of a table, or of all tables. */
 CREATE FUNCTION runops._check_unique(only_relation regclass, max_rows int)
 RETURNS TABLE (relation regclass, name name, store text, finding text, key text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -543,7 +544,7 @@ BEGIN
 		SELECT c.* FROM runops.unique_keys c
 		WHERE c.relation = only_relation OR only_relation IS NULL ORDER BY c.relation::oid, c.name
 	LOOP
-		-- a row and its entry come and go in one transaction
+		-- the lock waits for writers, which change a row and its entry in one transaction
 		PERFORM runops._lock_table(u.relation, 'SHARE');
 		columns := runops._unique_columns(u.entries);
 		SELECT string_agg(q, ' UNION ALL ') INTO rows

@@ -1,14 +1,14 @@
 /*
- * Reads by id that say where a row was found, or why it was not.
+ * Reads by id that report where a row was found, or why it was not found.
  */
 
--- How long legacy rows are kept by whoever deletes the old ones.
+-- How long legacy rows are kept before another program deletes them.
 CREATE TABLE runops.retention_config (
 	relation regclass NOT NULL PRIMARY KEY REFERENCES runops.table_config ON DELETE CASCADE,
 	keep interval NOT NULL CHECK (keep >= '0')
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.retention_config', '');
-COMMENT ON TABLE runops.retention_config IS 'retention of legacy rows, as set_retention was told of it';
+COMMENT ON TABLE runops.retention_config IS 'retention of legacy rows, as set_retention recorded it';
 
 CREATE VIEW runops.retentions AS
 SELECT relation, keep FROM runops.retention_config;
@@ -24,8 +24,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('table %s is not routed', coalesce(relation::text, 'NULL')),
-			DETAIL = 'The view "runops.routed_tables" lists the tables that are.',
-			HINT = 'Use runops.attach() to make it one.';
+			DETAIL = 'The view "runops.routed_tables" lists the routed tables.',
+			HINT = 'Use runops.attach() to route it.';
 	END IF;
 END
 $$;
@@ -40,7 +40,7 @@ BEGIN
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'keep must not be negative',
 			DETAIL = 'It is how long a row is kept after its id was minted.',
-			HINT = 'Use NULL for rows that are kept for ever.';
+			HINT = 'Use NULL for rows that are kept forever.';
 	END IF;
 
 	IF keep IS NULL THEN
@@ -52,21 +52,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.set_retention(regclass, interval) IS
-	'says how long legacy rows are kept, so that a read can tell what is past that from what never was; NULL: for ever';
+	'sets how long legacy rows are kept, so that a read can distinguish an expired row from a row that never existed; NULL means forever';
 
 CREATE FUNCTION runops.read_through(relation regclass, id text, scope jsonb DEFAULT NULL)
 	RETURNS TABLE (source text, "row" jsonb)
 	LANGUAGE c STABLE PARALLEL UNSAFE ROWS 1
 	AS 'MODULE_PATHNAME', 'runops_read_through';
 COMMENT ON FUNCTION runops.read_through(regclass, text, jsonb) IS
-	'reads a row by its primary key or a unique alias, and says where it was found or why not; always one row';
+	'reads a row by its primary key or a unique alias, and reports where it was found or why it was not found; returns exactly one row';
 
 CREATE FUNCTION runops.read_many(relation regclass, ids text[])
 	RETURNS TABLE (ord bigint, id text, source text, "row" jsonb)
 	LANGUAGE c STABLE STRICT PARALLEL UNSAFE ROWS 100
 	AS 'MODULE_PATHNAME', 'runops_read_many';
 COMMENT ON FUNCTION runops.read_many(regclass, text[]) IS
-	'reads rows by id, a row for each element and in order, with at most one statement for each store';
+	'reads rows by id; returns one row for each element, in order; sends at most one statement to each store';
 
 CREATE FUNCTION runops.read_page(relation regclass, scope jsonb, sort name, page_size int,
 								 after jsonb DEFAULT NULL, descending boolean DEFAULT true)
@@ -74,7 +74,7 @@ CREATE FUNCTION runops.read_page(relation regclass, scope jsonb, sort name, page
 	LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100
 	AS 'MODULE_PATHNAME', 'runops_read_page';
 COMMENT ON FUNCTION runops.read_page(regclass, jsonb, name, int, jsonb, boolean) IS
-	'reads a page of rows in one order over all stores, each row with the cursor to go on behind it';
+	'reads a page of rows in one order over all stores; each row has the cursor for the page after it';
 
 CREATE FUNCTION runops.read_run_for_event(relation regclass, id text,
 										  environment_column name DEFAULT 'runtimeEnvironmentId', slot text DEFAULT 'environment')
@@ -82,7 +82,7 @@ CREATE FUNCTION runops.read_run_for_event(relation regclass, id text,
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
 	AS 'MODULE_PATHNAME', 'runops_read_run_for_event';
 COMMENT ON FUNCTION runops.read_run_for_event(regclass, text, name, text) IS
-	'reads a run and resolves its environment, and tells apart what can be missing; always one row';
+	'reads a run and resolves its environment, and reports which of them is missing; returns exactly one row';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._require_routed(regclass),

@@ -1,5 +1,5 @@
 /*
- * Idempotency: one row for a key, in whichever store it is.
+ * Idempotency: one row for each idempotency key, in any store.
  */
 
 CREATE TABLE runops.idempotency_config (
@@ -9,19 +9,19 @@ CREATE TABLE runops.idempotency_config (
 	dead_when text
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.idempotency_config', '');
-COMMENT ON TABLE runops.idempotency_config IS 'idempotency keys, as add_idempotency was told of them';
+COMMENT ON TABLE runops.idempotency_config IS 'idempotency keys, as add_idempotency recorded them';
 
 CREATE VIEW runops.idempotency_keys AS
 SELECT relation, columns, expires, dead_when FROM runops.idempotency_config;
-COMMENT ON VIEW runops.idempotency_keys IS 'idempotency keys of routed tables, what expires them, and which rows have lost theirs';
+COMMENT ON VIEW runops.idempotency_keys IS 'idempotency keys of routed tables, with their expiry columns and the conditions of dead rows';
 GRANT SELECT ON runops.idempotency_keys TO PUBLIC;
 
--- The text of a condition as core writes it; see src/reads/dead_when.c.
+-- The text of a condition as core prints it; see src/reads/dead_when.c.
 CREATE FUNCTION runops._dead_condition(relation regclass, condition text) RETURNS text
 	LANGUAGE c STABLE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_dead_condition';
 
-/* Raise unless the columns can be the key of the table, and the other its expiry. */
+/* Raise unless "columns" can be the key of the table, and "expires" its expiry column. */
 CREATE FUNCTION runops._check_idempotency(relation regclass, columns name[], expires name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -35,9 +35,9 @@ BEGIN
 	   OR expires = ANY (columns) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'an idempotency key needs columns, each of them once',
-			DETAIL = 'The last one is set to NULL when the key is cleared, and so is the column that it expires by.',
-			HINT = 'An example is ARRAY[''environmentId'', ''taskIdentifier'', ''idempotencyKey''].';
+			MESSAGE = 'an idempotency key needs one or more different columns',
+			DETAIL = 'When the key is cleared, its last column and the expiry column are set to NULL.',
+			HINT = 'Pass for example ARRAY[''environmentId'', ''taskIdentifier'', ''idempotencyKey''].';
 	END IF;
 
 	FOR r IN
@@ -50,21 +50,21 @@ BEGIN
 			RAISE EXCEPTION USING
 				ERRCODE = 'undefined_column',
 				MESSAGE = format('column "%s" of relation %s does not exist', r.name, relation),
-				HINT = 'Write the column''s exact name, without quotes.';
+				HINT = 'Pass the exact name of the column, without quotes.';
 		END IF;
 		IF r.name IN (last, expires) AND (r.attnotnull OR r.attgenerated <> '') THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'invalid_parameter_value',
 				MESSAGE = format('column "%s" of relation %s cannot be set to NULL', r.name, relation),
-				DETAIL = 'The last column of the key, and what it expires by, are set to NULL when the key is cleared.',
-				HINT = 'Name as the last column the one that holds the key, and drop its NOT NULL.';
+				DETAIL = 'When the key is cleared, its last column and the expiry column are set to NULL.',
+				HINT = 'Pass the column that holds the key as the last one, and drop its NOT NULL constraint.';
 		END IF;
 		IF r.name = expires AND (SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END FROM pg_type t WHERE t.oid = r.atttypid)
 			NOT IN ('timestamp'::regtype, 'timestamptz'::regtype) THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'datatype_mismatch',
-				MESSAGE = format('column "%s" of relation %s is no time', r.name, relation),
-				DETAIL = 'A key expires by a column of type timestamp or timestamp with time zone.',
+				MESSAGE = format('column "%s" of relation %s is not a timestamp', r.name, relation),
+				DETAIL = 'The expiry column must have type timestamp or timestamp with time zone.',
 				HINT = 'Use dead_when for another rule.';
 		END IF;
 	END LOOP;
@@ -91,7 +91,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.add_idempotency(regclass, name[], name, text) IS
-	'says which columns are the idempotency key of a table, what expires it, and which rows have lost theirs';
+	'declares the columns of the idempotency key of a table, its expiry column, and the condition of dead rows';
 
 CREATE FUNCTION runops.drop_idempotency(relation regclass, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -103,7 +103,7 @@ BEGIN
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('table %s has no idempotency key', coalesce(relation::text, 'NULL')),
 			DETAIL = 'The view "runops.idempotency_keys" lists the tables that have one.',
-			HINT = 'Pass if_exists => true where that is no matter.';
+			HINT = 'Pass if_exists => true to ignore a missing key.';
 	END IF;
 END
 $$;
@@ -113,21 +113,21 @@ CREATE FUNCTION runops.idempotency_store(org text DEFAULT NULL, parent text DEFA
 	LANGUAGE c STABLE PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'runops_idempotency_store';
 COMMENT ON FUNCTION runops.idempotency_store(text, text) IS
-	'the store of the family that a new row belongs to: its parent''s, or that of an organization''s next root';
+	'the store that a new row belongs to: the store of its parent, or the store of the next root of an organization';
 
 CREATE FUNCTION runops.find_idempotent(relation regclass, key jsonb, org text DEFAULT NULL, parent text DEFAULT NULL)
 	RETURNS TABLE (outcome text, store text, id text, "row" jsonb)
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
 	AS 'MODULE_PATHNAME', 'runops_find_idempotent';
 COMMENT ON FUNCTION runops.find_idempotent(regclass, jsonb, text, text) IS
-	'the row that an idempotency key stands for, in any store; a key that has expired or whose row is dead is cleared';
+	'finds the row of an idempotency key, in any store; clears a key that has expired or whose row is dead';
 
 CREATE FUNCTION runops.reset_idempotency(relation regclass, key jsonb DEFAULT NULL, ids text[] DEFAULT NULL)
 	RETURNS TABLE (store text, rows bigint)
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 3
 	AS 'MODULE_PATHNAME', 'runops_reset_idempotency';
 COMMENT ON FUNCTION runops.reset_idempotency(regclass, jsonb, text[]) IS
-	'takes an idempotency key from its row, or from the rows of these ids, and frees the claim on it';
+	'clears an idempotency key in its row, or in the rows with these ids, and releases the claim on it';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._dead_condition(regclass, text),

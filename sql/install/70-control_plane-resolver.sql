@@ -1,10 +1,10 @@
 
--- resolvers: how values of the control plane are read, and the cache of them
+-- resolvers: queries that read values of the control plane, and a cache of these values
 
 /*
- * Whose rights a query runs with stands in its row, so nobody but the owner may
- * write here; add_resolver does it for others.  The columns are numbered in
- * src/control_plane/resolver.c.
+ * A query runs with the privileges of the role in its row, so only the owner may
+ * write here.  Other roles use add_resolver.  src/control_plane/resolver.c uses
+ * the numbers of the columns.
  */
 CREATE TABLE runops.resolver_config (
 	slot text NOT NULL PRIMARY KEY,
@@ -17,7 +17,7 @@ CREATE TABLE runops.resolver_config (
 	keys integer NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.resolver_config', '');
-COMMENT ON TABLE runops.resolver_config IS 'resolvers, as add_resolver was told of them';
+COMMENT ON TABLE runops.resolver_config IS 'resolvers, as add_resolver recorded them';
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.resolver_config
 	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
 ALTER TABLE runops.resolver_config ENABLE ALWAYS TRIGGER config_changed;
@@ -40,9 +40,9 @@ CREATE FUNCTION runops.resolve(slot text, VARIADIC key text[]) RETURNS jsonb
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_resolver_resolve';
 
-COMMENT ON FUNCTION runops.add_resolver(text, text, name, name, interval) IS 'register the query that reads a value of the control plane';
-COMMENT ON FUNCTION runops.drop_resolver(text, boolean) IS 'forget a resolver, and what it has read';
-COMMENT ON FUNCTION runops.resolve(text, text[]) IS 'a value of the control plane, from the cache or read; NULL: there is none';
+COMMENT ON FUNCTION runops.add_resolver(text, text, name, name, interval) IS 'registers the query that reads a value of the control plane';
+COMMENT ON FUNCTION runops.drop_resolver(text, boolean) IS 'drops a resolver and the values that it has cached';
+COMMENT ON FUNCTION runops.resolve(text, text[]) IS 'returns a value of the control plane, from the cache or from the query; NULL if there is none';
 REVOKE EXECUTE ON FUNCTION runops.add_resolver(text, text, name, name, interval) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION runops.drop_resolver(text, boolean) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION runops.resolve(text, text[]) FROM PUBLIC;
@@ -54,11 +54,11 @@ CREATE FUNCTION runops._resolver_stats(OUT slot text, OUT entries bigint, OUT by
 	LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'runops_resolver_stats';
 
--- Without a cache there is nothing to count: NULL is not zero.
+-- Without a cache nothing is counted, so the counters are NULL and not zero.
 CREATE VIEW runops.resolvers AS
 SELECT c.slot, c.query, c.environment_column, c.organization_column, c.ttl, c.registrant, c.keys,
 	s.entries, s.bytes, s.hits, s.negative_hits, s.misses, s.evictions, s.invalidations
 FROM runops.resolver_config c
 LEFT JOIN runops._resolver_stats() s ON s.slot OPERATOR(pg_catalog.=) c.slot;
-COMMENT ON VIEW runops.resolvers IS 'resolvers, with what the cache has of each';
+COMMENT ON VIEW runops.resolvers IS 'resolvers, with the cache counters of each';
 GRANT SELECT ON runops.resolvers TO PUBLIC;

@@ -1,5 +1,5 @@
 
--- invalidation of the cache: by hand, and by the writes of watched tables
+-- invalidation of the cache: by function calls, and by writes to watched tables
 
 CREATE FUNCTION runops.invalidate_environment(id text) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -8,8 +8,8 @@ CREATE FUNCTION runops.invalidate_organization(id text) RETURNS void
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_invalidate_organization';
 
-COMMENT ON FUNCTION runops.invalidate_environment(text) IS 'when this transaction commits, forget what resolvers have read of an environment';
-COMMENT ON FUNCTION runops.invalidate_organization(text) IS 'when this transaction commits, forget what resolvers have read of an organization';
+COMMENT ON FUNCTION runops.invalidate_environment(text) IS 'removes the cached values of an environment when this transaction commits';
+COMMENT ON FUNCTION runops.invalidate_organization(text) IS 'removes the cached values of an organization when this transaction commits';
 REVOKE EXECUTE ON FUNCTION runops.invalidate_environment(text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION runops.invalidate_organization(text) FROM PUBLIC;
 
@@ -21,7 +21,7 @@ CREATE FUNCTION runops._watch_arguments(tgargs bytea) RETURNS text[]
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'runops_watch_arguments';
 
--- A watch is its triggers: they go with the table, and come back with its dump.
+-- A watch consists of its triggers, so it is dropped, dumped and restored with the table.
 CREATE VIEW runops.watches AS
 SELECT t.tgrelid::pg_catalog.regclass AS relation,
 	nullif(a.args[1], '')::name AS environment_column,
@@ -32,7 +32,7 @@ FROM pg_catalog.pg_trigger t, LATERAL (SELECT runops._watch_arguments(t.tgargs))
 WHERE t.tgfoid OPERATOR(pg_catalog.=) 'runops._watch()'::pg_catalog.regprocedure
 	AND t.tgparentid OPERATOR(pg_catalog.=) 0
 	AND t.tgtype::integer OPERATOR(pg_catalog.&) 1 OPERATOR(pg_catalog.=) 1;
-COMMENT ON VIEW runops.watches IS 'tables whose writes invalidate the cache of resolvers';
+COMMENT ON VIEW runops.watches IS 'tables to which writes invalidate the cache of resolvers';
 GRANT SELECT ON runops.watches TO PUBLIC;
 
 /* Raise unless the relation can be watched by these columns. */
@@ -49,8 +49,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('cannot watch relation %s', relation),
-			DETAIL = 'Only tables, partitioned tables and foreign tables can be watched, and no temporary ones.',
-			HINT = 'Watch the tables that it is made of.';
+			DETAIL = 'Only permanent tables, partitioned tables and foreign tables can be watched.',
+			HINT = 'Watch the underlying tables.';
 	END IF;
 	SELECT u.c INTO missing FROM unnest(columns) u(c)
 	WHERE u.c IS NOT NULL AND NOT EXISTS (
@@ -64,8 +64,8 @@ BEGIN
 	IF cardinality(slots) = 0 OR array_position(slots, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the slots of a watch must be named',
-			HINT = 'Leave them out for all slots.';
+			MESSAGE = 'the list of slots must not be empty or contain NULL',
+			HINT = 'Omit the argument to watch for all slots.';
 	END IF;
 	SELECT u.s INTO missing FROM unnest(slots) u(s)
 	WHERE NOT EXISTS (SELECT FROM runops.resolvers r WHERE r.slot = u.s)
@@ -82,8 +82,9 @@ $$;
 /*
  * Watch a table.
  *
- * A row trigger for its writes and a statement trigger for TRUNCATE, both
- * ENABLE ALWAYS, so that rows that logical replication applies are seen too.
+ * The watch is a row trigger for writes and a statement trigger for TRUNCATE.
+ * Both are ENABLE ALWAYS, so that they also fire for rows that logical replication
+ * applies.
  */
 CREATE FUNCTION runops.watch(relation regclass, environment_column name DEFAULT NULL,
 	organization_column name DEFAULT NULL, slots text[] DEFAULT NULL) RETURNS void
@@ -94,8 +95,8 @@ DECLARE
 	arguments text;
 	digest text;
 	before text;
-	-- there is no LOCK TABLE for a foreign table, and not on every server a trigger
-	-- for its TRUNCATE: the library sees to that
+	-- A foreign table does not support LOCK TABLE, and some server versions have no
+	-- trigger for its TRUNCATE.  The library handles its TRUNCATE.
 	is_foreign CONSTANT boolean := EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'f');
 BEGIN
 	PERFORM runops._check_watch(relation, ARRAY[environment_column, organization_column], slots);
@@ -110,7 +111,7 @@ BEGIN
 	IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = 'runops_watch_' || digest) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
-			MESSAGE = format('relation %s is watched by these columns for these slots already', relation);
+			MESSAGE = format('relation %s is already watched by these columns for these slots', relation);
 	END IF;
 
 	EXECUTE format('CREATE TRIGGER runops_watch_%s AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION runops._watch(%s)',
@@ -125,7 +126,7 @@ BEGIN
 END
 $$;
 
-/* Watch a table no more, by whatever columns it was. */
+/* Stop watching a table: drop all its watches. */
 CREATE FUNCTION runops.unwatch(relation regclass, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -156,8 +157,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION runops.watch(regclass, name, name, text[]) IS 'let the writes of a table invalidate what resolvers have read';
-COMMENT ON FUNCTION runops.unwatch(regclass, boolean) IS 'watch a table no more';
+COMMENT ON FUNCTION runops.watch(regclass, name, name, text[]) IS 'makes writes to a table invalidate the cached values of resolvers';
+COMMENT ON FUNCTION runops.unwatch(regclass, boolean) IS 'drops all watches of a table';
 REVOKE EXECUTE ON FUNCTION runops.watch(regclass, name, name, text[]) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION runops.unwatch(regclass, boolean) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION runops._check_watch(regclass, name[], text[]) FROM PUBLIC;

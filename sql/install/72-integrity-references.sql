@@ -1,9 +1,9 @@
 /*
- * References: what stands for a foreign key between tables whose rows may be in
+ * References: they replace foreign keys between tables whose rows may be in
  * different databases.
  */
 
--- Constraints on users' tables are named after what a dump restores.
+-- Triggers on tables of users identify a reference by name, which a dump keeps.
 CREATE TABLE runops.reference_config (
 	child regclass NOT NULL,
 	child_column name NOT NULL,
@@ -19,7 +19,7 @@ SELECT pg_catalog.pg_extension_config_dump('runops.reference_config', '');
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON runops.reference_config
 	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
 ALTER TABLE runops.reference_config ENABLE ALWAYS TRIGGER config_changed;
-COMMENT ON TABLE runops.reference_config IS 'references, as add_reference was told of them, with the foreign keys that it dropped';
+COMMENT ON TABLE runops.reference_config IS 'references, as add_reference recorded them, with the foreign keys that it dropped';
 
 CREATE VIEW runops.reference_keys AS
 SELECT r.child, r.child_column, r.parent, r.parent_column, r.name,
@@ -38,12 +38,12 @@ CREATE FUNCTION runops._reference_parent() RETURNS trigger
 CREATE FUNCTION runops._reference_truncate() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'runops_reference_truncate';
 
-/* The legacy leaf of a routed table if it is here; any other table itself. */
+/* For a routed table its leaf in this database, for any other table the table itself. */
 CREATE FUNCTION runops._local_table(relation regclass) RETURNS regclass
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce((SELECT t.leaf FROM runops.table_config t WHERE t.relation = _local_table.relation), relation) $$;
 
-/* The type under a domain; text stands for varchar, which compares like it. */
+/* The type of a column, without its domain; text for varchar, because both compare alike. */
 CREATE FUNCTION runops._compared_type(relation regclass, column_name name) RETURNS oid
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -56,7 +56,7 @@ AS $$
 	SELECT CASE b.oid WHEN 'varchar'::regtype THEN 'text'::regtype::oid ELSE b.oid END FROM base b WHERE b.typtype <> 'd'
 $$;
 
-/* The equality of the type's default hash operator class, as OPERATOR(...). */
+/* The equality operator of the type's default hash operator class, as OPERATOR(...). */
 CREATE FUNCTION runops._equality(type oid) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -70,7 +70,7 @@ AS $$
 	WHERE c.opcdefault AND c.opcintype = type
 $$;
 
-/* Raise unless the relation can be an end of a reference, and is the caller's. */
+/* Raise unless the relation can be an end of a reference and the caller owns it. */
 CREATE FUNCTION runops._check_reference_end(relation regclass, column_name name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -83,7 +83,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_table',
 			MESSAGE = format('relation %s does not exist', coalesce(relation::text, 'NULL')),
-			HINT = 'Name the table that refers and the table that it refers to.';
+			HINT = 'Pass the referencing table and the referenced table.';
 	END IF;
 	SELECT t.relation INTO routed FROM runops.table_config t
 	JOIN pg_inherits i ON i.inhparent = t.relation WHERE i.inhrelid = class.oid;
@@ -91,14 +91,14 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('%s is a leaf of a routed table', relation),
-			DETAIL = 'A reference holds for the rows of all stores.',
-			HINT = format('Name %s.', routed);
+			DETAIL = 'A reference applies to the rows of all stores.',
+			HINT = format('Use the routed table %s.', routed);
 	END IF;
 	IF class.relkind <> 'r' AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = _check_reference_end.relation) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('%s is neither a plain nor a routed table', relation),
-			DETAIL = 'Only those can be the ends of a reference.',
+			DETAIL = 'Only plain and routed tables can be the ends of a reference.',
 			HINT = 'The view "runops.routed_tables" lists the routed tables.';
 	END IF;
 	IF NOT pg_has_role(class.relowner, 'USAGE') THEN
@@ -113,12 +113,12 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('column %s of table %s does not exist', coalesce(quote_ident(column_name), 'NULL'), relation),
-			HINT = 'Names of columns are taken as they are, without quotes.';
+			HINT = 'Pass the exact name of the column, without quotes.';
 	END IF;
 END
 $$;
 
-/* The column that is the primary key, or raise. */
+/* The column of the primary key; raises unless there is exactly one. */
 CREATE FUNCTION runops._key_column(relation regclass) RETURNS name
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -133,16 +133,16 @@ BEGIN
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('table %s has no primary key of one column', coalesce(relation::text, 'NULL')),
 			DETAIL = 'A reference names a row by its primary key.',
-			HINT = 'Name the column that is referred to in "parent_column".';
+			HINT = 'Pass the referenced column as "parent_column".';
 	END IF;
 	RETURN key;
 END
 $$;
 
 /*
- * The foreign keys of a column, on the table or its legacy leaf, to a routed
- * table.  They see its legacy rows alone; where the column names the store of
- * its own row too, that is right.
+ * The foreign keys of a column, on the table or its legacy leaf, that refer to a
+ * routed table.  They see only its legacy rows.  That is correct if the column
+ * names the store of its own row, too; such foreign keys are left out.
  */
 CREATE FUNCTION runops._seam_keys(child regclass, child_column name, parent regclass) RETURNS SETOF pg_constraint
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -156,8 +156,8 @@ AS $$
 $$;
 
 /*
- * Drop the foreign keys that a reference replaces.  Returns the first, as
- * _restore_foreign_key takes it; NULL if there was none.
+ * Drop the foreign keys that a reference replaces.  Returns the first one in the
+ * form that _restore_foreign_key accepts; NULL if there was none.
  */
 CREATE FUNCTION runops._drop_seam_keys(child regclass, child_column name, parent regclass) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -179,8 +179,8 @@ END
 $$;
 
 /*
- * Make a foreign key again that a reference has replaced.  Rows may refer to
- * what is not in the table: then it holds for new rows, and a WARNING says so.
+ * Create again a foreign key that a reference has replaced.  If old rows violate
+ * it, it is created as NOT VALID, and a WARNING reports this.
  */
 CREATE FUNCTION runops._restore_foreign_key(child regclass, child_column name, parent regclass, dropped jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -207,7 +207,7 @@ EXCEPTION WHEN foreign_key_violation THEN
 	RAISE WARNING USING
 		MESSAGE = format('foreign key "%s" of %s is not validated', dropped ->> 'name', child),
 		DETAIL = why,
-		HINT = format('It holds for new rows. Mend the others and use ALTER TABLE %s VALIDATE CONSTRAINT %I.', child, dropped ->> 'name');
+		HINT = format('It holds for new rows. Correct the old rows, then use ALTER TABLE %s VALIDATE CONSTRAINT %I.', child, dropped ->> 'name');
 END
 $$;
 
@@ -222,7 +222,7 @@ AS $$
 			format('EXECUTE FUNCTION runops._reference_parent(%L)', r.parent_column) AS check_parent)
 	SELECT r.child, ('runops_reference_' || r.child_column)::name, false, 'AFTER INSERT', NULL::name, e.check_child FROM ends e
 	UNION ALL
-	-- an update of a foreign leaf is checked by the wrapper, so that others stay one statement in the store
+	-- the foreign-data wrapper checks updates of this column in a foreign leaf, so that other updates stay one statement in the store
 	SELECT e.child, ('runops_reference_update_' || r.child_column)::name, false,
 		'AFTER UPDATE', r.child_column, e.check_child
 	FROM ends e JOIN pg_class c ON c.oid = e.child AND c.relkind = 'r'
@@ -237,11 +237,12 @@ AS $$
 $$;
 
 /*
- * A condition of a trigger of UPDATE for that a column has another value, or may
- * have one; NULL if no column is given.
+ * The WHEN condition of an UPDATE trigger.  It is true if a column has changed, or
+ * may have changed.  NULL if no column is given.
  *
- * Not UPDATE OF, because a trigger before it may change the column.  An operator
- * that is not in pg_catalog would not be found when a dump is restored.
+ * UPDATE OF is not used, because an earlier trigger may change the column.  The
+ * condition compares values only by operators in pg_catalog, because other
+ * operators would not be found when a dump is restored.
  */
 CREATE FUNCTION runops._value_changed(relation regclass, changed name) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -255,7 +256,7 @@ AS $$
 	WHERE t.oid = runops._compared_type(relation, changed)
 $$;
 
-/* Put the triggers of a reference on both tables; they hold off writers until the end of the transaction. */
+/* Create the triggers of a reference on both tables; this blocks writers until the end of the transaction. */
 CREATE FUNCTION runops._create_reference_triggers(r runops.reference_config) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -264,7 +265,7 @@ DECLARE
 BEGIN
 	FOR t IN
 		SELECT * FROM runops._reference_triggers(r) x
-		-- those of the table that is referred to are shared, any others are of a reference whose table was dropped
+		-- references share the triggers of the referenced table; the others are replaced if a dropped table has left them
 		WHERE NOT x.of_parent OR NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.relation AND g.tgname = x.name)
 	LOOP
 		EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s FOR EACH %s%s %s', t.name, t.event, t.relation,
@@ -274,7 +275,7 @@ BEGIN
 END
 $$;
 
-/* Raise for a row that refers to nothing.  What a foreign key holds is left out. */
+/* Raise if a row refers to a missing row.  Leaves with a validated foreign key are not checked. */
 CREATE FUNCTION runops._check_referring_rows(r runops.reference_config) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -312,7 +313,7 @@ BEGIN
 				ERRCODE = 'foreign_key_violation',
 				MESSAGE = format('rows of %s refer to rows of %s that do not exist', r.child, r.parent),
 				DETAIL = format('Key (%s)=(%s) is not present in table %s.', r.child_column, value, r.parent),
-				HINT = 'Delete or mend such rows; nothing was changed.';
+				HINT = 'Delete or correct such rows. Nothing was changed.';
 		END IF;
 	END LOOP;
 END
@@ -337,7 +338,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('neither %s nor %s is routed', child, parent),
-			DETAIL = 'Their rows are in one database.',
+			DETAIL = 'The rows of both tables are in this database.',
 			HINT = format('Use ALTER TABLE %s ADD FOREIGN KEY.', child);
 	END IF;
 	IF runops._compared_type(child, child_column) <> runops._compared_type(parent, r.parent_column)
@@ -345,7 +346,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column %I of %s cannot refer to column %I of %s', child_column, child, r.parent_column, parent),
-			DETAIL = format('Their types are %s and %s; a reference needs one type, and one that can be hashed.',
+			DETAIL = format('Their types are %s and %s. A reference needs equal types that can be hashed.',
 				format_type(runops._compared_type(child, child_column), NULL),
 				format_type(runops._compared_type(parent, r.parent_column), NULL)),
 			HINT = 'Change the type of one of them.';
@@ -369,10 +370,10 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
 				   WHERE x.indrelid = runops._local_table(child) AND x.indisvalid AND x.indpred IS NULL AND a.attname = child_column) THEN
 		RAISE NOTICE USING
-			MESSAGE = format('no index of %s leads with column %I', child, child_column),
-			DETAIL = format('Deleting a row of %s reads the whole table.', parent),
-			HINT = format('CREATE INDEX ON %s (%I)%s', runops._local_table(child), child_column,
-				CASE WHEN child = runops._local_table(child) THEN '.' ELSE ', and run runops.provision().' END);
+			MESSAGE = format('no index of %s has column %I as its first column', child, child_column),
+			DETAIL = format('Each DELETE of a row of %s will read the whole table.', parent),
+			HINT = format('Run CREATE INDEX ON %s (%I)%s', runops._local_table(child), child_column,
+				CASE WHEN child = runops._local_table(child) THEN '.' ELSE ', then use runops.provision().' END);
 	END IF;
 
 	r.dropped := runops._drop_seam_keys(child, child_column, parent);
@@ -387,9 +388,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.add_reference(regclass, name, regclass, name) IS
-	'makes rows of a table, in any store, refer to existing rows of another; replaces a foreign key, which detach and drop_reference make again';
+	'makes rows of a table, in any store, refer to existing rows of another table; replaces a foreign key, which detach and drop_reference create again';
 
-/* Take the triggers of a reference away, and forget it. */
+/* Drop the triggers and the record of a reference. */
 CREATE FUNCTION runops._drop_reference(r runops.reference_config) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -442,9 +443,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.drop_reference(regclass, name, regclass, boolean) IS
-	'drops a reference, and makes the foreign key again that it replaced';
+	'drops a reference, and creates again the foreign key that it replaced';
 
-/* Drop the references from and to a table that is about to be attached or detached; they are given to _resume_references. */
+/* Drop the references from and to a table that will be attached or detached; returns them for _resume_references. */
 CREATE FUNCTION runops._release_references(relation regclass) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -470,11 +471,12 @@ END
 $$;
 
 /*
- * Make the references again that _release_references has dropped, now that
- * another relation stands in the table's place.  Where that leaves no routed
- * table at either end, the foreign key that the reference replaced comes back;
- * so it does where the table that is referred to is a plain one now, beside the
- * reference, which goes on for the rows of other stores.
+ * Create again the references that _release_references has dropped, after another
+ * relation has taken the place of the table.
+ *
+ * If the referenced table is a plain table now, the foreign key that the reference
+ * replaced is created again.  If the referencing table is still routed, the
+ * reference is created as well, for the rows of other stores.
  */
 CREATE FUNCTION runops._resume_references(released jsonb, before regclass, after regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -1,12 +1,13 @@
 /*
- * Cascades: what hangs on a row that was deleted goes after it, in every store,
- * where no foreign key can say so.
+ * Cascades: after a row is deleted, the rows that refer to it are deleted or
+ * changed in every store.  A foreign key cannot do this between databases.
  */
 
--- Numbers entries and their turns; in a dump, because those go on from there.
+-- Numbers the entries of the queue and their turns.  A dump contains it, because the
+-- restored queue continues with these numbers.
 CREATE SEQUENCE runops.cascade_seq;
 SELECT pg_catalog.pg_extension_config_dump('runops.cascade_seq', '');
-COMMENT ON SEQUENCE runops.cascade_seq IS 'numbers what is queued for cleanup, and the turns that it has had';
+COMMENT ON SEQUENCE runops.cascade_seq IS 'numbers the entries that are queued for cleanup, and their turns';
 
 CREATE TABLE runops.cascade_config (
 	parent regclass NOT NULL,
@@ -19,8 +20,8 @@ CREATE TABLE runops.cascade_config (
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.cascade_config', '');
 
--- What one transaction has deleted has its turn together, so that nobody gets
--- more turns by deleting more; the id is the transaction's.
+-- All rows that one transaction has deleted share one turn, so that a transaction
+-- does not get more turns by deleting more.  The id is the id of the transaction.
 CREATE TABLE runops.cascade_task (
 	id bigint NOT NULL PRIMARY KEY,
 	turn bigint NOT NULL,
@@ -29,8 +30,8 @@ CREATE TABLE runops.cascade_task (
 CREATE INDEX cascade_task_turn ON runops.cascade_task (turn);
 SELECT pg_catalog.pg_extension_config_dump('runops.cascade_task', '');
 
--- The rows that were deleted.  One goes when every store has said that nothing
--- hangs on it any more.
+-- The deleted parent rows.  An entry is removed when no row in any store refers to
+-- its parent row any more.
 CREATE TABLE runops.cascade_queue (
 	id bigint NOT NULL PRIMARY KEY,
 	task bigint NOT NULL,
@@ -44,7 +45,8 @@ CREATE TABLE runops.cascade_queue (
 CREATE INDEX cascade_queue_turn ON runops.cascade_queue (task, turn, id);
 SELECT pg_catalog.pg_extension_config_dump('runops.cascade_queue', '');
 
--- How far one child in one store is; not in a dump, where it would be begun anew.
+-- The progress of one child in one store.  A dump does not contain it, so the
+-- cleanup starts again after a restore.
 CREATE TABLE runops.cascade_part (
 	entry bigint NOT NULL REFERENCES runops.cascade_queue ON DELETE CASCADE,
 	child oid NOT NULL,
@@ -59,7 +61,7 @@ CREATE TABLE runops.cascade_part (
 	PRIMARY KEY (entry, child, child_column, store)
 ) WITH (fillfactor = 50);
 
--- Rows that could not be deleted, and why.  They are passed over while "aside".
+-- Rows that the cleanup could not change, with the error.  It skips rows that are "aside".
 CREATE TABLE runops.cascade_failure (
 	entry bigint NOT NULL REFERENCES runops.cascade_queue ON DELETE CASCADE,
 	child oid NOT NULL,
@@ -74,10 +76,10 @@ CREATE TABLE runops.cascade_failure (
 	PRIMARY KEY (entry, child, child_column, store, "row")
 );
 
-COMMENT ON TABLE runops.cascade_config IS 'cascades, as add_cascade was told of them';
-COMMENT ON TABLE runops.cascade_task IS 'transactions that have deleted parents of cascades, until that is cleaned up';
-COMMENT ON TABLE runops.cascade_queue IS 'deleted parents of cascades, until nothing hangs on them';
-COMMENT ON TABLE runops.cascade_part IS 'how far the cleanup of a deleted parent is in each child and store';
+COMMENT ON TABLE runops.cascade_config IS 'cascades, as add_cascade recorded them';
+COMMENT ON TABLE runops.cascade_task IS 'transactions that have deleted parents of cascades; kept until the cleanup is complete';
+COMMENT ON TABLE runops.cascade_queue IS 'deleted parents of cascades; kept until no row refers to them';
+COMMENT ON TABLE runops.cascade_part IS 'progress of the cleanup of a deleted parent in each child and store';
 COMMENT ON TABLE runops.cascade_failure IS 'rows that the cleanup could not change';
 
 CREATE VIEW runops.cascades AS
@@ -101,14 +103,14 @@ SELECT 'cascade'::text AS task,
 FROM runops.cascade_queue q
 LEFT JOIN LATERAL (
 	SELECT pg_catalog.sum(x.done) AS done,
-		-- a part that was not begun yet has no total
+		-- a part that has not begun has no total
 		CASE WHEN pg_catalog.bool_and(x.total IS NOT NULL) THEN pg_catalog.sum(x.total) END AS total,
 		pg_catalog.bool_or(EXISTS (SELECT FROM runops.cascade_failure f WHERE f.entry OPERATOR(pg_catalog.=) x.entry)) AS failed
 	FROM runops.cascade_part x WHERE x.entry OPERATOR(pg_catalog.=) q.id) AS p ON true;
-COMMENT ON VIEW runops.progress IS 'work that goes on after its statement: rows done, rows in all as far as counted, and rows per second';
+COMMENT ON VIEW runops.progress IS 'work that continues after its statement: rows done, total rows as far as counted, and rows per second';
 GRANT SELECT ON runops.progress TO pg_monitor;
 
--- the triggers of a parent; see src/cascade/queue.c.  What they write is read in another session.
+-- the triggers of a parent; see src/cascade/queue.c.  Another session reads the values that they write.
 CREATE FUNCTION runops._cascade_queue() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = '1'
@@ -121,14 +123,14 @@ CREATE FUNCTION runops._cascade_truncate() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_cascade_truncate';
 
--- It runs with the rights of its owner, so that EXECUTE is all that a role needs.
+-- It runs with the privileges of its owner, so a role needs only EXECUTE.
 CREATE FUNCTION runops.cleanup(max_rows int DEFAULT 1000) RETURNS bigint
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_cleanup';
 COMMENT ON FUNCTION runops.cleanup(int) IS
-	'deletes what hangs on deleted parents, one batch of at most so many rows; returns how many, 0 when nothing can be done';
+	'cleans up rows that refer to deleted parents, in one batch of at most max_rows rows; returns the number of rows, 0 if nothing can be done';
 
-/* The column that identifies the rows of a parent; NULL unless there is exactly one. */
+/* The column of the primary key of a parent; NULL unless there is exactly one. */
 CREATE FUNCTION runops._cascade_key(parent regclass) RETURNS name
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -138,7 +140,7 @@ AS $$
 		AND x.indisprimary AND x.indnkeyatts = 1
 $$;
 
-/* Raise unless the caller may say what happens to the rows of a table. */
+/* Raise unless the table can be an end of a cascade and the caller owns it. */
 CREATE FUNCTION runops._cascade_check_table(relation regclass, what text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -166,8 +168,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('%s cannot be the %s of a cascade', relation, what),
-			DETAIL = 'A cascade leads from a table of this database to a table of it or to a routed table.',
-			HINT = 'Name a table that is neither temporary nor a view, a foreign or a system table.';
+			DETAIL = 'A cascade goes from a table of this database to a table of this database or to a routed table.',
+			HINT = 'Pass a permanent table that is not a view, a foreign table or a system table.';
 	END IF;
 	SELECT t.relation INTO routed
 	FROM runops.table_config t JOIN pg_inherits i ON i.inhparent = t.relation
@@ -176,29 +178,29 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('%s is the leaf of one store', relation),
-			DETAIL = 'A cascade reaches the rows of all stores.',
-			HINT = format('Name the routed table: %s.', routed);
+			DETAIL = 'A cascade applies to the rows of all stores.',
+			HINT = format('Use the routed table %s.', routed);
 	END IF;
 	IF c.relispartition AND what = 'parent' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('%s cannot be the %s of a cascade', relation, what),
-			DETAIL = 'It is a partition, whose rows can be deleted through its parent.',
-			HINT = format('Name the partitioned table: %s.', pg_partition_root(relation));
+			DETAIL = 'It is a partition, and its rows can be deleted through its parent.',
+			HINT = format('Use the partitioned table %s.', pg_partition_root(relation));
 	END IF;
 	IF NOT pg_has_role(c.relowner, 'USAGE') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('must be owner of table %s', relation),
-			DETAIL = 'Only its owner may say what happens to its rows.',
+			DETAIL = 'Only the owner of a table may change its cascades.',
 			HINT = 'Run this as the owner of the table or as a superuser.';
 	END IF;
 END
 $$;
 
 /*
- * A query for what the child's column is like in one database: is it there, may
- * it be NULL, and does an index lead to the rows of a value?
+ * A query for the properties of the child column in one database: whether it
+ * exists, whether it is NOT NULL, and whether an index finds the rows of a value.
  */
 CREATE FUNCTION runops._cascade_column_sql(nsp text, tab text, col text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -217,10 +219,10 @@ AS $f$
 $f$;
 
 /*
- * Raise unless the rows of a value can be found by an index, and their column
- * be set to NULL if that is the action, in one store.
+ * Raise unless an index in one store finds the rows of a value, and the column can
+ * be set to NULL there if that is the action.
  *
- * leaf is the store's table as it is seen here.
+ * "leaf" is the leaf of the store, or the child itself if it is not routed.
  */
 CREATE FUNCTION runops._cascade_check_store(child regclass, child_column name, action text, store text, leaf regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -258,9 +260,9 @@ BEGIN
 				END IF;
 				RAISE EXCEPTION USING
 					ERRCODE = state,
-					MESSAGE = format('cannot tell whether "%s" of %s has an index', child_column, place),
+					MESSAGE = format('could not determine whether column "%s" of %s has an index', child_column, place),
 					DETAIL = concat_ws(' ', initcap(left(reason, 1)) || substr(reason, 2) || '.', nullif(why, '')),
-					HINT = coalesce(nullif(remedy, ''), 'Register the cascade when the store can be asked.');
+					HINT = coalesce(nullif(remedy, ''), 'Add the cascade when the store can be queried.');
 		END;
 	ELSE
 		EXECUTE format('SELECT to_jsonb(q) FROM (%s) AS q', query) INTO facts;
@@ -277,7 +279,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('column "%s" of %s has no index', child_column, place),
-			DETAIL = 'Each batch of a cleanup would read the whole table.',
+			DETAIL = 'Without an index, each batch of a cleanup would read the whole table.',
 			HINT = format('Create an index whose first column is "%s", there and in the other databases.', child_column);
 	END IF;
 	IF action = 'set null' AND facts -> 'not_null' = 'true' THEN
@@ -290,7 +292,7 @@ BEGIN
 END
 $$;
 
-/* Raise unless the column can be that of a cascade with the action. */
+/* Raise unless the column can be the child column of a cascade with the action. */
 CREATE FUNCTION runops._cascade_check_column(parent regclass, key name, child regclass, child_column name, action text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -305,8 +307,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('column %s of %s does not exist', coalesce('"' || child_column || '"', 'NULL'), child),
-			DETAIL = 'It has to name the row of the parent.',
-			HINT = 'Pass the name as it is in the catalogs, without quotes.';
+			DETAIL = 'The column must contain the id of the parent row.',
+			HINT = 'Pass the exact name of the column, without quotes.';
 	END IF;
 	SELECT x.atttypid INTO STRICT key_type FROM pg_attribute x WHERE x.attrelid = parent AND x.attname = key;
 	BEGIN
@@ -316,7 +318,7 @@ BEGIN
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column "%s" of %s cannot refer to "%s" of %s', child_column, child, key, parent),
 			DETAIL = format('Type %s cannot be compared with type %s.', format_type(a.atttypid, a.atttypmod), format_type(key_type, NULL)),
-			HINT = 'Name the column that holds the ids of the parent.';
+			HINT = 'Pass the column that contains the ids of the parent.';
 	END;
 	IF action = 'set null' THEN
 		IF a.attgenerated <> '' THEN
@@ -348,11 +350,11 @@ END
 $$;
 
 /*
- * Number the cascades of a parent: a table whose foreign key refers to another
- * child goes before that one, and else what was registered first.
+ * Number the cascades of a parent.  If a child has a foreign key to another child,
+ * it comes before that child.  Otherwise the order of registration decides.
  *
- * A foreign key that clears its column does not bind; where others go in a
- * circle, the order of registration breaks it.
+ * Foreign keys with SET NULL or SET DEFAULT do not count.  If other foreign keys
+ * form a cycle, the order of registration breaks it.
  */
 CREATE FUNCTION runops._cascade_order(parent regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -384,11 +386,11 @@ END
 $$;
 
 /*
- * Put the triggers on a parent that has cascades, and take them off one that
- * has none.
+ * Create the triggers on a parent that has cascades, and drop them from a parent
+ * that has none.
  *
- * A routed table has its rows in other databases, and no transition table for
- * them: there it is a trigger for each row.
+ * A routed table gets a row trigger, because rows in other databases are not in a
+ * transition table.
  */
 CREATE FUNCTION runops._cascade_triggers(parent regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -408,7 +410,7 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- of a partition no trigger for each statement of its parent is fired
+	-- a DELETE on a partition does not fire the statement triggers of its parent
 	IF EXISTS (SELECT FROM pg_class c WHERE c.oid = parent AND c.relkind = 'p') THEN
 		EXECUTE format('CREATE TRIGGER runops_cascade AFTER DELETE ON %s '
 					   'FOR EACH ROW EXECUTE FUNCTION runops._cascade_queue_row()', parent);
@@ -436,7 +438,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('invalid action of a cascade: %s', coalesce('"' || action || '"', 'NULL')),
-			DETAIL = 'A child can be deleted, or its column be set to NULL.',
+			DETAIL = 'A cascade deletes the child row or sets its column to NULL.',
 			HINT = 'Use "delete" or "set null".';
 	END IF;
 	key := runops._cascade_key(parent);
@@ -444,7 +446,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('%s has no primary key of one column', parent),
-			DETAIL = 'Children name the row of their parent in one column.',
+			DETAIL = 'A child refers to its parent row by one column.',
 			HINT = 'Add such a primary key first.';
 	END IF;
 
@@ -467,7 +469,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION runops.add_cascade(regclass, regclass, name, text) IS
-	'lets what hangs on a deleted row go after it, in every store; refuses a column that no index leads to';
+	'deletes or changes the rows that refer to a deleted row, in every store; refuses a column without an index';
 
 CREATE FUNCTION runops.drop_cascade(parent regclass, child regclass, child_column name, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -498,7 +500,7 @@ BEGIN
 	PERFORM runops._cascade_order(parent);
 	PERFORM runops._cascade_triggers(parent);
 
-	-- what was finished in this child says nothing if it comes back
+	-- the progress in this child is not valid any more if the cascade is added again
 	DELETE FROM runops.cascade_part p USING runops.cascade_queue q
 	WHERE q.id = p.entry AND q.parent = drop_cascade.parent AND p.child = drop_cascade.child AND p.child_column = drop_cascade.child_column;
 	DELETE FROM runops.cascade_failure f USING runops.cascade_queue q
@@ -506,20 +508,20 @@ BEGIN
 	SELECT count(*) INTO waiting FROM runops.cascade_queue q WHERE q.parent = drop_cascade.parent;
 	IF waiting > 0 THEN
 		RAISE NOTICE USING
-			MESSAGE = format('rows of %s may hang on deleted rows of %s', child, parent),
-			DETAIL = format('For %s that %s queued for cleanup, this child is not looked at any more.',
+			MESSAGE = format('rows of %s may refer to deleted rows of %s', child, parent),
+			DETAIL = format('This child will not be cleaned up for %s that %s queued.',
 							CASE waiting WHEN 1 THEN 'a deleted row' ELSE waiting || ' deleted rows' END,
 							CASE waiting WHEN 1 THEN 'is' ELSE 'are' END);
 	END IF;
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
-COMMENT ON FUNCTION runops.drop_cascade(regclass, regclass, name, boolean) IS 'undoes add_cascade; what is queued does not reach this child any more';
+COMMENT ON FUNCTION runops.drop_cascade(regclass, regclass, name, boolean) IS 'undoes add_cascade; queued deletions do not apply to this child any more';
 
 /*
  * Trigger of table_config: a table that is attached or detached keeps its
- * cascades, under the OID that its name has from now on.  Who may do that need
- * not be allowed to write to the queue.
+ * cascades, under the new OID of its name.  It is SECURITY DEFINER, because the
+ * caller of attach or detach may lack the privilege to write to the queue.
  */
 CREATE FUNCTION runops._cascade_follow() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -533,7 +535,7 @@ BEGIN
 	DELETE FROM runops.cascade_failure WHERE child = before;
 	UPDATE runops.cascade_queue SET parent = after WHERE parent = before;
 	UPDATE runops.cascade_config SET parent = after WHERE parent = before;
-	-- detach sees to the triggers itself, when the leaf is the table
+	-- detach creates the triggers itself, after the leaf has become the table
 	IF FOUND AND TG_OP = 'INSERT' THEN
 		PERFORM runops._cascade_triggers(after);
 	END IF;
@@ -562,7 +564,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'RO006',
 			MESSAGE = format('cannot drop %s while deleted rows of it are queued for cleanup', queued),
-			DETAIL = 'Rows of other tables that hang on them would stay for ever.',
+			DETAIL = 'Rows of other tables that refer to them would stay forever.',
 			HINT = 'Wait until the view "runops.progress" does not show them any more, or use runops.drop_cascade for each child and then runops.cleanup.';
 	END IF;
 	DELETE FROM runops.cascade_part p WHERE p.child = ANY (dropped);
@@ -573,7 +575,7 @@ $$;
 CREATE EVENT TRIGGER runops_cascade_drop ON sql_drop
 	WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
 	EXECUTE FUNCTION runops._cascade_drop();
-COMMENT ON EVENT TRIGGER runops_cascade_drop IS 'forgets the cascades of tables that are dropped';
+COMMENT ON EVENT TRIGGER runops_cascade_drop IS 'removes the cascades of tables that are dropped';
 
 REVOKE EXECUTE ON FUNCTION
 	runops._cascade_queue(),

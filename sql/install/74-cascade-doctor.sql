@@ -1,8 +1,8 @@
 /*
- * Doctor, third part: cascades that do not get on.
+ * Doctor, third part: cascades that make no progress.
  */
 
-/* Cascades whose cleanup is stuck, and those that could not be cleaned up. */
+/* Cascades whose cleanup fails or does not run. */
 CREATE FUNCTION runops._doctor_cascades() RETURNS TABLE (severity text, object text, finding text, hint text)
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,7 +15,7 @@ BEGIN
 		format('%s of store "%s" could not be cleaned up, the first one %s: %s',
 			   CASE count(*) WHEN 1 THEN 'a row' ELSE count(*) || ' rows' END, f.store,
 			   (array_agg(f."row" ORDER BY f.failed_at, f."row"::text))[1], (array_agg(f.message ORDER BY f.failed_at, f."row"::text))[1]),
-		'Remove the cause; the rows are tried again within the hour, and by runops.cleanup() at once.'
+		'Remove the cause. The rows are tried again within the hour, or at once by runops.cleanup().'
 	FROM runops.cascade_failure f
 	GROUP BY f.child, f.child_column, f.store;
 
@@ -25,7 +25,7 @@ BEGIN
 		format('cannot be cleaned up in store "%s", for %s: %s', p.store,
 			   CASE count(*) WHEN 1 THEN 'a deleted row' ELSE count(*) || ' deleted rows' END,
 			   (array_agg(p.message ORDER BY p.failures DESC, p.entry))[1]),
-		'Remove the cause; it is tried again every minute, and by runops.cleanup() at once.'
+		'Remove the cause. The cleanup is tried again every minute, or at once by runops.cleanup().'
 	FROM runops.cascade_part p
 	WHERE p.failures > 0 AND NOT p.finished
 		AND NOT EXISTS (SELECT FROM runops.cascade_failure f
@@ -35,14 +35,14 @@ BEGIN
 	IF worker <> current_database() THEN
 		RETURN QUERY
 		SELECT 'warning', format('cascades of %s', q.parent),
-			CASE count(*) WHEN 1 THEN 'a deleted row is' ELSE count(*) || ' deleted rows are' END || ' queued, and no worker cleans up in this database',
-			format('Set "runops.database" to %L and restart the server, or let somebody call runops.cleanup().', current_database())
+			CASE count(*) WHEN 1 THEN 'a deleted row is' ELSE count(*) || ' deleted rows are' END || ' queued, but no worker cleans up in this database',
+			format('Set "runops.database" to %L and restart the server, or call runops.cleanup().', current_database())
 		FROM runops.cascade_queue q GROUP BY q.parent;
 	ELSE
 		RETURN QUERY
 		SELECT 'warning', format('cascades of %s', q.parent),
-			CASE count(*) WHEN 1 THEN 'a deleted row has' ELSE count(*) || ' deleted rows have' END || ' been queued for ten minutes or more, and no worker has begun',
-			'See the log, and whether "max_worker_processes" leaves room for one.'
+			CASE count(*) WHEN 1 THEN 'a deleted row has' ELSE count(*) || ' deleted rows have' END || ' been queued for ten minutes or more, but no worker has begun',
+			'Check the server log, and whether "max_worker_processes" allows one more worker.'
 		FROM runops.cascade_queue q
 		WHERE q.started IS NULL AND q.queued_at < clock_timestamp() - '10 min'::interval
 		GROUP BY q.parent;
@@ -55,7 +55,7 @@ BEGIN
 	WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.child AND a.attname = c.child_column AND a.attnum > 0);
 
 	RETURN QUERY
-	SELECT 'error', format('cascades of %s', c.parent), 'its trigger is missing or disabled: what is deleted is not cleaned up',
+	SELECT 'error', format('cascades of %s', c.parent), 'the trigger is missing or disabled, so deleted rows are not cleaned up',
 		'Use runops.drop_cascade() and runops.add_cascade(), or ALTER TABLE ... ENABLE TRIGGER.'
 	FROM runops.cascade_config c
 	WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.parent AND t.tgenabled <> 'D'

@@ -77,7 +77,7 @@ is($stdout, 'legacy|2', 'no store: legacy statements are not affected');
 is($split->sql("SELECT count(*) FROM runops_legacy.run WHERE id = '$new_id'"), '0', 'no store: it is never stored in legacy');
 is($split->sql(q{SELECT item, state FROM runops.status() WHERE item IN ('flag', 'gate', 'read_gate') ORDER BY 1}),
 	"flag|on\ngate|closed\nread_gate|closed", 'no store: closed');
-like($split->sql(q{SELECT severity, finding FROM runops.doctor()}), qr/^error\|on without effect: no store is configured$/m, 'no store: the doctor says so');
+like($split->sql(q{SELECT severity, finding FROM runops.doctor()}), qr/^error\|is on but has no effect, because no store is configured$/m, 'no store: the doctor says so');
 SKIP:
 {
 	skip 'there is no mint_kind()', 1 if $split->sql(q{SELECT to_regprocedure('runops.mint_kind(text)') IS NULL}) eq 't';

@@ -92,7 +92,7 @@ foreach my $step (@steps)
 	($stdout, $stderr) = $split->try($step);
 	unlike($stderr, qr/ERROR/, 'step: ' . ($step =~ /(\S.*)/)[0]);
 }
-like($split->sql(q{SELECT finding FROM runops.doctor()}), qr/^on without effect: no store is configured$/m, 'the flag is said to have no effect');
+like($split->sql(q{SELECT finding FROM runops.doctor()}), qr/^is on but has no effect, because no store is configured$/m, 'the flag is said to have no effect');
 $split->control->append_conf('postgresql.conf', 'runops.split_enabled = off');
 $split->control->restart;
 is($split->sql('SELECT count(*) FROM runops.doctor()'), '0', 'off, it is no more');

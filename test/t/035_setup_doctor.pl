@@ -40,7 +40,7 @@ sub status_of
 }
 
 # a port that is not the server's
-like(findings(), qr/^info \| store new \| port \d+ of the server leads to one that listens on \d+: a proxy stands between/m,
+like(findings(), qr/^info \| store new \| the server option is port \d+ but the store listens on port \d+, so a proxy is between them/m,
 	'an address that is not the server itself is found');
 my ($relay_port, $store_port) = ($relay->port, $store->port);
 my ($relay_host, $store_host) = ($relay->host, $store->host);
@@ -51,7 +51,7 @@ is(findings(), '', 'it is gone when the server is named');
 
 # a logical slot
 $split->sql(q{SELECT pg_create_logical_replication_slot('audit', 'pgoutput')});
-like(findings(), qr/^warning \| replication slot audit \| sees no rows of other stores/m,
+like(findings(), qr/^warning \| replication slot audit \| does not see rows of other stores/m,
 	'a replication slot is found');
 $split->sql(q{SELECT pg_drop_replication_slot('audit')});
 is(findings(), '', 'it is gone with the slot');
@@ -62,16 +62,16 @@ $control->reload;
 ok($control->poll_query_until('postgres',
 		q{SELECT pending_restart FROM pg_settings WHERE name = 'runops.split_enabled'}),
 	'the configuration is read again');
-like(findings(), qr/^warning \| setting runops.split_enabled \| changed in the configuration, and not in effect before a restart/m,
+like(findings(), qr/^warning \| setting runops.split_enabled \| has a new value in the configuration, which takes effect only after a restart/m,
 	'a setting that waits for a restart is found');
 
 # the flag is off while the store holds rows
 my $offset = -s $store->logfile;
 $control->restart;
 my $found = findings();
-like($found, qr/^error \| store new \| the split is off, and the store holds rows of (?:public\.)?run, which no statement finds/m,
+like($found, qr/^error \| store new \| the split is off, so statements do not find the rows of (?:public\.)?run that the store holds/m,
 	'rows that are hidden by the flag are found');
-like($found, qr/^info \| setting runops.split_enabled \| off, so that these stores count as empty: new/m,
+like($found, qr/^info \| setting runops.split_enabled \| is off, so these stores count as empty: new/m,
 	'and that the flag hides stores');
 is(status_of('flag'), 'off', 'status: the flag is off');
 is(status_of('gate'), 'closed', 'status: the gate is closed');
@@ -110,7 +110,7 @@ $split->sql($relayed);
 findings();
 $relay->freeze;
 $found = findings();
-like($found, qr/^error \| store new \| (?:could not be looked at|the gate is closed)/m, 'a store that does not answer is found, and not waited for');
+like($found, qr/^error \| store new \| (?:could not be checked|the gate is closed)/m, 'a store that does not answer is found, and not waited for');
 is($split->sql('SELECT count(*) FROM runops.status()'), '9', 'status is not delayed');
 $relay->thaw;
 $split->sql($direct);

@@ -202,7 +202,7 @@ is(rows(q{SELECT store, finding, id, belongs_to FROM runops.verify('run') WHERE 
 like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'store legacy'}), qr/rows of public.run belong to another store/, 'and so does doctor');
 legacy_sql("DELETE FROM run WHERE n IN (66, 67)");
 $split->sql('CREATE VIEW runops_none.bound AS SELECT * FROM runops_none.run');
-like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object LIKE '%bound%'}), qr/bound to the old table of public.run: it shows and changes no row/,
+like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object LIKE '%bound%'}), qr/is bound to the old table of public.run, so it shows and changes no row/,
 	'doctor tells of what is bound to the old table');
 $split->sql('DROP VIEW runops_none.bound; ANALYZE run');
 is($split->sql(q{SELECT reltuples FROM pg_class WHERE oid = 'runops_legacy.run'::regclass}), '2', 'ANALYZE reads legacy');
@@ -267,7 +267,7 @@ foreach my $sql (
 is(rows("SELECT n FROM run WHERE id = '$new'"), '', 'an id of another store finds no row, as ever with the flag off');
 ($stdout, $stderr) = $split->try('TRUNCATE run; ANALYZE run;');
 like($stderr, qr/ERROR:  0A000: cannot truncate.*WARNING:  RO002: skipping "run" --- the gate to store "legacy" is closed/s, 'TRUNCATE and ANALYZE do not take it for empty');
-like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'store legacy'}), qr/the split is off, and the store is another database: statements on routed tables fail/, 'doctor()');
+like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'store legacy'}), qr/the split is off and the store is another database, so statements on routed tables fail/, 'doctor()');
 is($split->sql(q{SELECT count(*) FROM runops.status()}), $split->sql('SELECT 6 + (SELECT count(*) FROM runops.stores) + (SELECT count(*) FROM runops.routed_tables)'), 'status()');
 unlike(slurp_file($store->logfile, $log), qr/statement:|connection/, 'nobody was asked');
 

@@ -121,7 +121,7 @@ is($split->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0
 point_at($dir, $port, 'run_ops');
 like(verdict(), qr/^distinct\|The server is another database/, 'the store behind PgBouncer');
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the row is there');
-is(between(), 'info|store new|server run_ops is a pooler: another process answers than the one that was connected to',
+is(between(), 'info|store new|server run_ops is a connection pooler, because the process that answers is not the process that accepted the connection',
 	'doctor finds the pooler');
 is($split->store_sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left there either');
 

@@ -139,7 +139,7 @@ EOT
 is(scalar(() = $stderr =~ /ERROR:  RO005: transaction writes to stores "(?:legacy" and "new|new" and "legacy)"/g), 2,
 	'legacy elsewhere: two stores are two stores');
 ($stdout, $stderr) = $three->try(q{SELECT runops.add_anchor('run', 'id', 'parent')});
-like($stderr, qr/ERROR:  RO003: column "parent" .*\nDETAIL:  In store "legacy", with the key of the row: '$N' of '$L'/,
+like($stderr, qr/ERROR:  RO003: column "parent" .*\nDETAIL:  Values in store "legacy", each with the key of its row: '$N' of '$L'/,
 	'legacy elsewhere: its rows are looked at there');
 $three->sql("UPDATE run SET parent = '$L2' WHERE id = '$L'");
 ($stdout, $stderr) = $three->try(<<"EOT");

@@ -149,7 +149,7 @@ my $session = session();
 is(value($session, q{SELECT runops.mint_kind('org')}), 'ksuid', 'a session mints by the flag');
 set_all('runops.mint_enabled', 'off');
 is(value($session, q{SELECT runops.mint_kind('org')}), 'cuid', 'it follows the switch');
-like($split->sql('SELECT object, finding FROM runops.doctor()'), qr/^setting runops\.mint_enabled\|off, so that roots get cuids/m, 'which doctor() tells');
+like($split->sql('SELECT object, finding FROM runops.doctor()'), qr/^setting runops\.mint_enabled\|is off, so roots get cuids/m, 'which doctor() tells');
 set_all('runops.mint_enabled', 'on');
 is(value($session, q{SELECT runops.mint_kind('org')}), 'ksuid', 'and back');
 $split->sql(q{SELECT runops.set_mint_kind('org', 'runops')});

@@ -199,7 +199,7 @@ $split->sql("INSERT INTO env VALUES ('e10', 'o1'); DELETE FROM env WHERE id = 'e
 is($split->sql(q{SELECT count(*) FROM runops.doctor() WHERE object = 'cascades of public.env'}), '0', 'doctor() is patient');
 $split->sql("UPDATE runops.cascade_queue SET queued_at = queued_at - interval '1 hour'");
 is($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'cascades of public.env'}),
-	'a deleted row has been queued for ten minutes or more, and no worker has begun', 'but not for ever');
+	'a deleted row has been queued for ten minutes or more, but no worker has begun', 'but not for ever');
 $split->sql('SELECT runops.cleanup()');
 $control->append_conf('postgresql.conf', "max_worker_processes = 8\n");
 
@@ -209,7 +209,7 @@ $control->append_conf('postgresql.conf', "runops.database = ''\n");
 $control->restart;
 $split->sql("DELETE FROM env WHERE id = 'e8'");
 is($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'cascades of public.env'}),
-	'a deleted row is queued, and no worker cleans up in this database', 'doctor() says that there is no worker');
+	'a deleted row is queued, but no worker cleans up in this database', 'doctor() says that there is no worker');
 $split->sql('CREATE DATABASE copy');
 my ($out, $err) = run_command([ 'sh', '-c', join(' ', 'pg_dump', '-d', "'" . $control->connstr('postgres') . "'",
 			'|', 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', "'" . $control->connstr('copy') . "'") ]);
