@@ -1,5 +1,5 @@
--- bad_input: what a store can lack, and what is said of it
--- (a wrong password needs another authentication method: see test/t/012_remote_password.pl)
+-- bad_input: missing or wrong objects of a store, and the errors for them
+-- (a wrong password needs another authentication method, see test/t/012_remote_password.pl)
 \connect runops_store
 CREATE TABLE bi_run (id text PRIMARY KEY, n int, note text);
 INSERT INTO bi_run VALUES ('0123456789abcdefghijklmna1', 2, 'x');

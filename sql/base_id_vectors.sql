@@ -1,4 +1,4 @@
--- id_vectors: ids of many generators, with what each must be taken for
+-- base_id_vectors: ids of many generators, with the expected classification of each
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set vectors :abs_srcdir '/test/ids/vectors.tsv'
 CREATE TEMP TABLE vectors (

@@ -1,4 +1,4 @@
--- ids: the functions, by what they promise
+-- base_ids: the functions on ids, tested against their documentation
 
 -- store_of: the result has every representation that a text may have
 SELECT id, runops.store_of(id), runops.id_kind(id), runops.residency(id)

@@ -1,6 +1,6 @@
 --
--- cascades: what hangs on a deleted row goes after it, in every store.  The
--- worker, stores that are down and what happens at the same time are in
+-- cascade: rows that refer to a deleted row are cleaned up, in every store.  The
+-- worker, stores that are down and concurrent sessions are tested in
 -- test/t/060_cascade_worker.pl and the specs cascade-*.
 --
 \set SHOW_CONTEXT never

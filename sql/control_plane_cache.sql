@@ -1,4 +1,4 @@
--- cache: what it answers without reading, and what makes it read again
+-- control_plane_cache: calls that the cache answers, and calls that read again
 --
 -- Each query counts its runs in a sequence: "reads" shows how many there were.
 CREATE SCHEMA cache;

@@ -1,4 +1,4 @@
--- resolver: registration, its errors, and what a query may and may not do
+-- control_plane_resolver: registration, its errors, and restrictions on the query
 CREATE SCHEMA "Res";
 SET search_path = "Res";
 CREATE TABLE environment (id text PRIMARY KEY, org text, slug text, at timestamptz);

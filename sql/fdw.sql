@@ -1,4 +1,4 @@
--- fdw: the wrapper hands on what postgres_fdw does, under any search_path
+-- fdw: the wrapper works like postgres_fdw, under any search_path
 \set VERBOSITY terse
 \connect runops_store
 CREATE TABLE fdw_run (id text PRIMARY KEY, env text, parent_id text, n int);

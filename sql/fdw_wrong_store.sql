@@ -1,4 +1,4 @@
--- wrong_store: a row stands in the store that its key names, or nowhere
+-- fdw_wrong_store: a row can only be in the store that its key names
 \connect runops_store
 CREATE TABLE ws_run (id text PRIMARY KEY, env text, n int);
 INSERT INTO ws_run VALUES ('0123456789abcdefghijklmna1', 'e', 2);

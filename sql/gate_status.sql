@@ -1,4 +1,4 @@
--- status: one row for each thing that an operator asks about
+-- gate_status: one row for each item that an operator needs
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE SCHEMA status;

@@ -1,4 +1,4 @@
--- init: the extension, and a second database of the instance as the store
+-- init: create the extension, and a second database of the instance as the store
 CREATE EXTENSION runops CASCADE;
 CREATE DATABASE runops_store;
 

@@ -1,6 +1,6 @@
 --
--- claims: who is the one to create what a key stands for.  Which of two sessions
--- gets it is in the specs claim-*.
+-- integrity_claims: which id has a key.  Races of two sessions are tested in the
+-- specs integrity-claim-*.
 --
 CREATE FUNCTION claim(key text, id text, ttl interval DEFAULT '30 days', wait interval DEFAULT '5 s') RETURNS text
 LANGUAGE sql AS $$ SELECT format('%s, %s', c.claimed, c.id) FROM runops.claim('env/task', key, id, ttl, wait) c $$;

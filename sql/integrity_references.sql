@@ -1,4 +1,4 @@
--- references: what stands for a foreign key across the seam
+-- integrity_references: references replace foreign keys across the seam
 
 CREATE SCHEMA refs;
 SET search_path = refs, public;

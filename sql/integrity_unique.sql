@@ -1,6 +1,6 @@
 --
--- unique: keys that are unique over all stores of a routed table.  Races of two
--- sessions are in the specs unique-*.
+-- integrity_unique: keys that are unique over all stores of a routed table.  Races
+-- of two sessions are tested in the specs integrity-unique-*.
 --
 \set VERBOSITY verbose
 \set SHOW_CONTEXT never

@@ -1,6 +1,6 @@
 --
--- unique_refused: what cannot be a key over all stores, what cannot be done to one,
--- and stores that come and go
+-- integrity_unique_refused: invalid keys over all stores, operations that such a key
+-- refuses, and stores that are added and dropped
 --
 \set SHOW_CONTEXT never
 CREATE SCHEMA unir;

@@ -1,4 +1,4 @@
--- lifecycle: a cuid run and a KSUID run through all that can happen to one
+-- lifecycle: a cuid run and a KSUID run go through every state of a run
 
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/sql/include/lifecycle.sql'

@@ -1,5 +1,5 @@
--- lifecycle_batches: completion of a batch in its own store, and what an application
--- reads and writes by ids, keys and predicates over two stores
+-- lifecycle_batches: completion of a batch in its own store, and reads and writes of
+-- an application by ids, keys and predicates over two stores
 
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/sql/include/lifecycle.sql'

@@ -1,7 +1,8 @@
--- mint: which kind the root of a family gets, and how its flag flips
+-- mint: the kind of id that the root of a family gets, and flips of the mint kind
 
--- A flip is due a grace after its stamp.  Instead of waiting the stamps are put
--- back; that is a plain UPDATE, which every session has to notice as well.
+-- A flip takes effect a grace period after its timestamp.  Instead of waiting, the
+-- test sets the timestamps back by a plain UPDATE, which every session has to notice
+-- as well.
 CREATE FUNCTION pass(t interval) RETURNS void LANGUAGE sql
 	AS $$ UPDATE runops.mint_config SET flipped_at = flipped_at - t, effective_at = effective_at - t $$;
 CREATE FUNCTION flags() RETURNS TABLE (org text, kind text, previous text, age interval, effective text) LANGUAGE sql

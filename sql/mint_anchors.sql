@@ -1,4 +1,4 @@
--- anchors: children stand in the store of their parents, in every database
+-- mint_anchors: children are in the store of their parents, in every database
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,5 @@
--- mint_ids: ids of the parent's shape, and of the flags' without a parent
+-- mint_ids: ids with the shape of the parent, and without a parent with the shape of
+-- the mint kind
 
 SELECT verdict FROM runops.recheck('new');
 CREATE TABLE parents (name text, id text);

@@ -1,4 +1,5 @@
--- seam: the store in which a waitpoint is completed, and who asks
+-- mint_seam: the store in which a waitpoint is completed, and the routines that ask
+-- for it
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

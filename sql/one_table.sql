@@ -1,4 +1,4 @@
--- one_table: a table with everything that watches it, at once
+-- one_table: one table with all kinds of triggers and constraints at the same time
 
 CREATE SCHEMA one;
 SET search_path = one, public;

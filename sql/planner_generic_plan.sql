@@ -1,4 +1,5 @@
--- plan_cache_assume: generic plans are made for ids of legacy, and not used for others
+-- planner_generic_plan: generic plans are made for legacy ids, and are not used for
+-- other ids
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- store_named: a query that names a table's store itself, by the partition key
+-- planner_pinned_store: a query that names the store of a table by the partition key
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- plan_cache: prepared statements and PL/pgSQL over routed tables
+-- planner_plan_cache: prepared statements and PL/pgSQL over routed tables
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

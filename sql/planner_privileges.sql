@@ -1,5 +1,5 @@
--- planner_privileges: grants, row security and security barriers are those of
--- the routed table, whatever takes its place in a plan
+-- planner_privileges: a plan may replace a routed table by other relations, but the
+-- grants, row security and security barriers of the routed table apply
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- routing: which stores a SELECT touches, and that its rows do not depend on it
+-- planner_routing: the stores that a SELECT reads; routing does not change its rows
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

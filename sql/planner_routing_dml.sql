@@ -1,4 +1,4 @@
--- routing_dml: INSERT, UPDATE and DELETE on routed tables
+-- planner_routing_dml: INSERT, UPDATE and DELETE on routed tables
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- routing_joins: which stores a query over several tables or levels touches
+-- planner_routing_joins: the stores that a query over several tables or levels reads
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- reads: read_through and read_many say where a row is, or why it is not found
+-- reads: read_through and read_many report where a row is, or why it is not found
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- idempotency: one row for a key, in whichever store it is
+-- reads_idempotency: one row for each idempotency key, in any store
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- read_page: pages in one order over all stores
+-- reads_page: pages in one order over all stores
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

@@ -1,4 +1,4 @@
--- read_run_for_event: a run with its environment, and which of the two is missing
+-- reads_run_for_event: a run with its environment, or which of the two is missing
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

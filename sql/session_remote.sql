@@ -1,4 +1,4 @@
--- remote: asking a store itself, and what can go wrong with that
+-- session_remote: queries that run in a store, and their errors
 SELECT * FROM runops.remote_query('new', $$SELECT g AS n, 'x' || g AS t, ARRAY[g] AS a, NULL AS nothing FROM pg_catalog.generate_series(1, 2) g -- a comment$$);
 SELECT * FROM runops.remote_query('new', 'SELECT pg_catalog.current_database() AS db, pg_catalog.current_setting(''search_path'') AS path');
 SELECT count(*), max(length(q ->> 't')) FROM runops.remote_query('new', 'SELECT pg_catalog.repeat(''y'', 10000) AS t FROM pg_catalog.generate_series(1, 300)') q;

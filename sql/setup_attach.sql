@@ -1,5 +1,6 @@
 --
--- attach: a plain table becomes the legacy leaf of a routed table of its name
+-- setup_attach: a plain table becomes the legacy leaf of a routed table, which takes
+-- its name
 --
 \set SHOW_CONTEXT never
 \connect runops_store

@@ -1,5 +1,6 @@
 --
--- attach: a key over several columns, as that of a waitpoint
+-- setup_attach_expression_key: attach with a key over several columns, like the key
+-- of a waitpoint
 --
 \set SHOW_CONTEXT never
 \connect runops_store

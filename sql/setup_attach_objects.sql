@@ -1,5 +1,6 @@
 --
--- attach puts on the parent what stood on the table, and detach puts it back
+-- setup_attach_objects: attach moves the objects of the table to the parent, and
+-- detach moves them back
 --
 \set SHOW_CONTEXT never
 \connect runops_store

@@ -1,5 +1,6 @@
 --
--- attach refuses what cannot be routed, and leaves nothing half done
+-- setup_attach_refused: attach refuses tables that cannot be routed, and changes
+-- nothing
 --
 \set SHOW_CONTEXT never
 CREATE SCHEMA refused;

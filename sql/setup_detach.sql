@@ -1,5 +1,6 @@
 --
--- detach and drop_store ask the stores, and refuse while they hold rows
+-- setup_detach: detach and drop_store query the stores, and refuse while the stores
+-- hold rows
 --
 \set SHOW_CONTEXT never
 \connect runops_store

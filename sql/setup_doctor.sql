@@ -1,5 +1,5 @@
--- doctor: what the catalogs and settings of this database show; each defect is
--- made, named, mended and gone
+-- setup_doctor: checks of the catalogs and settings of this database.  The test
+-- creates each defect; doctor() reports it, and does not after its correction
 \set SHOW_CONTEXT never
 SET client_min_messages = error;
 \pset format unaligned

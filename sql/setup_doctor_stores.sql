@@ -1,5 +1,5 @@
--- doctor_stores: what the stores say when they are asked; each defect is made,
--- named, mended and gone
+-- setup_doctor_stores: checks of the stores.  The test creates each defect; doctor()
+-- reports it, and does not after its correction
 \set SHOW_CONTEXT never
 SET client_min_messages = error;
 \pset format unaligned

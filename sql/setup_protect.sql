@@ -1,5 +1,5 @@
 --
--- what routed tables stand on cannot be dropped
+-- setup_protect: objects that routed tables need cannot be dropped
 --
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;

@@ -1,4 +1,4 @@
--- provision: what routed tables need in a store is made there
+-- setup_provision: creates in a store the objects that routed tables need there
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE SCHEMA "Prov App";

@@ -1,4 +1,4 @@
--- provision_drift: every difference is named, and the DDL printed mends it
+-- setup_provision_drift: every difference is reported, and the printed DDL removes it
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE SCHEMA drift;

@@ -1,4 +1,4 @@
--- verify: rows in the wrong store, rows in several, and every kind of drift
+-- setup_verify: rows in the wrong store, rows in several, and every kind of drift
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE SCHEMA "Verify";

@@ -1,4 +1,4 @@
--- cross_store_writes: one transaction that writes to two stores
+-- xact_cross_store_writes: one transaction that writes to two stores
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'

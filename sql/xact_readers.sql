@@ -1,4 +1,5 @@
--- readers: what add_store takes for one, and what stands for it; see 036_xact_readers.pl for what it serves
+-- xact_readers: readers that add_store accepts, and the foreign tables that represent
+-- them; test/t/036_xact_readers.pl tests the statements that a reader serves
 \set SHOW_CONTEXT never
 DO $$
 DECLARE

@@ -1,4 +1,4 @@
--- stats: what is counted in which store
+-- xact_stats: the counters of each store
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE SCHEMA stats;

@@ -4,10 +4,10 @@
 #
 # usage: [PG_CONFIG=path] [PG_MAJOR=number] test/setup.sh [package ...]
 #
-# With PG_CONFIG in the environment nothing is installed and nothing is
-# guessed.  Otherwise it is Debian's PostgreSQL 15, or the one that PG_MAJOR
-# names; what is missing of it is installed, which takes root.  Progress goes to
-# standard error, the path of pg_config alone to standard output.
+# With PG_CONFIG in the environment, the script installs nothing and uses this
+# PostgreSQL.  Otherwise it uses Debian's PostgreSQL of the major version PG_MAJOR,
+# by default 15, and installs its missing packages, which needs root.  Progress goes
+# to standard error; standard output has only the path of pg_config.
 set -eu
 
 major=${PG_MAJOR:-15}

@@ -2,8 +2,8 @@
 # 001_base_boot.pl
 #	  Settings that contradict each other stop the server from starting.
 #
-# A check hook that rejects a value does not: the server then starts with the
-# default, which for these settings would be the dangerous outcome.
+# A check hook that rejects a value does not stop the server.  The server then
+# starts with the default, which is dangerous for these settings.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,8 @@
 #
 # 003_fdw_two_clusters.pl
-#	  A split over two real clusters: rows of the other one, what is sent for
-#	  them, and what a dead, refusing or forgetful store does to a session.
+#	  A split over two real clusters: rows of the other cluster, the statements that
+#	  are sent for them, and the effect on a session of a store that is down, refuses
+#	  connections, or has lost its state.
 
 use strict;
 use warnings FATAL => 'all';

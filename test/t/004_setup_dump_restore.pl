@@ -1,7 +1,7 @@
 #
 # 004_setup_dump_restore.pl
-#	  A dump of the control plane carries the split: what is restored is routed,
-#	  finds the rows of both databases, and can be detached.
+#	  A dump of the control plane contains the split: restored tables are routed,
+#	  queries find the rows of both databases, and the tables can be detached.
 
 use strict;
 use warnings FATAL => 'all';

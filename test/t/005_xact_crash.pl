@@ -1,7 +1,7 @@
 #
 # 005_xact_crash.pl
-#	  A crash of either side in the middle of a transaction or of a change of the
-#	  topology leaves no half of it.
+#	  A crash of either side leaves no half of a transaction and no half of a change
+#	  of the topology.
 
 use strict;
 use warnings FATAL => 'all';

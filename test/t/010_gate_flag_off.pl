@@ -1,5 +1,6 @@
-# With runops.split_enabled off, a fully provisioned split is one database:
-# statements give what a plain database gives, and the store hears nothing.
+# With runops.split_enabled off, a fully provisioned split acts as one database:
+# statements have the same results as in a plain database, and the store gets no
+# connection.
 
 use strict;
 use warnings FATAL => 'all';

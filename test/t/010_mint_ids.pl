@@ -1,5 +1,6 @@
-# Ids of several processes: what is generated before a fork never comes back in
-# a child, and backends and parallel workers that run at once do not collide.
+# Ids of several processes: a child process never generates an id again that its
+# parent generated before the fork, and ids of concurrent backends and parallel
+# workers do not collide.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,5 +1,5 @@
-# Without shared_preload_libraries the flag is not known: nothing is taken for
-# empty, and every access to a store says what to do.
+# Without shared_preload_libraries the flag is not known: no store counts as
+# empty, and every access to a store raises an error that says what to do.
 
 use strict;
 use warnings FATAL => 'all';

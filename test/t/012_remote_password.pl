@@ -1,4 +1,5 @@
-# A store that asks for a password: a wrong one, none, and the right one.
+# A store that asks for a password: with a wrong password, without one, and with
+# the right one.
 
 use strict;
 use warnings FATAL => 'all';

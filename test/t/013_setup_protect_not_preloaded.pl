@@ -1,5 +1,6 @@
-# Where the library is not preloaded, the event trigger loads it: a session that
-# has called nothing of the extension cannot drop what routed tables stand on.
+# If the library is not preloaded, the event trigger loads it: a session that has
+# not called any function of the extension cannot drop objects that routed tables
+# need.
 
 use strict;
 use warnings FATAL => 'all';

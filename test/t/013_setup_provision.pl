@@ -1,7 +1,8 @@
 #
 # 013_setup_provision.pl
 #	  Provision and verify over real connections: passwords, stores that hang or
-#	  break off, another default collation, two sessions at once, a closed flag.
+#	  close the connection, another default collation, two sessions at the same time,
+#	  and the flag off.
 
 use strict;
 use warnings FATAL => 'all';

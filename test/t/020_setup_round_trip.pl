@@ -1,5 +1,6 @@
 # 020_setup_round_trip.pl
-#	  Attach and detach the whole run-ops schema, under load, and find nothing changed.
+#	  Attach and detach the whole run-ops schema under load.  Nothing is changed in
+#	  the end.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,9 +1,9 @@
 # 021_readme.pl
 #	  Run the examples of the documentation and compare what they print.
 #
-# A ``` block right after a ```sql block is what psql prints for it, without the
-# spaces at the ends of lines.  With README_PRINT in the environment the results
-# are shown, to be put there.
+# A ``` block right after a ```sql block is the output of psql for it, without
+# spaces at the ends of lines.  With README_PRINT in the environment the test
+# prints the results, so that they can be copied into the documentation.
 
 use strict;
 use warnings FATAL => 'all';

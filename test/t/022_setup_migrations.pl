@@ -1,5 +1,5 @@
 # 022_setup_migrations.pl
-#	  Migrate the schema of a routed table in the order that docs/migrations.md gives.
+#	  Migrate the schema of a routed table in the order of docs/migrations.md.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,9 +1,9 @@
 # 023_planner_application.pl
-#	  The statements that the application of test/schema lives by, with the planner hooks and without.
+#	  The statements of the application of test/schema, with the planner hooks and without.
 #
-# Each runs on a database with families of both kinds: as text, prepared under a
-# custom and under a generic plan, and with routing off; all four have to return
-# the same and leave the same behind.
+# Each statement runs on a database with families of both kinds: as text, prepared
+# with a custom plan and with a generic plan, and with routing off.  All four runs
+# have to return the same rows and leave the same rows in the tables.
 
 use strict;
 use warnings FATAL => 'all';

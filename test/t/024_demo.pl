@@ -1,5 +1,6 @@
 # 024_demo.pl
-#	  The demo runs to its end, shows what it promises, and leaves nothing behind.
+#	  The demo runs to its end, prints the expected results, and leaves no files or
+#	  processes.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,6 +1,6 @@
 #
 # 030_gate_sentinel.pl
-#	  Every verdict of the sentinel, shown by a real server in that condition.
+#	  Every verdict of the sentinel, on a real server in the state for it.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,7 @@
 #
 # 031_gate_boot.pl
-#	  Between the start of the server and the first verdict nothing gets through;
-#	  then the worker or the first use opens the gate.
+#	  No statement reaches a store between the start of the server and the first
+#	  verdict.  Then the worker or the first use opens the gate.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,7 @@
 #
 # 032_gate_identity.pl
-#	  A server that leads to another database than the one that was proved, and
-#	  a control plane that is a copy of the one that has proved it.
+#	  A server that points to another database than the one that was proved
+#	  distinct, and a control plane that is a copy of the one that proved it.
 
 use strict;
 use warnings FATAL => 'all';

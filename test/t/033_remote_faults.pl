@@ -1,11 +1,12 @@
 #
 # 033_remote_faults.pl
-#	  A store that is killed, frozen, refuses, asks for another password or is
-#	  slow: legacy statements never wait and never fail, statements that need the
-#	  store fail by connect_timeout, and those under way end when told to.
+#	  A store that is killed, is frozen, refuses connections, asks for another
+#	  password or is slow: legacy statements never wait and never fail, statements
+#	  that need the store fail by connect_timeout, and running statements can be
+#	  canceled.
 #
-#	  A busy machine may take long for everything.  So it is not the clock that
-#	  tells what has ended a wait but the error, where nothing else would end it.
+#	  A busy machine may be slow.  So the test does not measure time.  It recognizes
+#	  the end of a wait by its error, where nothing else would end the wait.
 
 use strict;
 use warnings FATAL => 'all';

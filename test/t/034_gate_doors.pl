@@ -1,8 +1,8 @@
 #
 # 034_gate_doors.pl
-#	  Every way to a store, three times: with the gate open it gets there, with
-#	  the gate closed it says so, with the flag off it is told nothing and asks
-#	  nobody.
+#	  Every way to reach a store, three times: with the gate open it reaches the
+#	  store, with the gate closed it fails with an error that says so, and with the
+#	  flag off it finds no rows and opens no connection.
 
 use strict;
 use warnings FATAL => 'all';

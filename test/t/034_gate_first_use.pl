@@ -1,7 +1,8 @@
 #
 # 034_gate_first_use.pl
-#	  The first use of a store by many at once, without a store, with a legacy
-#	  store elsewhere, in recovery, and while the workers are being ended.
+#	  The first use of a store by many sessions at the same time, without a store,
+#	  with store legacy in another database, in recovery, and while the workers are
+#	  being terminated.
 
 use strict;
 use warnings FATAL => 'all';

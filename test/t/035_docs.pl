@@ -1,6 +1,6 @@
 #
 # 035_docs.pl
-#	  What docs/monitoring.md and docs/turning-off.md tell to do, done: the queries
+#	  Run the instructions of docs/monitoring.md and docs/turning-off.md: the queries
 #	  of the exporters, and the way back to one database.
 
 use strict;

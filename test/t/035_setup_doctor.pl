@@ -1,5 +1,5 @@
-# What runops.doctor() and runops.status() say where it takes more than one
-# server: each defect is made, named, mended and gone.
+# runops.doctor() and runops.status() with more than one server: the test creates
+# each defect, the functions report it, and do not report it after its correction.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,8 @@
 #
 # 036_xact_readers.pl
-#	  A store with a reader: which statements a streaming standby serves, shown by
-#	  holding its replay back, and what becomes of one that is lost or promoted.
+#	  A store with a reader: which statements a streaming standby serves, which is
+#	  visible because its replay is paused, and the effect of a standby that is lost
+#	  or promoted.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,6 @@
 #
 # 037_topology_legacy_elsewhere.pl
-#	  Three databases: the control plane, the run-ops store, and legacy in one of
-#	  its own.
+#	  Three databases: the control plane, the run-ops store, and store legacy.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,8 +1,8 @@
 #
 # 038_gate_hidden_rows.pl
-#	  While the flag is off, rows of a store that is known to hold some are gone
-#	  from view: the server says so when it starts, and every session once,
-#	  without asking anybody.
+#	  While the flag is off, the rows of a store are hidden.  If a store is known to
+#	  hold rows, the server warns at its start, and each session warns once, without
+#	  a query of the store.
 
 use strict;
 use warnings FATAL => 'all';

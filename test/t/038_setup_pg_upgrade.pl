@@ -1,8 +1,8 @@
 #
 # 038_setup_pg_upgrade.pl
-#	  A control plane goes through pg_upgrade with its routed tables: no store is
-#	  contacted meanwhile, nothing is lost, and the gate stays closed until
-#	  somebody says that the new cluster is the control plane now.
+#	  A control plane with routed tables goes through pg_upgrade: no store is
+#	  contacted during the upgrade, nothing is lost, and the gate stays closed until
+#	  the new cluster is accepted as the control plane.
 
 use strict;
 use warnings FATAL => 'all';

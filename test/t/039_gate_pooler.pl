@@ -1,7 +1,8 @@
 #
 # 039_gate_pooler.pl
-#	  PgBouncer in transaction mode: as another name of the control plane it is
-#	  found out, as the way to a store it is proved and reported.
+#	  PgBouncer in transaction mode: if it points to the control plane, the gate
+#	  detects this; if it points to a store, the store is proved distinct and the
+#	  doctor reports the pooler.
 
 use strict;
 use warnings FATAL => 'all';

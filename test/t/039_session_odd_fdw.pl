@@ -1,8 +1,8 @@
 #
 # 039_session_odd_fdw.pl
-#	  With a postgres_fdw whose states have another layout, its connections are
-#	  not found by looking into them: nothing is read from where nothing is known
-#	  to be, and a store is asked by a connection of our own each time.
+#	  With a postgres_fdw whose structs have another layout, the extension does not
+#	  read its connections from these structs, and does not read memory of unknown
+#	  layout.  It queries a store over a connection of its own each time.
 
 use strict;
 use warnings FATAL => 'all';

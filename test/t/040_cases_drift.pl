@@ -1,7 +1,7 @@
 #
 # 040_cases_drift.pl
 #	  Stores whose types, columns, indexes or collation differ from the control
-#	  plane's: what reports it, and what still works.
+#	  plane: which functions report the differences, and which statements still work.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,7 @@
 #
 # 040_cases_pruning.pl
-#	  Predicates that routers have read wrongly: what they return, and which
-#	  stores they reach.
+#	  Predicates that routers often interpret wrongly: the rows that they return,
+#	  and the stores that they reach.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,7 @@
 #
 # 040_cases_security.pl
-#	  Whose rights and whose connection a statement uses, and what extensions,
-#	  publications, dumps and DDL meet in a routed table.
+#	  Privileges and connections of statements, and the behaviour of extensions,
+#	  publications, dumps and DDL with a routed table.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,7 @@
 #
 # 040_cases_writes.pl
-#	  INSERT, UPDATE and DELETE over several stores: where rows go, what comes
-#	  back, and what is refused.
+#	  INSERT, UPDATE and DELETE over several stores: the stores of the rows, the
+#	  results, and the statements that are refused.
 
 use strict;
 use warnings FATAL => 'all';

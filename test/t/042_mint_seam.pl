@@ -1,5 +1,5 @@
-# What keeps families together, where no regression test can be: with the flag
-# off, with the gate closed, and with a store that is down.
+# Functions that keep families together, in states that a regression test cannot
+# have: with the flag off, with the gate closed, and with a store that is down.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,5 +1,6 @@
-# What a root gets by switch, gate and flag; that sessions follow a reload and a
-# flip at one instant, and that a kind costs no query.
+# The kind of id that a root gets, depending on the setting, the gate and the mint
+# kind.  All sessions follow a reload and a flip at the same instant, and reading
+# the kind needs no query.
 
 use strict;
 use warnings FATAL => 'all';

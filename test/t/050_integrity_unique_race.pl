@@ -1,7 +1,7 @@
 #
 # 050_integrity_unique_race.pl
 #	  Keys that are unique over all stores, and claims, with backends that are
-#	  terminated on the way: one winner for each key, and nothing stranded.
+#	  terminated meanwhile: each key has one winner, and no stranded entry is left.
 
 use strict;
 use warnings FATAL => 'all';

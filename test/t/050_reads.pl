@@ -1,7 +1,8 @@
 #
 # 050_reads.pl
-#	  Reads by id and by page, and idempotency keys: what each store is sent, what
-#	  readers serve, and what is said when a store, the gate or the flag is not there.
+#	  Reads by id and by page, and idempotency keys: the statements that each store
+#	  gets, the statements that readers serve, and the results when a store is down,
+#	  the gate is closed or the flag is off.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,8 +1,8 @@
 #
 # 060_cascade_worker.pl
-#	  The worker cleans up what hangs on deleted rows: when it begins and ends,
-#	  what reaches a store, and what it does about a store that is down, a row
-#	  that has to stay, and a flag that is off.
+#	  The worker cleans up rows that refer to deleted rows: when it begins and ends,
+#	  which statements reach a store, and how it handles a store that is down, a row
+#	  that cannot be deleted, and the flag off.
 
 use strict;
 use warnings FATAL => 'all';

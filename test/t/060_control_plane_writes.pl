@@ -1,6 +1,7 @@
-# Whoever resolves after a COMMIT has returned gets what it wrote: each write
-# site of the control plane, with values that live for an hour and two backends
-# that have them cached.  After a ROLLBACK the cached value stands.
+# A session that resolves a value after a COMMIT has returned gets the value that
+# the transaction wrote.  The test covers each write site of the control plane,
+# with values that live for an hour and that two backends have cached.  After a
+# ROLLBACK the cached value stays valid.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,7 +1,7 @@
 #
 # 061_cascade_size.pl
-#	  An environment with 100,000 runs over two stores is deleted in batches, beside
-#	  one that writes to the same rows, while the worker is killed ten times.
+#	  An environment with 100,000 runs over two stores is deleted in batches, while
+#	  another session writes to the same rows and the worker is killed ten times.
 
 use strict;
 use warnings FATAL => 'all';

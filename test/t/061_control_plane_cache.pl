@@ -1,6 +1,6 @@
-# What the resolvers' cache is: shared by backends, apart for databases, bounded,
-# and gone after a restart, a crash, or without the flag; and resolvers where
-# the control plane is another database.
+# Properties of the cache of resolvers: it is shared by backends, separate for each
+# database, bounded, and empty after a restart, after a crash, or without the flag.
+# Also resolvers if the control plane is another database.
 
 use strict;
 use warnings FATAL => 'all';

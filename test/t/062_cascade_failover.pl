@@ -1,7 +1,7 @@
 #
 # 062_cascade_failover.pl
-#	  What is queued is cleaned up by the standby that takes over, and a crash
-#	  between the commits of a store and of this database does no harm.
+#	  A standby that is promoted cleans up the queue, and a crash between the commit
+#	  in a store and the commit in this database does no harm.
 
 use strict;
 use warnings FATAL => 'all';

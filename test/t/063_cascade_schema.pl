@@ -1,8 +1,8 @@
 #
 # 063_cascade_schema.pl
-#	  The cascades of the example schema: an environment, a project and an
-#	  organization go with all that hangs on them in both stores, and what is
-#	  beside them stays as it was.
+#	  The cascades of the example schema: deleting an environment, a project or an
+#	  organization deletes all rows that refer to it in both stores.  Other rows are
+#	  not changed.
 
 use strict;
 use warnings FATAL => 'all';
