@@ -386,7 +386,7 @@ BEGIN
 		ORDER BY p.pubname
 	LOOP
 		RAISE NOTICE USING
-			MESSAGE = format('publication "%s" will not send the rows that other stores hold of %s', r.pubname, relation),
+			MESSAGE = format('publication "%s" will not send the rows of %s in other stores', r.pubname, relation),
 			HINT = 'Publish the table in the other databases too.';
 		-- attach itself changes the publications that name the table.
 		IF r.by_leaf THEN
@@ -402,7 +402,7 @@ BEGIN
 	WHERE s.slot_type = 'logical' AND s.database = current_database() AND NOT s.temporary;
 	IF names IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('replication slots will not see the rows that other stores hold of %s', relation),
+			MESSAGE = format('replication slots will not see the rows of %s in other stores', relation),
 			DETAIL = format('Slots: %s.', names),
 			HINT = 'Create slots in the other databases too.';
 	END IF;

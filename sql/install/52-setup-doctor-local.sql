@@ -227,7 +227,7 @@ AS $$
 					AND g.tgfoid IN ('runops._unique_row()'::regprocedure, 'runops._unique_truncate()'::regprocedure))
 	UNION ALL
 	SELECT 'warning', format('publication %I', p.pubname),
-		format('does not send the rows that other stores hold of %s', string_agg(DISTINCT t.relation::text, ', ')),
+		format('does not send the rows of %s in other stores', string_agg(DISTINCT t.relation::text, ', ')),
 		'Publish the tables in the other databases, and subscribe to those too.'
 	FROM runops.routed_tables t
 	JOIN pg_class c ON c.oid IN (t.relation, t.leaf)

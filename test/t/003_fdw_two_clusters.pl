@@ -2,7 +2,7 @@
 # 003_fdw_two_clusters.pl
 #	  A split over two real clusters: rows of the other cluster, the statements that
 #	  are sent for them, and the effect on a session of a store that is down, refuses
-#	  connections, or has lost its state.
+#	  connections, or was restarted.
 
 use strict;
 use warnings FATAL => 'all';
