@@ -59,7 +59,7 @@ AS $$
 	FROM (
 		SELECT 1, 'flag', f.state,
 			format('The setting "runops.split_enabled" is %s%s.', f.state,
-				   CASE WHEN f.state = 'off' AND EXISTS (SELECT FROM runops.held_rows) THEN ', and statements do not find the rows that stores hold' ELSE '' END),
+				   CASE WHEN f.state = 'off' AND EXISTS (SELECT FROM runops.held_rows) THEN ', and stores hold rows that no statement finds' ELSE '' END),
 			pg_postmaster_start_time()
 		FROM flag f
 		UNION ALL

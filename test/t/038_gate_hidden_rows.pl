@@ -122,7 +122,7 @@ is($split->sql(q{SELECT count(*) FROM pg_extension WHERE extname = 'runops' AND 
 
 # the flag is off
 
-my $warning = qr/WARNING:  (?:01000: )?"runops\.split_enabled" is off, and statements do not find the rows that stores hold\n.*DETAIL:  Rows were written to "app\.run" in store "new"\.\n.*HINT:  Set "runops\.split_enabled" to on and restart the server\./;
+my $warning = qr/WARNING:  (?:01000: )?"runops\.split_enabled" is off, and stores hold rows that no statement finds\n.*DETAIL:  Rows were written to "app\.run" in store "new"\.\n.*HINT:  Set "runops\.split_enabled" to on and restart the server\./;
 my $log_offset = -s $control->logfile;
 my $store_offset = -s $store->logfile;
 
@@ -151,7 +151,7 @@ like($stderr, $warning, 'a role without rights is warned as well');
 ($stdout, $stderr) = $split->try('SELECT count(*) FROM pg_class; SELECT * FROM runops.status();');
 is($stderr, '', 'nobody else is');
 is($split->sql(q{SELECT reason FROM runops.status() WHERE item = 'flag'}),
-	'The setting "runops.split_enabled" is off, and statements do not find the rows that stores hold.', 'status tells it');
+	'The setting "runops.split_enabled" is off, and stores hold rows that no statement finds.', 'status tells it');
 like($split->sql('SELECT severity, object, finding FROM runops.doctor()'),
 	qr/^error\|store new\|the split is off, so statements do not find the rows of app.run that the store holds$/m, 'doctor names it');
 unlike(slurp_file($store->logfile, $store_offset), qr/connection received/, 'nobody has connected to the store');
