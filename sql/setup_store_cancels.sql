@@ -1,8 +1,8 @@
--- setup_store_cancels: a statement that a store cancels is a finding, or an error that
--- names it; one that is cancelled here is cancelled
+-- setup_store_cancels: if a store cancels a statement, this is a finding, or an error
+-- that names the store; if the statement is canceled here, the whole call ends
 --
--- A prepared transaction holds a lock in the store, so that whatever needs it
--- there waits until the store's statement_timeout is over.
+-- A prepared transaction holds a lock in the store, so statements that need this
+-- lock wait there until the statement_timeout of the store.
 \set SHOW_CONTEXT never
 SET client_min_messages = error;
 \pset format unaligned
