@@ -23,11 +23,12 @@ COMMENT ON FUNCTION runops.remote_transaction(text, text[]) IS 'internal: runs c
 REVOKE EXECUTE ON FUNCTION runops.remote_transaction(text, text[]) FROM PUBLIC;
 
 /*
- * Rows of a query that runs as the owner of a table; see src/session/owner_query.c.
+ * The rows of a query that runs as the owner of a table; see
+ * src/session/owner_query.c.
  *
- * What a table's owner has written (keys, predicates, casts, domains) is to be
- * evaluated in such a query alone, and so is what is sent to a store about its
- * rows.  The caller must have the rights of the owner.
+ * Code of the owner (keys, predicates, casts, domains) must be evaluated only in
+ * such a query.  The same holds for queries that are sent to a store about rows of
+ * the table.  The caller must have the privileges of the owner.
  */
 CREATE FUNCTION runops._owner_query(relation regclass, query text, store text DEFAULT NULL, store_query text DEFAULT NULL) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -35,10 +36,10 @@ CREATE FUNCTION runops._owner_query(relation regclass, query text, store text DE
 REVOKE EXECUTE ON FUNCTION runops._owner_query(regclass, text, text, text) FROM PUBLIC;
 
 /*
- * SQL for the text of a value.
+ * An SQL expression for the text of a value.
  *
- * A cast of a type to text may be anybody's function, so only the casts of types
- * in pg_catalog are used, which let an index be used.
+ * Any role may have written the cast of a type to text, so only casts of types in
+ * pg_catalog are used.  With such a cast the expression can use an index.
  */
 CREATE FUNCTION runops._text_sql(expression text, type oid) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -97,7 +97,7 @@ BEGIN
 			HINT = 'The view "runops.routed_tables" lists keys and aliases, and the view "runops.anchors" lists anchors.';
 	END IF;
 
-	-- core checks the rows of a constraint with the rights of whoever adds it
+	-- core checks the rows of a constraint with the privileges of the role that adds it
 	IF (SELECT c.relowner <> current_user::regrole FROM pg_class c WHERE c.oid = config.relation)
 	   AND EXISTS (SELECT FROM pg_depend d
 				   WHERE d.classid = 'pg_class'::regclass AND d.objid = config.relation AND d.refclassid = 'pg_proc'::regclass

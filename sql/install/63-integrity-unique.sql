@@ -60,8 +60,8 @@ CREATE FUNCTION runops._unique_truncate() RETURNS trigger
 
 /*
  * Queries that return the entries that the rows of some stores should have, one
- * query for each store that has the table.  Each evaluates the owner's expressions as the owner of
- * the table.
+ * query for each store that has the table.  Expressions of the owner of the table
+ * are evaluated as the owner.
  *
  * Each query of a store uses a separate connection.  It sees all rows that are
  * committed now, even if the snapshot of this transaction does not.  It does not

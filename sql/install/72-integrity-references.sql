@@ -300,7 +300,7 @@ BEGIN
 				'SELECT format(''%%s'', c.%1$I) FROM %2$s c WHERE c.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM %3$s p WHERE p.%4$I %5$s c.%1$I) LIMIT 1',
 				r.child_column, leaf, r.parent, r.parent_column, equality)) AS q (value text);
 		ELSE
-			-- the code of each table gets the rights of its own owner
+			-- the code of each table runs with the privileges of its own owner
 			EXECUTE format(
 				'SELECT format(''%%s'', c.v) FROM runops._owner_query(%L, %L) AS c (v %s) '
 				'WHERE NOT EXISTS (SELECT FROM runops._owner_query(%L, %L) AS p (v %3$s) WHERE p.v %6$s c.v) LIMIT 1',
