@@ -30,6 +30,11 @@
 #define RUNOPS_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* PG18 renamed this, and put it in front of the declaration. */
+#if !PG18_GE
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* PG16 split the varlena macros out of postgres.h. */
 #if PG16_GE
 #include "varatt.h"

@@ -26,6 +26,7 @@
 #include "utils/elog.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "base/runops.h"
 #include "session/session.h"
 
@@ -71,8 +72,8 @@ extern void runops_fdw_note_commit(Oid relid);
 
 /* in error_detail.c */
 extern bool runops_fdw_shows_values(int sqlerrcode);
-extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri, Oid relid,
-							   TupleTableSlot *slot) pg_attribute_noreturn();
+pg_noreturn extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri,
+										   Oid relid, TupleTableSlot *slot);
 
 /* in plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
