@@ -78,7 +78,8 @@ runops_verdict(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	memset(nulls, true, sizeof(nulls));
 
-	if (!runops_sentinel_peek(serverid, &state))
+	if (GetForeignServerExtended(serverid, FSV_MISSING_OK) == NULL ||
+		!runops_sentinel_peek(serverid, &state))
 		state.verdict = RUNOPS_UNKNOWN;
 	else
 	{

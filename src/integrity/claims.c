@@ -91,7 +91,8 @@ PG_FUNCTION_INFO_V1(runops_release_claim);
 /*
  * Take scope, key and id from the arguments of a function.
  *
- * Raises if one of them is NULL or if the key is too long for the index.
+ * Raises if one of them is NULL, if the key is too long for the index, or if the
+ * id is longer than an id can be.
  */
 static void
 get_request(FunctionCallInfo fcinfo, ClaimRequest *request)
@@ -122,6 +123,14 @@ get_request(FunctionCallInfo fcinfo, ClaimRequest *request)
 				 errdetail("Scope and key have %zu bytes together; the most is %d.",
 						   length, MAX_CLAIM_LENGTH),
 				 errhint("Claim a hash of the key.")));
+	length = VARSIZE_ANY_EXHDR(request->id);
+	if (length > MAX_CLAIM_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("id of a claim is too long"),
+				 errdetail("It has %zu bytes; the most is %d.",
+						   length, MAX_CLAIM_LENGTH),
+				 errhint("Claim the key for the id of a row.")));
 }
 
 /*

@@ -46,6 +46,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "integrity/integrity.h"
 #include "topology/topology.h"
@@ -297,7 +298,7 @@ Datum
 runops_unique_predicate(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = runops_argument_open(relid, AccessShareLock);
 	char	   *predicate = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *nsitem;
@@ -338,6 +339,7 @@ runops_replan(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	ListCell   *lc;
 
+	runops_argument_lock(relid, AccessShareLock);
 	CacheInvalidateRelcacheByRelid(relid);
 	foreach(lc, find_inheritance_children(relid, NoLock))
 		CacheInvalidateRelcacheByRelid(lfirst_oid(lc));

@@ -15,6 +15,7 @@
 
 #include "common/keywords.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "parser/scanner.h"
 #include "utils/builtins.h"
 
@@ -91,6 +92,7 @@ runops_count_calls(PG_FUNCTION_ARGS)
 
 	while ((token = core_yylex(&value, &location, scanner)) != 0)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (state == SEEN_FUNCTION && token == '(')
 			calls++;
 		state = next_state(state, token, token == TOKEN_IDENT ? value.str : NULL);

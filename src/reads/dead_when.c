@@ -27,6 +27,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "topology/topology.h"
 
@@ -45,7 +46,7 @@ runops_dead_condition(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
 	char	   *condition = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = runops_argument_open(relid, AccessShareLock);
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *nsitem;
 	RunopsExpressionText expression;

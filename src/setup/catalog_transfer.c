@@ -41,6 +41,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 
 PG_FUNCTION_INFO_V1(runops_carry_privileges);
@@ -61,6 +62,8 @@ check_owner_of_both(Oid from, Oid to)
 
 	for (int i = 0; i < lengthof(rels); i++)
 	{
+		/* attach() and detach() have locked them; others may call us too */
+		runops_argument_lock(rels[i], AccessShareLock);
 		if (!object_ownercheck(RelationRelationId, rels[i], GetUserId()))
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(rels[i]));
 	}
@@ -153,10 +156,25 @@ runops_carry_privileges(PG_FUNCTION_ARGS)
 		ReleaseSysCache(from_tuple);
 	}
 
+	CommandCounterIncrement();
 	table_close(pg_attribute, RowExclusiveLock);
 	table_close(pg_class, RowExclusiveLock);
 
 	PG_RETURN_VOID();
+}
+
+/*
+ * Raise that one of two tables which should have the same columns lacks one.
+ */
+static void
+missing_column(Oid relid, const char *attname)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of relation \"%s\" does not exist",
+					attname, get_rel_name(relid)),
+			 errdetail("The other table has the column."),
+			 errhint("Add the column.")));
 }
 
 /*
@@ -168,7 +186,7 @@ set_identity(Relation pg_attribute, Oid relid, const char *attname, char identit
 	HeapTuple	tuple = SearchSysCacheCopyAttName(relid, attname);
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for column \"%s\" of relation %u", attname, relid);
+		missing_column(relid, attname);
 	if (((Form_pg_attribute) GETSTRUCT(tuple))->attidentity != identity)
 	{
 		((Form_pg_attribute) GETSTRUCT(tuple))->attidentity = identity;
@@ -200,7 +218,7 @@ carry_sequence(Relation pg_attribute, Form_pg_depend dep, Oid to)
 	ObjectAddressSet(seq, RelationRelationId, dep->objid);
 	ObjectAddressSubSet(column, RelationRelationId, to, get_attnum(to, attname));
 	if (column.objectSubId == InvalidAttrNumber)
-		elog(ERROR, "cache lookup failed for column \"%s\" of relation %u", attname, to);
+		missing_column(to, attname);
 
 	if (dep->deptype == DEPENDENCY_INTERNAL)
 	{

@@ -446,7 +446,10 @@ runops_protect_start(PG_FUNCTION_ARGS)
 	EventTriggerData *trigdata;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by event trigger manager",
+						get_func_name(fcinfo->flinfo->fn_oid))));
 	trigdata = (EventTriggerData *) fcinfo->context;
 
 	if (IsA(trigdata->parsetree, DropStmt))
@@ -595,7 +598,10 @@ runops_protect_end(PG_FUNCTION_ARGS)
 	char	   *name;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by event trigger manager",
+						get_func_name(fcinfo->flinfo->fn_oid))));
 	if (IsBinaryUpgrade)
 		PG_RETURN_NULL();
 

@@ -35,6 +35,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "topology/topology.h"
 
@@ -241,7 +242,7 @@ runops_key_expression(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		nullable = PG_GETARG_BOOL(2);
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation	rel = runops_argument_open(relid, AccessShareLock);
 	AttrNumber	attno = get_attnum(relid, key);
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *nsitem;

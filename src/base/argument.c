@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * argument.c
+ *	  Opens relations that arguments of SQL functions name.
+ *
+ * An argument of type regclass can be any number, and a table can be dropped
+ * after its name was looked up.  Both are errors of the caller, and not internal
+ * ones as in core's functions that open a relation.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+
+#include "base/argument.h"
+
+/*
+ * Lock and open a relation; raises if there is none.
+ */
+Relation
+runops_argument_open(Oid relid, LOCKMODE lockmode)
+{
+	Relation	rel = try_relation_open(relid, lockmode);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid),
+				 errdetail("It may have been dropped since its name was looked up."),
+				 errhint("Name a relation that exists.")));
+
+	return rel;
+}
+
+/*
+ * Lock a relation until the transaction ends; raises if there is none.
+ */
+void
+runops_argument_lock(Oid relid, LOCKMODE lockmode)
+{
+	relation_close(runops_argument_open(relid, lockmode), NoLock);
+}
