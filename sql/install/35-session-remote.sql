@@ -48,3 +48,41 @@ AS $$
 	FROM pg_type t WHERE t.oid = type
 $$;
 REVOKE EXECUTE ON FUNCTION runops._text_sql(text, oid) FROM PUBLIC;
+
+/*
+ * The object that a query in a store gives as the one column of its one row, with
+ * members of these types, by jsonb_typeof: nothing else is used of an answer.
+ */
+CREATE FUNCTION runops._remote_object(store text, query text, members jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	rows CONSTANT jsonb[] := ARRAY(SELECT q FROM runops.remote_query(store, query) q);
+	found jsonb;
+	wrong text;
+BEGIN
+	IF jsonb_typeof(rows[1]) = 'object' THEN
+		SELECT e.value INTO found FROM jsonb_each(rows[1]) e;
+	END IF;
+	IF cardinality(rows) <> 1 THEN
+		wrong := format('It gave %s rows where one was asked for.', cardinality(rows));
+	ELSIF jsonb_typeof(found) IS DISTINCT FROM 'object' THEN
+		wrong := 'It gave no object.';
+	ELSE
+		SELECT format('Member "%s" of the object that it gave is not of type %s.', m.key, m.value) INTO wrong
+		FROM jsonb_each_text(members) m
+		WHERE jsonb_typeof(found -> m.key) IS DISTINCT FROM m.value
+		ORDER BY m.key LIMIT 1;
+	END IF;
+	IF wrong IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'protocol_violation',
+			MESSAGE = format('store "%s" does not answer like PostgreSQL', store),
+			DETAIL = wrong,
+			HINT = 'Check which program the host and port of its server lead to.';
+	END IF;
+	RETURN found;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION runops._remote_object(text, text, jsonb) FROM PUBLIC;

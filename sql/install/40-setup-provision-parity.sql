@@ -118,7 +118,7 @@ BEGIN
 	FROM runops._mapped_users(store) u;
 	tables := runops._values_sql(there_tables, 'NULL::text, NULL::text, NULL::text');
 
-	SELECT q -> 'facts' INTO there FROM runops.remote_query(store, format(
+	there := runops._remote_object(store, format(
 		parts || $q$ || jsonb_build_object(
 			'version', current_setting('server_version_num')::int,
 			'schemas', (SELECT coalesce(jsonb_agg(n.nspname), '[]') FROM pg_namespace n
@@ -150,7 +150,9 @@ BEGIN
 		runops._facts_object_sql(runops._collation_facts_sql(
 			format(named || ' AND c.collencoding IN (-1, (SELECT d.encoding FROM pg_database d WHERE d.datname = current_database()))',
 				   runops._values_sql(there_collations, 'NULL::text, NULL::text, NULL::text'), 'pg_collation', 'coll', 'coll'))),
-		schemas, functions, tables, users)) AS q;
+		schemas, functions, tables, users),
+		'{"database": "object", "tables": "object", "types": "object", "collations": "object", "version": "number",
+		  "schemas": "array", "extensions": "array", "functions": "array", "privileges": "array"}');
 	RETURN NEXT;
 END
 $$;

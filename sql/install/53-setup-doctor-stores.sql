@@ -14,7 +14,7 @@ DECLARE
 		ARRAY(SELECT format('(%L::text, %L::name, %L::name)', p.relation::oid, p.remote_schema, p.remote_table) FROM runops._placements(store) p),
 		'NULL::text, NULL::name, NULL::name');
 BEGIN
-	RETURN (SELECT q -> 'state' FROM runops.remote_query(store, format($q$
+	RETURN runops._remote_object(store, format($q$
 		SELECT jsonb_build_object(
 			'recovery', pg_is_in_recovery(),
 			'read_only', current_setting('default_transaction_read_only')::boolean,
@@ -49,7 +49,9 @@ BEGIN
 				JOIN pg_namespace n ON n.nspname = v.nsp
 				JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name
 				WHERE c.relkind IN ('r', 'p') AND c.reltuples < 0 AND (c.relkind = 'p' OR pg_relation_size(c.oid) > 0))
-			) AS state$q$, tables)) AS q);
+			) AS state$q$, tables),
+		'{"recovery": "boolean", "read_only": "boolean", "port": "string", "role": "string", "triggers": "object",
+		  "rules": "array", "unlogged": "array", "unanalyzed": "array"}');
 END
 $$;
 

@@ -275,7 +275,7 @@ BEGIN
 			DETAIL = 'The store lacks the table or the column.',
 			HINT = format('Use runops.provision(%L).', store);
 	END IF;
-	IF facts -> 'indexed' <> 'true' THEN
+	IF facts -> 'indexed' IS DISTINCT FROM 'true' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('column "%s" of %s has no index', child_column, place),

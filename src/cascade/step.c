@@ -87,23 +87,32 @@ set_up_connection(PGconn *conn, Oid serverid, Oid userid)
 {
 	RemoteSession session = {0};
 	RemoteFailure failure;
-	bool		ok;
+	volatile bool ok = false;
 
 	session.conn = conn;
 	session.server = GetForeignServer(serverid);
 	session.store = session.server->servername;
 	session.user = GetUserMapping(userid, serverid);
 	runops_remote_set_deadline(&session);
-	ok = runops_remote_try_query(&session,
-								 "SET LOCAL lock_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
-								 &failure);
-	PQclear(session.res);
+	PG_TRY();
+	{
+		ok = runops_remote_try_query(&session,
+									 "SET LOCAL lock_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
+									 0, &failure);
+	}
+	PG_FINALLY();
+	{
+		PQclear(session.res);
+	}
+	PG_END_TRY();
 	if (!ok)
 		runops_remote_raise(&failure);
 }
 
 /*
  * Strings as an array literal, whose type follows from what it is compared with.
+ *
+ * A NULL is left out: it equals nothing.
  */
 static char *
 array_literal(char **strings, int from, int to)
@@ -114,7 +123,9 @@ array_literal(char **strings, int from, int to)
 	appendStringInfoChar(&buf, '{');
 	for (int i = from; i < to; i++)
 	{
-		appendStringInfoString(&buf, i > from ? ",\"" : "\"");
+		if (strings[i] == NULL)
+			continue;
+		appendStringInfoString(&buf, buf.len > 1 ? ",\"" : "\"");
 		for (const char *c = strings[i]; *c; c++)
 		{
 			if (*c == '"' || *c == '\\')
@@ -442,6 +453,7 @@ count_in_store(const RunopsLeaf *leaf, const char *sql)
 	RunopsAsOwner saved;
 	RemoteSession *session;
 	RemoteFailure failure;
+	int64		count;
 	volatile int64 result = -1;
 
 	runops_as_owner_begin(&saved, runops_table_owner(leaf->relid));
@@ -452,9 +464,10 @@ count_in_store(const RunopsLeaf *leaf, const char *sql)
 		if (runops_remote_try_open(session, &failure) &&
 			runops_remote_try_query(session,
 									psprintf("SET search_path = pg_catalog; SET enable_seqscan = off; SET jit = off; %s", sql),
-									&failure) &&
-			PQntuples(session->res) == 1)
-			result = pg_strtoint64(PQgetvalue(session->res, 0, 0));
+									1, &failure) &&
+			runops_remote_get_int64(session, 0, &count, &failure) &&
+			count >= 0 && count <= COUNT_LIMIT)
+			result = count;
 	}
 	PG_FINALLY();
 	{

@@ -154,7 +154,7 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 					RunopsIdentity *identity, bool *lock_obtained,
 					RemoteFailure *failure)
 {
-	PGresult   *res;
+	int64		sysid = 0;
 
 	if (!runops_remote_try_query(session,
 								 psprintf("SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
@@ -163,27 +163,19 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 										  " FROM pg_catalog.pg_control_system()')) END,"
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
 										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ")",
-										  (int64) lock_key), failure))
+										  (int64) lock_key), 4, failure))
 		return false;
-
-	res = session->res;
-	if (PQntuples(res) != 1 || PQnfields(res) != 4)
-	{
-		memset(failure, 0, sizeof(RemoteFailure));
-		failure->sqlerrcode = ERRCODE_CONNECTION_FAILURE;
-		failure->message = _("the other end does not answer like PostgreSQL");
-		return false;
-	}
 
 	memset(identity, 0, sizeof(RunopsIdentity));
-	identity->sysid_known = !PQgetisnull(res, 0, 0);
-	if (identity->sysid_known)
-		identity->sysid = (uint64) strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	strlcpy(identity->database, PQgetvalue(res, 0, 1), NAMEDATALEN);
-	identity->in_recovery = PQgetvalue(res, 0, 2)[0] == 't';
-	*lock_obtained = PQgetvalue(res, 0, 3)[0] == 't';
+	identity->sysid_known = !PQgetisnull(session->res, 0, 0);
+	if (identity->sysid_known &&
+		!runops_remote_get_int64(session, 0, &sysid, failure))
+		return false;
+	identity->sysid = (uint64) sysid;
 
-	return true;
+	return runops_remote_get_name(session, 1, identity->database, failure) &&
+		runops_remote_get_bool(session, 2, &identity->in_recovery, failure) &&
+		runops_remote_get_bool(session, 3, lock_obtained, failure);
 }
 
 /*
@@ -192,11 +184,12 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 static bool
 take_lock(RemoteSession *session, uint64 lock_key, RemoteFailure *failure)
 {
+	bool		taken = false;
+
 	return runops_remote_try_query(session,
 								   psprintf("SELECT pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ")",
-											(int64) lock_key), failure) &&
-		PQntuples(session->res) == 1 &&
-		PQgetvalue(session->res, 0, 0)[0] == 't';
+											(int64) lock_key), 1, failure) &&
+		runops_remote_get_bool(session, 0, &taken, failure) && taken;
 }
 
 /*
@@ -245,10 +238,10 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 	{
 		if (other_session.user != NULL &&
 			runops_remote_try_open(&other_session, &failure) &&
-			runops_remote_try_query(session, "BEGIN", &failure) &&
+			runops_remote_try_query(session, "BEGIN", 0, &failure) &&
 			take_lock(session, key, &failure) &&
 			runops_ask_identity(&other_session, key, &other_identity, &obtained, &failure) &&
-			runops_remote_try_query(session, "ROLLBACK", &failure))
+			runops_remote_try_query(session, "ROLLBACK", 0, &failure))
 			answered = true;
 	}
 	PG_FINALLY();

@@ -30,9 +30,12 @@
 
 static TimeoutId timeout_id = MAX_TIMEOUTS;
 
-/* Is there an answer that is waited for, and is it late? */
+/* Is there an answer that is waited for, and is the wait over? */
 static volatile sig_atomic_t waiting = false;
 static volatile sig_atomic_t late = false;
+
+/* Has the wait been ended because the store is none? */
+static bool refused = false;
 
 /*
  * The time is over: end the wait.
@@ -50,7 +53,7 @@ late_handler(void)
 }
 
 /*
- * Begin to wait, no longer than the given milliseconds.
+ * Begin to wait, no longer than the given milliseconds; 0 is for ever.
  *
  * runops_conn_wait_end() has to follow, or the end of the transaction or
  * subtransaction by an error.
@@ -62,8 +65,26 @@ runops_conn_wait_begin(int timeout_ms)
 		timeout_id = RegisterTimeout(USER_TIMEOUT, late_handler);
 
 	late = false;
+	refused = false;
 	waiting = true;
-	enable_timeout_after(timeout_id, timeout_ms);
+	if (timeout_ms > 0)
+		enable_timeout_after(timeout_id, timeout_ms);
+}
+
+/*
+ * Something has come that is no answer: end the wait, as if it was late.
+ *
+ * The connection is broken, and postgres_fdw would begin anew on another one,
+ * where nobody looks at what it gets.
+ */
+void
+runops_conn_wait_refuse(void)
+{
+	if (!waiting)
+		return;
+
+	refused = true;
+	late_handler();
 }
 
 /*
@@ -103,5 +124,14 @@ runops_conn_wait_reset(void)
 bool
 runops_conn_was_late(void)
 {
-	return waiting && late;
+	return waiting && late && !refused;
+}
+
+/*
+ * Or is it because of what has come?
+ */
+bool
+runops_conn_was_refused(void)
+{
+	return waiting && refused;
 }

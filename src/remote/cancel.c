@@ -21,11 +21,13 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "libpq/pqcomm.h"
 #include "port/pg_bswap.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "remote/remote.h"
@@ -36,6 +38,9 @@
 /* Milliseconds for the server to answer at all. */
 #define PING_BUDGET 400
 
+/* The socket of a cancel request that is being sent, or -1. */
+static volatile sig_atomic_t request_sock = -1;
+
 /*
  * Wait for a socket until the time is over; was there an event?
  */
@@ -44,7 +49,7 @@ wait_socket(int sock, short events, TimestampTz end)
 {
 	for (;;)
 	{
-		struct pollfd pfd = {.fd = sock,.events = events};
+		struct pollfd pfd = {.fd = sock, .events = events};
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 		int			rc = poll(&pfd, 1, (int) left);
 
@@ -87,24 +92,103 @@ server_answers(PGconn *conn, TimestampTz end)
 }
 
 /*
- * Take results until the query has ended; false if the time is over before.
+ * Is a result one of COPY?  Then runops_conn_break() has to follow: libpq returns
+ * it again and again until the data has been transferred.
+ */
+bool
+runops_conn_is_copy(const PGresult *res)
+{
+	ExecStatusType status = PQresultStatus(res);
+
+	return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+/*
+ * Take results until the query has ended; false if the time is over before, or if
+ * it never ends.
  */
 static bool
 drain(PGconn *conn, TimestampTz end)
 {
-	for (;;)
+	while (GetCurrentTimestamp() < end)
 	{
+		/* what libpq has in its buffer is not without end */
 		while (!PQisBusy(conn))
 		{
 			PGresult   *res = PQgetResult(conn);
+			bool		is_copy = runops_conn_is_copy(res);
 
 			if (res == NULL)
 				return true;
 			PQclear(res);
+			if (is_copy)
+				return false;
 		}
 		if (!wait_socket(PQsocket(conn), POLLIN, end) || !PQconsumeInput(conn))
 			return false;
 	}
+
+	return false;
+}
+
+/*
+ * The time of a cancel request is over: have it end.
+ */
+static void
+stop_request(void)
+{
+	if (request_sock >= 0)
+		shutdown(request_sock, SHUT_RDWR);
+}
+
+/*
+ * Send a cancel request, for as long as a request may take; was it sent?
+ *
+ * PQcancel() waits until the other end closes the connection that it makes for
+ * the request, and no interrupt ends that wait.  The shutdown of its socket does,
+ * so a timeout does that.  libpq does not tell which socket it is, but a new
+ * socket gets the lowest number that is free.
+ */
+static bool
+send_request(PGconn *conn)
+{
+	static TimeoutId timeout_id = MAX_TIMEOUTS;
+	PGcancel   *cancel = PQgetCancel(conn);
+	char		errbuf[256];
+	int			sock = dup(PQsocket(conn));
+	bool		sent = false;
+
+	if (timeout_id == MAX_TIMEOUTS)
+		timeout_id = RegisterTimeout(USER_TIMEOUT, stop_request);
+
+	if (cancel != NULL && sock >= 0)
+	{
+		close(sock);
+		request_sock = sock;
+		enable_timeout_after(timeout_id, PING_BUDGET);
+		sent = PQcancel(cancel, errbuf, sizeof(errbuf));
+		disable_timeout(timeout_id, false);
+		request_sock = -1;
+	}
+	PQfreeCancel(cancel);
+
+	return sent;
+}
+
+/*
+ * Break a connection; libpq knows afterwards that it is lost.
+ *
+ * After this no result is waited for, whatever the other end sends.
+ */
+void
+runops_conn_break(PGconn *conn)
+{
+	if (PQsocket(conn) >= 0)
+		shutdown(PQsocket(conn), SHUT_RDWR);
+
+	/* libpq notices when it reads */
+	while (PQstatus(conn) == CONNECTION_OK && PQconsumeInput(conn))
+		;
 }
 
 /*
@@ -116,22 +200,11 @@ runops_conn_cancel(PGconn *conn)
 	TimestampTz start = GetCurrentTimestamp();
 	TimestampTz end = TimestampTzPlusMilliseconds(start, CANCEL_BUDGET);
 
-	if (server_answers(conn, TimestampTzPlusMilliseconds(start, PING_BUDGET)))
-	{
-		PGcancel   *cancel = PQgetCancel(conn);
-		char		errbuf[256];
-		bool		sent = cancel && PQcancel(cancel, errbuf, sizeof(errbuf));
+	if (server_answers(conn, TimestampTzPlusMilliseconds(start, PING_BUDGET)) &&
+		send_request(conn) && drain(conn, end))
+		return;
 
-		PQfreeCancel(cancel);
-		if (sent && drain(conn, end))
-			return;
-	}
-
-	/* libpq notices when it reads */
-	if (PQsocket(conn) >= 0)
-		shutdown(PQsocket(conn), SHUT_RDWR);
-	while (PQstatus(conn) == CONNECTION_OK && PQconsumeInput(conn))
-		;
+	runops_conn_break(conn);
 }
 
 /*

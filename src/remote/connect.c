@@ -153,23 +153,6 @@ add_libpq_options(List *options, const PQconninfoOption *known,
 }
 
 /*
- * Fill in a failure; false, so that the caller can return it.
- */
-static bool
-fail(RemoteFailure *failure, int sqlerrcode, const char *message,
-	 const char *detail, const char *hint)
-{
-	failure->sqlerrcode = sqlerrcode;
-	failure->message = message;
-	failure->detail = detail;
-	failure->hint = hint;
-	failure->sql = NULL;
-	failure->timed_out = false;
-
-	return false;
-}
-
-/*
  * Build the arrays for PQconnectStartParams from server and mapping.
  *
  * Refused if the caller is no superuser and gives no password: then libpq would
@@ -218,10 +201,10 @@ connection_params(RemoteSession *session, const char ***keywords,
 			return true;
 	}
 
-	return fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
-				_("password is required"),
-				_("Non-superusers must provide a password in the user mapping."),
-				_("Add the option \"password\" to the user mapping, or let a superuser set \"password_required\" to false."));
+	return runops_remote_fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+							  _("password is required"),
+							  _("Non-superusers must provide a password in the user mapping."),
+							  _("Add the option \"password\" to the user mapping, or let a superuser set \"password_required\" to false."));
 }
 
 /*
@@ -239,10 +222,10 @@ connect_timeout_ms(const char **keywords, const char **values,
 	{
 		if (strcmp(keywords[i], "connect_timeout") == 0 && values[i][0] != '\0' &&
 			!parse_int(values[i], &seconds, 0, NULL))
-			return fail(failure, ERRCODE_INVALID_PARAMETER_VALUE,
-						psprintf(_("invalid value for option \"%s\": \"%s\""), keywords[i], values[i]),
-						_("It is a number of seconds."),
-						_("Change it with ALTER SERVER."));
+			return runops_remote_fail(failure, ERRCODE_INVALID_PARAMETER_VALUE,
+									  psprintf(_("invalid value for option \"%s\": \"%s\""), keywords[i], values[i]),
+									  _("It is a number of seconds."),
+									  _("Change it with ALTER SERVER."));
 	}
 
 	*timeout_ms = seconds <= 0 ? -1 : Max(seconds, 2) * 1000L;
@@ -336,10 +319,10 @@ time_left(const RemoteSession *session)
 static bool
 fail_connect(RemoteSession *session, RemoteFailure *failure, const char *detail)
 {
-	return fail(failure, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
-				psprintf(_("could not connect to server \"%s\""), session->server->servername),
-				detail,
-				_("Check the options of the server and of the user mapping, and that the other server is up."));
+	return runops_remote_fail(failure, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+							  psprintf(_("could not connect to server \"%s\""), session->server->servername),
+							  detail,
+							  _("Check the options of the server and of the user mapping, and that the other server is up."));
 }
 
 /*
@@ -369,7 +352,7 @@ wait_connected(RemoteSession *session, RemoteFailure *failure)
 	}
 
 	if (PQstatus(conn) != CONNECTION_OK)
-		return fail_connect(session, failure, pchomp(PQerrorMessage(conn)));
+		return fail_connect(session, failure, runops_remote_libpq_message(conn));
 
 	return true;
 }
@@ -423,15 +406,15 @@ runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
 	PQsetnonblocking(session->conn, 1);
 	if (runops_remote_timeout > 0)
 		session->answer_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														runops_remote_timeout);
+														 runops_remote_timeout);
 
 	/* As postgres_fdw: the server must have asked for the password. */
 	if (!superuser_arg(session->user->userid) && password_required(session->user) &&
 		!PQconnectionUsedPassword(session->conn))
-		return fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
-					_("password is required"),
-					_("Non-superuser cannot connect if the server does not request a password."),
-					_("Target server's authentication method must be changed or password_required=false set in the user mapping attributes."));
+		return runops_remote_fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+								  _("password is required"),
+								  _("Non-superuser cannot connect if the server does not request a password."),
+								  _("Target server's authentication method must be changed or password_required=false set in the user mapping attributes."));
 
 	return true;
 }
@@ -451,7 +434,7 @@ runops_remote_raise(const RemoteFailure *failure)
 			 errmsg_internal("%s", failure->message),
 			 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
 			 failure->hint ? errhint("%s", failure->hint) : 0,
-			 failure->sql ? errcontext("remote SQL command: %s", failure->sql) : 0));
+			 failure->context ? errcontext("%s", failure->context) : 0));
 }
 
 /*
@@ -479,24 +462,31 @@ runops_remote_open(RemoteSession *session)
 }
 
 /*
- * Run one query until the session's deadline; its result is then the one at
- * hand.  False, with the reason, if there is none or it is an error.
+ * Send a query whose rows come one at a time; false, with the failure, if the
+ * connection is lost.
  */
-bool
-runops_remote_try_query(RemoteSession *session, const char *sql,
-						RemoteFailure *failure)
+static bool
+start_query(RemoteSession *session, const char *sql, RemoteFailure *failure)
 {
-	PGconn	   *conn = session->conn;
-	PGresult   *res;
-	char	   *state;
-
 	PQclear(session->res);
 	session->res = NULL;
 
 	/* a short query goes out at once, or with the first wait for an answer */
-	if (!PQsendQuery(conn, sql))
-		return fail(failure, ERRCODE_CONNECTION_FAILURE,
-					pchomp(PQerrorMessage(conn)), NULL, NULL);
+	if (!PQsendQuery(session->conn, sql))
+		return runops_remote_fail_libpq(session, failure);
+	(void) PQsetSingleRowMode(session->conn);
+
+	return true;
+}
+
+/*
+ * Take the next result, NULL at the end, until the session's deadline; false, with
+ * the failure, if the connection is lost or the time is over.
+ */
+static bool
+receive_result(RemoteSession *session, PGresult **res, RemoteFailure *failure)
+{
+	PGconn	   *conn = session->conn;
 
 	for (;;)
 	{
@@ -504,51 +494,90 @@ runops_remote_try_query(RemoteSession *session, const char *sql,
 		long		left;
 		int			rc;
 
-		if (unsent >= 0 && !PQisBusy(conn))
+		if (unsent < 0)
+			return runops_remote_fail_libpq(session, failure);
+		if (!PQisBusy(conn))
 		{
-			res = PQgetResult(conn);
-			if (res == NULL)
-				break;
-			PQclear(session->res);
-			session->res = res;
-			continue;
+			*res = PQgetResult(conn);
+			return true;
 		}
 
 		left = time_left(session);
-		if (unsent >= 0 && left == 0)
+		if (left == 0)
 		{
-			fail(failure, ERRCODE_CONNECTION_FAILURE,
-				 psprintf(_("server \"%s\" did not answer in time"), session->server->servername),
-				 _("The connection stands, but the time of connect_timeout is over."),
-				 _("Check the state of the other server."));
+			runops_remote_fail(failure, ERRCODE_CONNECTION_FAILURE,
+							   psprintf(_("server \"%s\" did not answer in time"), session->server->servername),
+							   _("The connection stands, but the time of connect_timeout is over."),
+							   _("Check the state of the other server."));
 			failure->timed_out = true;
 			return false;
 		}
-		if (unsent >= 0)
+		rc = runops_remote_wait(session, WL_SOCKET_READABLE |
+								(unsent > 0 ? WL_SOCKET_WRITEABLE : 0), left);
+		if ((rc & WL_SOCKET_READABLE) && !PQconsumeInput(conn))
+			return runops_remote_fail_libpq(session, failure);
+	}
+}
+
+/*
+ * Run a query that gives one row of so many columns, or with 0 commands that give
+ * none, until the session's deadline; the row is then the result at hand.  False,
+ * with the reason, if the answer is another one or an error.
+ *
+ * SQL of several commands is one query, of which the last may give the row.  The
+ * other end may send any number of results, so none is kept but one.
+ */
+bool
+runops_remote_try_query(RemoteSession *session, const char *sql, int ncolumns,
+						RemoteFailure *failure)
+{
+	RemoteFailure later;
+	bool		any = false;
+	bool		ok = true;
+
+	if (!start_query(session, sql, failure))
+		return false;
+
+	for (;;)
+	{
+		PGresult   *res = NULL;
+		bool		is_row;
+
+		if (!receive_result(session, &res, ok ? failure : &later))
+			return false;
+		if (res == NULL)
+			break;
+
+		/* after an error, too, the connection has to come to rest */
+		is_row = PQresultStatus(res) == PGRES_SINGLE_TUPLE;
+		if (!ok)
 		{
-			rc = runops_remote_wait(session, WL_SOCKET_READABLE |
-									(unsent > 0 ? WL_SOCKET_WRITEABLE : 0), left);
-			if (!(rc & WL_SOCKET_READABLE) || PQconsumeInput(conn))
-				continue;
+			PQclear(res);
+			continue;
 		}
-		return fail(failure, ERRCODE_CONNECTION_FAILURE,
-					pchomp(PQerrorMessage(conn)), NULL, NULL);
+		ok = runops_remote_check(session, res,
+								 PQresultStatus(res) == PGRES_COMMAND_OK ? 0 : ncolumns,
+								 failure);
+		if (ok && is_row && session->res != NULL)
+			ok = runops_remote_fail_answer(session, failure,
+										   _("It gave more than one row."));
+		if (!ok)
+			runops_remote_blame(failure, sql);
+		any = true;
+		if (ok && is_row)
+			session->res = res;
+		else
+			PQclear(res);
 	}
 
-	res = session->res;
-	if (PQresultStatus(res) == PGRES_TUPLES_OK || PQresultStatus(res) == PGRES_COMMAND_OK)
-		return true;
+	if (!ok)
+		return false;
+	if (!any)
+		return runops_remote_check(session, NULL, ncolumns, failure);
+	if (ncolumns > 0 && session->res == NULL)
+		return runops_remote_fail_answer(session, failure, _("It gave no row."));
 
-	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	if (state == NULL)
-		return fail(failure, ERRCODE_CONNECTION_FAILURE,
-					pchomp(PQerrorMessage(conn)), NULL, NULL);
-
-	fail(failure, MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]),
-		 pstrdup(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)), NULL, NULL);
-	failure->sql = pstrdup(sql);
-
-	return false;
+	return true;
 }
 
 /*

@@ -18,12 +18,16 @@
 #include "foreign/foreign.h"
 #include "libpq-fe.h"
 
+/* The number of columns of SQL of a user, which may give rows or not. */
+#define REMOTE_ANY_SHAPE (-1)
+
 /* One connection to the database of a store, for the time of one call. */
 typedef struct RemoteSession
 {
 	PGconn	   *conn;			/* NULL while there is none */
 	PGresult   *res;			/* the result at hand, freed with the session */
-	TimestampTz answer_by;		/* when to stop waiting for answers; 0 is never */
+	TimestampTz answer_by;		/* when to stop waiting for answers; 0 is
+								 * never */
 	char	   *store;			/* name of the store */
 	ForeignServer *server;		/* its server */
 	UserMapping *user;			/* the caller's mapping */
@@ -37,7 +41,7 @@ typedef struct RemoteFailure
 	const char *message;
 	const char *detail;
 	const char *hint;
-	const char *sql;			/* what the store has answered by an error */
+	const char *context;		/* of the error at the other end, or NULL */
 	bool		timed_out;		/* was it the deadline? */
 } RemoteFailure;
 
@@ -51,13 +55,36 @@ extern bool runops_remote_try_open(RemoteSession *session,
 extern int	runops_remote_set_deadline(RemoteSession *session);
 extern void runops_remote_open(RemoteSession *session);
 extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
-									RemoteFailure *failure);
+									int ncolumns, RemoteFailure *failure);
 extern void runops_remote_raise(const RemoteFailure *failure);
 extern bool runops_cancelled_here(const ErrorData *edata);
 extern void runops_remote_close(RemoteSession *session);
 extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
 
+/* in result.c */
+extern bool runops_remote_fail(RemoteFailure *failure, int sqlerrcode,
+							   const char *message, const char *detail,
+							   const char *hint);
+extern bool runops_remote_fail_answer(RemoteSession *session,
+									  RemoteFailure *failure, const char *detail);
+extern char *runops_remote_libpq_message(PGconn *conn);
+extern bool runops_remote_fail_libpq(RemoteSession *session,
+									 RemoteFailure *failure);
+extern void runops_remote_blame(RemoteFailure *failure, const char *sql);
+extern bool runops_remote_check(RemoteSession *session, const PGresult *res,
+								int ncolumns, RemoteFailure *failure);
+extern char *runops_remote_value(RemoteSession *session, const PGresult *res,
+								 int row, int column, RemoteFailure *failure);
+extern bool runops_remote_get_int64(RemoteSession *session, int column,
+									int64 *result, RemoteFailure *failure);
+extern bool runops_remote_get_bool(RemoteSession *session, int column,
+								   bool *result, RemoteFailure *failure);
+extern bool runops_remote_get_name(RemoteSession *session, int column,
+								   char *result, RemoteFailure *failure);
+
 /* in cancel.c */
+extern bool runops_conn_is_copy(const PGresult *res);
+extern void runops_conn_break(PGconn *conn);
 extern void runops_conn_cancel(PGconn *conn);
 extern bool runops_conn_is_dead(PGconn *conn);
 
@@ -66,5 +93,7 @@ extern void runops_conn_wait_begin(int timeout_ms);
 extern void runops_conn_wait_end(void);
 extern void runops_conn_wait_reset(void);
 extern bool runops_conn_was_late(void);
+extern void runops_conn_wait_refuse(void);
+extern bool runops_conn_was_refused(void);
 
 #endif							/* RUNOPS_REMOTE_H */

@@ -27,6 +27,7 @@
 #include "catalog/pg_user_mapping.h"
 #include "lib/ilist.h"
 #include "libpq-events.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/inval.h"
@@ -89,7 +90,8 @@ copy_field(char *field, const PGresult *result, int code)
 	const char *value = PQresultErrorField(result, code);
 
 	field[0] = '\0';
-	if (value != NULL && strlen(value) < NAMEDATALEN)
+	if (value != NULL && strlen(value) < NAMEDATALEN &&
+		pg_verify_mbstr(GetDatabaseEncoding(), value, strlen(value), true))
 		strlcpy(field, value, NAMEDATALEN);
 }
 
@@ -133,7 +135,10 @@ runops_conn_error(void)
  *
  * A result is the answer to what postgres_fdw has sent, one thing at a time: a
  * turn.  The one exception is ROLLBACK TO SAVEPOINT, which it sends together with
- * the RELEASE.  This is called in the middle of libpq, and must not raise.
+ * the RELEASE.  A result of COPY is an answer to nothing that is sent, and
+ * postgres_fdw would take it without end.
+ *
+ * This is called in the middle of libpq, and must not raise.
  */
 static int
 connection_event(PGEventId event, void *info, void *passthrough)
@@ -152,6 +157,11 @@ connection_event(PGEventId event, void *info, void *passthrough)
 			c->rolled_back = strcmp(tag, "ROLLBACK") == 0;
 			if (PQresultStatus(create->result) == PGRES_FATAL_ERROR)
 				note_error(create->result);
+			if (runops_conn_is_copy(create->result))
+			{
+				runops_conn_break(create->conn);
+				runops_conn_wait_refuse();
+			}
 		}
 	}
 	else if (event == PGEVT_CONNDESTROY)
@@ -524,8 +534,7 @@ runops_conn_await(void)
 {
 	Connection *c = next_connection;
 
-	if (c == NULL || c->timeout_ms <= 0 ||
-		PQtransactionStatus(c->conn) != PQTRANS_IDLE)
+	if (c == NULL || PQtransactionStatus(c->conn) != PQTRANS_IDLE)
 		return;
 
 	/* the subtransaction that fails, if it does, is this one */

@@ -68,36 +68,43 @@ remote_context(void *arg)
 }
 
 /*
- * Raise the error that the store has reported, or that the connection met.
- *
- * Everything is copied before the result is freed with the session.
+ * Raise a failure of a statement.
  */
 static void
-remote_error(RemoteSession *session, PGresult *res, const char *sql)
+statement_failed(RemoteFailure *failure, const char *sql)
 {
-	char	   *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	char	   *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-	char	   *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
-	char	   *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
-	char	   *context = PQresultErrorField(res, PG_DIAG_CONTEXT);
+	runops_remote_blame(failure, sql);
+	runops_remote_raise(failure);
+}
 
-	if (message == NULL)
-		message = pchomp(PQerrorMessage(session->conn));
+/*
+ * Raise the loss of the connection.
+ */
+static void
+connection_failed(RemoteSession *session, const char *sql)
+{
+	RemoteFailure failure;
 
-	ereport(ERROR,
-			(errcode(state ? MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]) :
-					 ERRCODE_CONNECTION_FAILURE),
-			 message[0] != '\0' ?
-			 errmsg_internal("%s", message) :
-			 errmsg("could not obtain message string for remote error"),
-			 detail ? errdetail_internal("%s", detail) : 0,
-			 hint ? errhint("%s", hint) : 0,
-			 context ? errcontext("%s", context) : 0,
-			 errcontext("remote SQL command: %s", sql)));
+	runops_remote_fail_libpq(session, &failure);
+	statement_failed(&failure, sql);
+}
+
+/*
+ * Raise an answer that PostgreSQL would not give.
+ */
+static void
+answer_failed(RemoteSession *session, const char *sql, const char *detail)
+{
+	RemoteFailure failure;
+
+	runops_remote_fail_answer(session, &failure, detail);
+	statement_failed(&failure, sql);
 }
 
 /*
  * Send a string of SQL, all of it, without blocking.
+ *
+ * Its rows will come one at a time, so that no number of them fills the memory.
  */
 static void
 send_sql(RemoteSession *session, const char *sql)
@@ -106,16 +113,17 @@ send_sql(RemoteSession *session, const char *sql)
 	int			unsent;
 
 	if (!PQsendQuery(conn, sql))
-		remote_error(session, NULL, sql);
+		connection_failed(session, sql);
+	(void) PQsetSingleRowMode(conn);
 	while ((unsent = PQflush(conn)) != 0)
 	{
 		int			rc;
 
 		if (unsent < 0)
-			remote_error(session, NULL, sql);
+			connection_failed(session, sql);
 		rc = runops_remote_wait(session, WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE, -1);
 		if ((rc & WL_SOCKET_READABLE) && !PQconsumeInput(conn))
-			remote_error(session, NULL, sql);
+			connection_failed(session, sql);
 	}
 }
 
@@ -135,7 +143,7 @@ next_result(RemoteSession *session, const char *sql)
 		if (runops_remote_wait(session, WL_SOCKET_READABLE, -1) & WL_SOCKET_READABLE)
 		{
 			if (!PQconsumeInput(conn))
-				remote_error(session, NULL, sql);
+				connection_failed(session, sql);
 		}
 	}
 	session->res = PQgetResult(conn);
@@ -146,28 +154,49 @@ next_result(RemoteSession *session, const char *sql)
 /*
  * Run a string of SQL and drop the rows it gives, if any.
  *
- * With ignore_errors the connection stays usable for the next command; only a
- * lost connection is still raised, by that one.
+ * ncolumns is 0 for commands of our own, and REMOTE_ANY_SHAPE for others.  With
+ * ignore_errors the connection stays usable for the next command; only a lost
+ * connection is still raised, by that one.
  */
 static void
-run_command(RemoteSession *session, const char *sql, bool ignore_errors)
+run_command(RemoteSession *session, const char *sql, int ncolumns, bool ignore_errors)
 {
+	RemoteFailure failure;
+	bool		any = false;
+
 	send_sql(session, sql);
 	while (next_result(session, sql))
 	{
-		ExecStatusType status = PQresultStatus(session->res);
-
-		if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT ||
-			status == PGRES_COPY_BOTH)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("COPY to or from the client is not supported in a remote command"),
-					 errdetail("There is no client at the other end."),
-					 errhint("Use INSERT or SELECT.")));
-		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
-			status != PGRES_EMPTY_QUERY && !ignore_errors)
-			remote_error(session, session->res, sql);
+		any = true;
+		if (!runops_remote_check(session, session->res, ncolumns, &failure) &&
+			!(ignore_errors && PQresultStatus(session->res) == PGRES_FATAL_ERROR))
+			statement_failed(&failure, sql);
 	}
+	if (!any)
+	{
+		runops_remote_check(session, NULL, ncolumns, &failure);
+		statement_failed(&failure, sql);
+	}
+}
+
+/*
+ * Commit the transaction, and raise unless it is.
+ */
+static void
+commit(RemoteSession *session)
+{
+	RemoteFailure failure;
+	bool		committed = false;
+
+	send_sql(session, "COMMIT");
+	while (next_result(session, "COMMIT"))
+	{
+		if (!runops_remote_check(session, session->res, 0, &failure))
+			statement_failed(&failure, "COMMIT");
+		committed = strcmp(PQcmdStatus(session->res), "COMMIT") == 0;
+	}
+	if (!committed || PQtransactionStatus(session->conn) != PQTRANS_IDLE)
+		answer_failed(session, "COMMIT", _("It did not say that the transaction is committed."));
 }
 
 /*
@@ -191,7 +220,7 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 {
 	StringInfoData sql;
 
-	run_command(session, "SET client_connection_check_interval = '500ms'", true);
+	run_command(session, "SET client_connection_check_interval = '500ms'", 0, true);
 
 	initStringInfo(&sql);
 	if (transaction)
@@ -201,14 +230,19 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 		appendStringInfo(&sql, "SET %s%s;", transaction ? "LOCAL " : "", session_settings[i]);
 	if (hide_rows)
 		appendStringInfo(&sql, "SET %srow_security = on;", transaction ? "LOCAL " : "");
-	run_command(session, sql.data, false);
+	run_command(session, sql.data, 0, false);
+	if (PQtransactionStatus(session->conn) != (transaction ? PQTRANS_INTRANS : PQTRANS_IDLE))
+		answer_failed(session, sql.data,
+					  transaction ? _("It did not begin a transaction.") :
+					  _("It is in a transaction that nobody has begun."));
 }
 
 /*
  * Receive the rows of a query, one at a time: into the tuplestore or into the
  * list, in the current context.
  *
- * The one column is the text of a jsonb.
+ * The one column is the text of a jsonb.  The list must not fill the memory; the
+ * tuplestore has temp_file_limit.
  */
 static void
 fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
@@ -217,33 +251,48 @@ fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
 	MemoryContext rowcontext = AllocSetContextCreate(CurrentMemoryContext,
 													 "runops remote row",
 													 ALLOCSET_DEFAULT_SIZES);
+	RemoteFailure failure;
+	Size		total = 0;
+	bool		complete = false;
 
 	send_sql(session, sql);
-	PQsetSingleRowMode(session->conn);
 	while (next_result(session, sql))
 	{
 		PGresult   *res = session->res;
-		ExecStatusType status = PQresultStatus(res);
 
-		if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK)
-			remote_error(session, res, sql);
+		if (!runops_remote_check(session, res, 1, &failure))
+			statement_failed(&failure, sql);
+		if (complete)
+			answer_failed(session, sql, _("It gave more than one result."));
+		complete = PQresultStatus(res) == PGRES_TUPLES_OK;
 		for (int i = 0; i < PQntuples(res); i++)
 		{
 			MemoryContext oldcontext = MemoryContextSwitchTo(rowcontext);
-			bool		isnull = PQgetisnull(res, i, 0);
-			Datum		value = (Datum) 0;
+			char	   *text = runops_remote_value(session, res, i, 0, &failure);
+			bool		isnull = false;
+			Datum		value;
 
-			if (!isnull)
-				value = DirectFunctionCall1(jsonb_in,
-											CStringGetDatum(PQgetvalue(res, i, 0)));
+			if (text == NULL)
+				statement_failed(&failure, sql);
+			value = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+			total += VARSIZE_ANY(DatumGetPointer(value));
 			if (rsinfo != NULL)
 				tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+			else if (total > MaxAllocSize)
+				ereport(ERROR,
+						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						 errmsg("the answer of server \"%s\" is too large",
+								session->server->servername),
+						 errdetail("It has more than %zu bytes.", (Size) MaxAllocSize),
+						 errhint("Ask for fewer rows.")));
 			MemoryContextSwitchTo(oldcontext);
-			if (rows != NULL && !isnull)
+			if (rows != NULL)
 				*rows = lappend(*rows, DatumGetPointer(datumCopy(value, false, -1)));
 			MemoryContextReset(rowcontext);
 		}
 	}
+	if (!complete)
+		answer_failed(session, sql, _("It gave no result."));
 
 	MemoryContextDelete(rowcontext);
 }
@@ -281,9 +330,9 @@ do_work(RemoteSession *session, const Work *work)
 	if (work->query)
 		fetch_rows(session, work->query, work->rsinfo, work->rows);
 	for (int i = 0; i < work->ncommands; i++)
-		run_command(session, work->commands[i], false);
+		run_command(session, work->commands[i], REMOTE_ANY_SHAPE, false);
 	if (work->transaction)
-		run_command(session, "COMMIT", false);
+		commit(session);
 }
 
 /*

@@ -165,6 +165,26 @@ sub query
 	return @{ $self->_collect };
 }
 
+# The two halves of query: send it, and wait for what comes of it.  Between them has_answer() tells whether something has
+# come within so many seconds.
+sub send
+{
+	my ($self, $sql) = @_;
+	@{ $self->{notices} } = ();
+	$self->_write(_msg('Q', "$sql\0"));
+	return;
+}
+
+sub receive { return @{ $_[0]->_collect }; }
+
+sub has_answer
+{
+	my ($self, $seconds) = @_;
+	my $bits = '';
+	vec($bits, fileno($self->{sock}), 1) = 1;
+	return select($bits, undef, undef, $seconds) > 0;
+}
+
 # Like query, but an error is fatal; returns the rows of the last command.
 sub do
 {

@@ -1,0 +1,400 @@
+#
+# 071_remote_fake_store.pl
+#	  A store that lies or breaks: each kind of wrong answer to each statement that
+#	  the extension sends of its own is an error with a SQLSTATE, or a finding; the
+#	  session goes on, a cancel ends every wait, and no process is killed.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use FakeStore;
+use PgWire;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# what takes longer hangs
+my $patience = $PostgreSQL::Test::Utils::timeout_default;
+
+my $control = PostgreSQL::Test::Cluster->new('control');
+my $fake = FakeStore->start;
+my $other = FakeStore->start(dbname => 'other', sysid => undef);
+my $reader = FakeStore->start(recovery => 1);
+my $new_id = '0123456789abcdefghijklmna1';
+my $legacy_id = 'clegacy000000000000000001';
+
+END { local $?; $_->stop foreach grep { defined } $fake, $other, $reader; }
+
+$control->init;
+$control->append_conf('postgresql.conf', <<'EOT');
+shared_preload_libraries = 'runops'
+runops.split_enabled = on
+runops.native_realtime_enabled = on
+runops.database = ''
+EOT
+$control->start;
+
+my $session;
+
+# A session, and another one where it was lost.
+sub session
+{
+	return $session if $session && !$session->dead;
+	$session = PgWire->new(host => $control->host, port => $control->port, user => scalar getpwuid($>), dbname => 'postgres');
+	$session->do('SET client_min_messages = error');
+	$session->{pid} = $session->do('SELECT pg_backend_pid()')->[0][0];
+	return $session;
+}
+
+# Run SQL; the SQLSTATE or 'ok', and what it said.
+#
+# Where a store is given, a statement that it does not end is canceled, once the store has been asked what the expression
+# matches.  Nothing else would end it.
+sub run
+{
+	my ($sql, $store, $on) = @_;
+	my (@results, $canceled);
+
+	local $SIG{ALRM} = sub { die "no answer\n" };
+	alarm $patience;
+	eval {
+		session->send($sql);
+		while ($store && !$canceled && !session->has_answer(0.2))
+		{
+			next unless grep { /$on/s } $store->statements;
+			last if session->has_answer(0.2);
+			$control->safe_psql('postgres', 'SELECT pg_cancel_backend(' . session->{pid} . ')');
+			$canceled = 1;
+		}
+		@results = session->receive;
+	};
+	alarm 0;
+	if ($@)
+	{
+		$session = undef;
+		return ('hang', $@);
+	}
+	my ($error) = map { $_->{error} } grep { $_->{error} } @results;
+
+	return ($error->{C}, join('|', map { $_ // '' } @{$error}{qw(M D H)})) if $error;
+	return ('ok', join("\n", map { join('|', map { $_ // '' } @$_) } @{ $results[-1]{rows} // [] }));
+}
+
+sub do_sql { return session->do($_[0]); }
+
+# A server for a fake store.
+sub server
+{
+	my ($name, $to) = @_;
+
+	return sprintf(q{CREATE SERVER %1$s FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '%2$s', port '%3$s', dbname '%4$s', connect_timeout '3600', sslmode 'prefer');
+		CREATE USER MAPPING FOR CURRENT_USER SERVER %1$s OPTIONS (user 'nobody')}, $name, $to->host, $to->port, $to->dbname);
+}
+
+$control->safe_psql('postgres', $_) foreach ('CREATE EXTENSION runops CASCADE', server('fake', $fake), server('other', $other),
+	server('reader', $reader), q{SELECT runops.add_store('new', 'fake', reader => 'reader')}, q{SELECT runops.add_store('a', 'other')},
+	'CREATE TABLE run (id text PRIMARY KEY, n int, parent_id text); CREATE INDEX ON run (parent_id); CREATE TABLE parent (id text PRIMARY KEY)',
+	q{SELECT runops.attach('run', 'id')}, "INSERT INTO run VALUES ('$legacy_id', 1)");
+my $facts = $control->safe_psql('postgres', <<'EOT');
+DO $$
+DECLARE r jsonb;
+BEGIN
+	EXECUTE format('SELECT jsonb_build_object(''facts'', jsonb_build_object(''database'', (%s), ''tables'', jsonb_build_object(), ''types'', jsonb_build_object(),
+		''collations'', jsonb_build_object(), ''version'', 150000, ''schemas'', ''["public"]''::jsonb, ''extensions'', ''[]''::jsonb, ''functions'', ''[]''::jsonb,
+		''privileges'', ''[]''::jsonb))', runops._database_facts_sql()) INTO r;
+	CREATE TABLE facts AS SELECT r::text;
+END $$;
+TABLE facts;
+EOT
+$fake->answer_with("'privileges'", $facts);
+my $state_json = '{"state": {"recovery": false, "read_only": false, "port": "1", "pooled": false, "role": "nobody", "settings": {},
+	"connections": 1000, "triggers": {}, "rules": [], "unlogged": [], "unanalyzed": []}}';
+
+$fake->answer_with('AS state', $state_json);
+$_->answer_with('indexed', '{"indexed": true}') foreach $fake, $other;
+$fake->answer_with('AS one', '{"one": 1}');
+is((run(q{SELECT verdict FROM runops.recheck('new')}))[1], "distinct\ndistinct", 'a fake store that behaves is a store');
+is((run(q{SELECT runops.remote_query('new', 'SELECT 1 AS one')}))[1], '{"one": 1}', 'and answers');
+is((run(q{SELECT count(*) FROM run}))[1], '1', 'its table is empty');
+is((run(q{SELECT count(*) > 0 FROM runops.provision('new')}))[1], 't', 'provision works there');
+
+my $update = "UPDATE run SET n = 1 WHERE id = '$new_id'";
+my $query = q{SELECT runops.remote_query('new', 'SELECT 1 AS one')};
+my $recheck_other = q{SELECT verdict, reason FROM runops.recheck('a')};
+
+# What the extension asks of its own: the statement, what of it is answered in another way, and by which store.
+#   all      in every mode, not only in the usual ones
+#   finding  the answer may be a finding and not an error
+#   fine     modes in which the answer is good enough
+#   lax      the SQL is a user's, so any answer of PostgreSQL will do
+#   reset    the answer is about the gate, or of postgres_fdw's connection: begin anew for each mode
+my @asks = (
+	{ name => 'the identity, by recheck', sql => q{SELECT verdict, reason FROM runops.recheck('new')}, on => 'pg_is_in_recovery', finding => 1, all => 1, reset => 1 },
+	{ name => 'the identity, before a statement', sql => $update, on => 'pg_is_in_recovery', client => 'runops', reset => 1 },
+	{ name => 'the identity, on the connection of postgres_fdw', sql => $update, on => 'pg_is_in_recovery', client => 'postgres_fdw', reset => 1 },
+	{ name => 'the identity of a reader', sql => "SELECT n FROM run WHERE id = '$new_id'", on => 'pg_is_in_recovery', store => $reader, reset => 1 },
+	{ name => 'the lock, of two stores that tell no identifier', sql => $recheck_other, on => '^SELECT pg_catalog.pg_try_advisory_xact_lock', store => $other, finding => 1, reset => 1 },
+	{ name => 'the transaction of that lock', sql => $recheck_other, on => '^BEGIN$', store => $other, finding => 1, reset => 1 },
+	{ name => 'the end of that transaction', sql => $recheck_other, on => '^ROLLBACK$', store => $other, finding => 1, reset => 1 },
+	{ name => 'the identity of the other store', sql => $recheck_other, on => 'pg_is_in_recovery', finding => 1, reset => 1 },
+	{ name => 'the settings', sql => $query, on => '^BEGIN;SET' },
+	{ name => 'a query', sql => $query, on => 'to_jsonb', all => 1, fine => [qw(manyrows hugenumber)] },
+	{ name => 'the end of a query', sql => $query, on => '^COMMIT' },
+	{ name => 'a setting that may fail', sql => q{SELECT runops.remote_exec('new', 'VACUUM')}, on => '^SET client_connection', ignored => 1, fine => ['norowset'] },
+	{ name => 'the settings of a command', sql => q{SELECT runops.remote_exec('new', 'VACUUM')}, on => '^SET search_path', fine => ['norowset'] },
+	{ name => 'a command', sql => q{SELECT runops.remote_exec('new', 'VACUUM')}, on => '^VACUUM', all => 1, lax => 1 },
+	{ name => 'a command of a transaction', sql => q{SELECT runops.remote_transaction('new', '{CREATE TABLE x ()}')}, on => '^CREATE TABLE x', lax => 1 },
+	{ name => 'the end of a transaction', sql => q{SELECT runops.remote_transaction('new', '{CREATE TABLE x ()}')}, on => '^COMMIT' },
+	{ name => 'provision: what is there', sql => q{SELECT * FROM runops.provision('new')}, on => "'privileges'" },
+	{ name => 'provision: a command', sql => q{SELECT * FROM runops.provision('new')}, on => '^CREATE TABLE', lax => 1 },
+	{ name => 'verify', sql => q{SELECT * FROM runops.verify()}, on => "'privileges'", finding => 1 },
+	{ name => 'verify: rows', sql => q{SELECT * FROM runops.verify()}, on => 'AS key', finding => 1 },
+	{ name => 'doctor', sql => q{SELECT * FROM runops.doctor()}, on => 'AS state', finding => 1 },
+	{ name => 'a cascade: the index', sql => q{BEGIN; SELECT runops.add_cascade('parent', 'run', 'parent_id'); ROLLBACK}, on => 'indexed', fine => ['manyrows'] });
+
+# The modes that each ask is tried with.
+my @usual = qw(badencoding copyin copyout endless_results endless_rows garbage hugevalue manycolumns manyrows nocolumns nofields nomessage noresult
+	norows norowset nulls silent truncated);
+
+# Modes in which there is a good answer after all, and those that may be the answer to SQL of a user.
+my %harmless = map { $_ => 1 } qw(badready manyready twice norows unknowntype);
+my %answers = map { $_ => 1 } qw(nocolumns fewcolumns manycolumns manyrows nulls empty_values garbage hugenumber hugevalue badencoding
+	norowset emptytag emptyquery endless_rows);
+my %errors = map { $_ => 1 } grep { /state|message|fields|fatal/ } FakeStore->modes;
+
+# Let the connections be as at first, and the gate.
+sub begin_anew
+{
+	my ($what) = @_;
+
+	do_sql('ROLLBACK');
+	do_sql('SELECT postgres_fdw_disconnect_all()') if $what;
+	do_sql('SELECT runops.recheck()') if $what && $what eq 'gate';
+	return;
+}
+
+# What has to hold after any answer.
+sub goes_on
+{
+	my ($result) = @_;
+
+	is((run("ROLLBACK; SELECT n FROM run WHERE id = '$legacy_id'"))[0], 'ok', "$result: the session goes on");
+	return;
+}
+
+# Run one ask in one mode.
+sub ask
+{
+	my ($ask, $mode) = @_;
+	my $hangs = FakeStore->hangs($mode);
+	my $store = $ask->{store} // $fake;
+
+	begin_anew($ask->{reset} && 'gate');
+	$store->misbehave($mode, on => $ask->{on}, client => $ask->{client});
+
+	my $result = "$ask->{name}, $mode";
+	my ($state, $said) = run($ask->{sql}, $hangs ? $store : undef, $ask->{on});
+	my $asked = grep { /$ask->{on}/s } $store->statements;
+
+	$store->behave;
+	goes_on($result);
+	ok($asked, "$result: was asked");
+	if ($hangs)
+	{
+		like($state, $ask->{finding} ? qr{^(?:57014|ok)$} : qr{^(?:57014|08006|08P01|0A000)$}, "$result: ends") or diag($said);
+	}
+	else
+	{
+		unlike($state, qr/^(?:XX000|57014|57P02|hang)$/, "$result: no internal error and no hang") or diag("$state $said");
+		isnt($state, 'ok', "$result: is an error") or diag($said)
+		  unless $ask->{finding} || $harmless{$mode} || ($ask->{lax} && $answers{$mode}) || ($ask->{ignored} && $errors{$mode}) || grep { $_ eq $mode } @{ $ask->{fine} // [] };
+		isnt($said =~ s/\|.*//sr, '', "$result: has a message") unless $state eq 'ok';
+	}
+	diag(sprintf("%-40s %-22s %s %s", $ask->{name}, $mode, $state, substr($said =~ s/\n/ /gr, 0, 150))) if $ENV{FAKE_SHOW};
+	return;
+}
+
+my $log_start = -s $control->logfile;
+
+foreach my $ask (@asks)
+{
+	foreach my $mode ($ask->{all} || $ENV{FAKE_ALL} ? FakeStore->modes : @usual)
+	{
+		next if $ENV{FAKE_ONLY} && "$ask->{name}, $mode" !~ /$ENV{FAKE_ONLY}/;
+		ask($ask, $mode);
+	}
+}
+
+# What is said exactly.
+foreach my $case (
+	[ 'nomessage', '22012', qr/^server "fake" reported an error without a message\|/ ],
+	[ 'nostate', '08P01', qr/^no state\|/ ],
+	[ 'shortstate', '08P01', qr/^short state\|/ ],
+	[ 'goodstate', '08P01', qr/^a state that is no error\|/ ],
+	[ 'badmessage', '22012', qr/^bad \?\(\?\? %s%n\|\?\(\?\?\|\?\(\?\?$/ ],
+	[ 'longmessage', '22012', qr/^x{8192}\|/ ],
+	[ 'nocolumns', '08P01', qr/^server "fake" does not answer like PostgreSQL\|It gave rows of 0 columns, and 1 were asked for\.\|Check which program/ ],
+	[ 'copyout', '08P01', qr/\|It wants to transfer data by COPY\.\|/ ],
+	[ 'nulls', '08P01', qr/\|The value in column 1 is null\.\|/ ],
+	[ 'badencoding', '22021', qr/^server "fake" sent an invalid byte sequence for encoding "UTF8"\|/ ],
+	[ 'garbage', '22P02', qr/^invalid input syntax for type json/ ],
+	[ 'norowset', '08P01', qr/\|It gave no rows for a query\.\|/ ])
+{
+	my ($mode, $want, $message) = @$case;
+
+	begin_anew;
+	$fake->misbehave($mode, on => 'to_jsonb');
+	my ($state, $said) = run($query);
+	$fake->behave;
+	is($state, $want, "$mode: SQLSTATE");
+	like($said, $message, "$mode: message");
+}
+
+# Answers that are JSON, but not what was asked for.
+my @odd = ('{"facts": null}', '{"facts": 1}', '{"facts": []}', '{"facts": {}}', '{"other": {}}', '{}',
+	'{"facts": {"version": "x", "tables": [1, 2], "types": 5, "schemas": {"a": 1}, "functions": "x", "privileges": 7, "extensions": 3, "collations": [], "database": 1}}',
+	'[]', '1', 'null', '"facts"', '{"state": null}', '{"state": 3}', '{"state": {"settings": [1], "rules": 3, "unanalyzed": {}, "triggers": 1, "connections": "x"}}',
+	'{"indexed": 7}', '{"indexed": null}');
+
+foreach my $json ($ENV{FAKE_ONLY} ? () : @odd)
+{
+	foreach my $case ([ 'provision', q{SELECT * FROM runops.provision('new')}, "'privileges'", qr/facts|^[^s]*$/ ],
+		[ 'verify', 'SELECT * FROM runops.verify()', "'privileges'", qr/facts/ ],
+		[ 'doctor', 'SELECT * FROM runops.doctor()', 'AS state', qr/state|^[^f]*$/ ],
+		[ 'a cascade', q{BEGIN; SELECT runops.add_cascade('parent', 'run', 'parent_id'); ROLLBACK}, 'indexed', qr/indexed|^..?$/ ])
+	{
+		my ($name, $sql, $on, $fits) = @$case;
+
+		next unless $json =~ $fits;
+		begin_anew;
+		$fake->answer_with($on, $json);
+		my ($state, $said) = run($sql);
+		$fake->answer_with($on, { "'privileges'" => $facts, 'AS state' => $state_json, indexed => '{"indexed": true}' }->{$on});
+		goes_on("$name, $json");
+		unlike($state, qr/^(?:XX|57014|57P02|hang)/, "$name, $json: no internal error") or diag($said);
+		$state eq 'ok' ? like($said, qr/does not answer like PostgreSQL|It gave no object|Member/, "$name, $json: is a finding") :
+		  pass("$name, $json: is an error");
+		diag("$name, $json: $state $said") if $ENV{FAKE_SHOW};
+	}
+}
+
+# Before there is a session.
+do_sql("ALTER SERVER fake OPTIONS (SET connect_timeout '2')");
+foreach my $mode ($ENV{FAKE_ONLY} ? () : FakeStore->startup_modes)
+{
+	foreach my $case ([ 'recheck', q{SELECT verdict, reason FROM runops.recheck('new')} ], [ 'a statement', $update ], [ 'a query', $query ])
+	{
+		my ($name, $sql) = @$case;
+
+		# until connect_timeout
+		next if $mode =~ /silent|only|endless|longauth|ssl_yes/ && $name ne 'a statement' && !$ENV{FAKE_ALL};
+		begin_anew('gate');
+		$fake->misbehave($mode);
+		my ($state, $said) = run($sql);
+		$fake->behave;
+		goes_on("$name, $mode");
+		$name eq 'recheck' ? like($said, qr/^unknown\|\S/, "$name, $mode: a verdict") :
+		  like($state, qr/^08/, "$name, $mode: SQLSTATE") || diag($said);
+		diag("$name, $mode: $state $said") if $ENV{FAKE_SHOW};
+	}
+}
+foreach my $mode ($ENV{FAKE_ONLY} ? () : FakeStore->greetings)
+{
+	begin_anew('gate');
+	$fake->misbehave($mode);
+	is((run(q{SELECT verdict FROM runops.recheck('new')}))[1], "distinct\ndistinct", "$mode: a store");
+	is((run($query))[0], 'ok', "$mode: answers");
+	my ($state, $said) = run($update);
+	$fake->behave;
+	goes_on("a statement, $mode");
+}
+
+do_sql("ALTER SERVER fake OPTIONS (SET connect_timeout '3600')");
+begin_anew('gate');
+
+# A cancel ends every wait, also where the other end does not take the cancel request.
+foreach my $case (
+	[ 'a query', $query, 'to_jsonb', 'silent' ], [ 'a query', $query, 'to_jsonb', 'endless_rows' ], [ 'a query', $query, 'to_jsonb', 'endless_parameters' ],
+	[ 'a command', q{SELECT runops.remote_exec('new', 'VACUUM')}, 'VACUUM', 'endless_results' ],
+	[ 'a large command', q{SELECT runops.remote_exec('new', 'VACUUM ' || repeat('x', 50000000))}, '^SET search', 'deaf' ],
+	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'silent' ],
+	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'half' ],
+	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'cancel_hangs' ],
+	[ 'a statement of postgres_fdw', 'SELECT count(*) FROM run', '^FETCH', 'endless_results' ],
+	[ 'a statement of postgres_fdw', 'SELECT count(*) FROM run', '^FETCH', 'endless_notices' ])
+{
+	my ($name, $sql, $on, $mode) = @$case;
+	my $store = $sql =~ /count/ ? $reader : $fake;
+
+	begin_anew('connections');
+	run($sql =~ /run/ && $sql !~ /runops/ ? $sql : 'SELECT 1');
+
+	$store->misbehave($mode, on => $on);
+	my ($state, $said) = run($sql, $store, $on);
+
+	$store->behave;
+	is($state, '57014', "$name, $mode: is canceled") or diag($said);
+	goes_on("$name, $mode");
+}
+
+# The statements of postgres_fdw, on a connection that it has: what is said is postgres_fdw's, but no answer of COPY keeps it.
+foreach my $case (
+	[ 'the start', $update, '^START TRANSACTION' ], [ 'an UPDATE', $update, '^UPDATE' ], [ 'the end', $update, '^COMMIT' ],
+	[ 'a cursor', 'SELECT count(*) FROM run', '^DECLARE', $reader ], [ 'rows', 'SELECT count(*) FROM run', '^FETCH', $reader ],
+	[ 'the end of a cursor', 'SELECT count(*) FROM run', '^CLOSE', $reader ],
+	[ 'an INSERT', "INSERT INTO run VALUES ('$new_id')", '^INSERT' ],
+	[ 'a savepoint', "BEGIN; $update; SAVEPOINT a; $update; COMMIT", '^SAVEPOINT' ],
+	[ 'a savepoint rolled back', "BEGIN; $update; SAVEPOINT a; $update; ROLLBACK TO a; COMMIT", '^ROLLBACK TO' ],
+	[ 'the rollback', "BEGIN; $update; ROLLBACK", '^ABORT' ])
+{
+	my ($name, $sql, $on, $store) = @$case;
+
+	$store //= $fake;
+	foreach my $mode ($ENV{FAKE_ALL} ? FakeStore->modes : @usual)
+	{
+		my $hangs = FakeStore->hangs($mode);
+
+		next if $ENV{FAKE_ONLY} && "$name, $mode" !~ /$ENV{FAKE_ONLY}/;
+
+		# postgres_fdw itself waits as long as that for the end of what it has to roll back
+		next if $hangs && $on =~ /^\^(?:ABORT|ROLLBACK)/;
+		begin_anew('connections');
+		is((run($sql))[0], 'ok', "$name of postgres_fdw: works");
+		$store->misbehave($mode, on => $on, client => 'postgres_fdw');
+		my ($state, $said) = run($sql, $hangs ? $store : undef, $on);
+		$store->behave;
+		unlike($state, qr/^(?:57P02|hang)/, "$name of postgres_fdw, $mode: neither crash nor hang") or diag("$state $said");
+		goes_on("$name of postgres_fdw, $mode");
+		diag(sprintf("%-40s %-22s %s %s", $name, $mode, $state, substr($said =~ s/\n/ /gr, 0, 150))) if $ENV{FAKE_SHOW};
+	}
+}
+
+# A cleanup of cascades: what it sets up, its rows, and how it counts them.
+begin_anew('connections');
+do_sql(q{SELECT runops.add_cascade('parent', 'run', 'parent_id')});
+foreach my $on ('^SET LOCAL lock_timeout', '^DECLARE', '^FETCH', 'pg_catalog.count')
+{
+	foreach my $mode ($ENV{FAKE_ALL} ? FakeStore->modes : @usual)
+	{
+		my $hangs = FakeStore->hangs($mode);
+
+		next if $ENV{FAKE_ONLY} && "a cleanup, $on, $mode" !~ /$ENV{FAKE_ONLY}/;
+		begin_anew('connections');
+		do_sql(q{DELETE FROM runops.cascade_part; DELETE FROM runops.cascade_queue; DELETE FROM runops.cascade_failure});
+		do_sql(q{INSERT INTO parent VALUES ('p1'), ('p2'); DELETE FROM parent});
+		$fake->misbehave($mode, on => $on);
+		my ($state, $said) = run('SELECT runops.cleanup(10)', $hangs ? $fake : undef, $on);
+		$fake->behave;
+		unlike($state, qr/^(?:57P02|hang)/, "a cleanup, $on, $mode: neither crash nor hang") or diag("$state $said");
+		goes_on("a cleanup, $on, $mode");
+		diag(sprintf("%-40s %-22s %s %s", "a cleanup, $on", $mode, $state, substr($said =~ s/\n/ /gr, 0, 150))) if $ENV{FAKE_SHOW};
+	}
+}
+
+my $log = slurp_file($control->logfile, $log_start);
+
+unlike($log, qr/terminated by signal|PANIC:|TRAP:/, 'no process was killed');
+done_testing();
