@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * runops.c
- *	  Module entry point: starts each part of the extension in order.
+ *	  Starts each part of the extension in order, as the entry point of the
+ *	  module.
  *
- * Without shared_preload_libraries the library is loaded by the first call of
- * one of its functions, too late for postmaster settings and for hooks that
- * have to see every statement.  The id functions work in that case; what needs
- * the gate reports why it cannot (see gate/gate.c).
+ * If the library is not in shared_preload_libraries, the first call of one of
+ * its functions loads it.  Then it is too late for postmaster settings, and
+ * for hooks that must see every statement.  The id functions still work;
+ * functions that need the gate report why it is closed (see gate/gate.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,10 +33,11 @@ RUNOPS_MODULE_MAGIC;
 void		_PG_init(void);
 
 /*
- * Define the settings, and, when preloaded, check them and install the hooks.
+ * Define the settings.  If the library is preloaded, also check them and
+ * install the hooks.
  *
- * The boot check comes last among the settings because it compares several of
- * them, and its error stops the postmaster.
+ * The boot check runs after all settings are defined, because it compares
+ * several of them.  Its error stops the postmaster.
  */
 void
 _PG_init(void)

@@ -54,8 +54,8 @@
 #endif
 
 /*
- * The role whose user mapping a node of a plan uses, InvalidOid for the current
- * one.  PG16 took it out of the range table.
+ * The role whose user mapping a foreign scan uses; InvalidOid for the current
+ * user.  PG16 moved it from the range-table entry to the plan node.
  */
 #if PG16_GE
 #define foreign_scan_user(node) \
@@ -69,7 +69,7 @@
 	(exec_rt_fetch((rri)->ri_RangeTableIndex, estate)->checkAsUser)
 #endif
 
-/* PG16 keeps the user that a table is planned for with its other properties. */
+/* PG16 keeps the user that a table is planned for in its RelOptInfo. */
 #if PG16_GE
 #define PLANNED_REL_USERID(rel, root) \
 	(OidIsValid((rel)->userid) ? (rel)->userid : GetUserId())
@@ -79,7 +79,7 @@
 	 planner_rt_fetch((rel)->relid, root)->checkAsUser : GetUserId())
 #endif
 
-/* PG16 made one object_aclcheck() of the checks of each kind of object. */
+/* PG16 replaced the ACL check of each kind of object by object_aclcheck(). */
 #if PG16_GE
 #define RUNOPS_SERVER_ACLCHECK(serverid, roleid, mode) \
 	object_aclcheck(ForeignServerRelationId, serverid, roleid, mode)
@@ -103,7 +103,10 @@
 							NIL, outer, NULL, NIL)
 #endif
 
-/* What postgres_fdw supposes of the network; PG17 raised the cost of a row. */
+/*
+ * The cost settings that postgres_fdw assumes by default; PG17 raised the cost
+ * of a row.
+ */
 #define PGFDW_STARTUP_COST 100.0
 #if PG17_GE
 #define PGFDW_TUPLE_COST 0.2
@@ -111,7 +114,7 @@
 #define PGFDW_TUPLE_COST 0.01
 #endif
 
-/* PG16 made one function of the checks of ownership of each kind of object. */
+/* PG16 replaced the ownership check of each kind of object by one function. */
 #if !PG16_GE
 #define object_ownercheck(classid, objid, roleid) \
 	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objid, roleid))
@@ -130,7 +133,7 @@
 	build_attrmap_by_name(in, out)
 #endif
 
-/* PG16 finds out itself whether a placeholder may still be made. */
+/* PG16 checks by itself whether a PlaceHolderVar may still be made. */
 #if PG16_GE
 #define find_placeholder_info_compat(root, phv) \
 	find_placeholder_info(root, phv)
@@ -139,14 +142,14 @@
 	find_placeholder_info(root, phv, false)
 #endif
 
-/* PG18 keeps pruning steps in a list of the statement. */
+/* PG18 keeps the pruning steps in a list of the PlannedStmt. */
 #if PG18_GE
 #define APPEND_PRUNES(append) ((append)->part_prune_index >= 0)
 #else
 #define APPEND_PRUNES(append) ((append)->part_prune_info != NULL)
 #endif
 
-/* PG18 took execute_once from ExecutorRun. */
+/* PG18 removed the argument execute_once of ExecutorRun. */
 #if PG18_GE
 #define EXECUTE_ONCE_PARAMETER
 #define EXECUTE_ONCE_ARGUMENT
@@ -155,26 +158,29 @@
 #define EXECUTE_ONCE_ARGUMENT , execute_once
 #endif
 
-/* PG16 added EXPLAIN (GENERIC_PLAN), which starts a plan without values. */
+/*
+ * PG16 added EXPLAIN (GENERIC_PLAN), which starts a plan without parameter
+ * values.
+ */
 #if PG16_GE
 #define RUNOPS_EXPLAIN_GENERIC EXEC_FLAG_EXPLAIN_GENERIC
 #else
 #define RUNOPS_EXPLAIN_GENERIC 0
 #endif
 
-/* PG18 has NOT NULL constraints in an array of their own. */
+/* PG18 keeps NOT NULL constraints in an array of their own. */
 #if PG18_GE
 #define RI_CHECK_EXPRS ri_CheckConstraintExprs
 #else
 #define RI_CHECK_EXPRS ri_ConstraintExprs
 #endif
 
-/* PG18 gives the collation "POSIX" no name of its own any more. */
+/* PG18 no longer has a name of its own for the collation "POSIX". */
 #if PG18_GE
 #define POSIX_COLLATION_OID 951
 #endif
 
-/* PG16 says of a Var which outer joins may have made it null. */
+/* PG16 records in a Var which outer joins may have made it null. */
 #if PG16_GE
 #define VAR_NULLED_BY_JOIN(var) (!bms_is_empty((var)->varnullingrels))
 #else
@@ -182,8 +188,8 @@
 #endif
 
 /*
- * PG16 tells ExecInsertIndexTuples whether only summaries need an entry, PG19
- * by flags.
+ * PG16 tells ExecInsertIndexTuples whether only summarizing indexes need an
+ * entry; PG19 does so by flags.
  */
 #if PG19_GE
 #define ExecInsertIndexTuples_compat(rri, slot, estate, nodup, conflict, arbiters) \
@@ -196,7 +202,7 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, nodup, conflict, arbiters)
 #endif
 
-/* PG18 counts what a scan of an index searches, PG19 has flags for a scan. */
+/* PG18 counts the searches of an index scan; PG19 added flags. */
 #if PG19_GE
 #define index_beginscan_compat(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0, SO_NONE)
@@ -216,7 +222,7 @@
 	table_beginscan(rel, snapshot, 0, NULL)
 #endif
 
-/* PG19 has options for a deletion, and a move to another partition is one. */
+/* PG19 has options for a deletion, among them a move to another partition. */
 #if PG19_GE
 #define table_tuple_delete_compat(rel, tid, cid, snapshot, crosscheck, wait, tmfd) \
 	table_tuple_delete(rel, tid, cid, 0, snapshot, crosscheck, wait, tmfd)
@@ -225,7 +231,7 @@
 	table_tuple_delete(rel, tid, cid, snapshot, crosscheck, wait, tmfd, false)
 #endif
 
-/* PG18 can log that a lock was not to be had. */
+/* PG18 can log that a lock could not be acquired. */
 #if PG18_GE
 #define ConditionalXactLockTableWait_compat(xid) \
 	ConditionalXactLockTableWait(xid, false)
@@ -246,7 +252,7 @@
 #define F_RANDOM_ F_RANDOM
 #endif
 
-/* PG17 has the hash tables in dynamic memory told how to copy a key. */
+/* PG17 wants to be told how a dshash table copies a key. */
 #if PG17_GE
 #define DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy,
 #define LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode, false)
@@ -255,7 +261,7 @@
 #define LOCK_HELD_BY_ME(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
-/* PG19 tells the planner of the EXPLAIN that it plans for. */
+/* PG19 passes the state of an EXPLAIN to the planner. */
 #if PG19_GE
 #define EXPLAIN_STATE_PARAMETER , struct ExplainState *es
 #define EXPLAIN_STATE_ARGUMENT , es
@@ -269,8 +275,8 @@
 #endif
 
 /*
- * PG19 calls a hook for each relation that is planned, where there was one for
- * those that stand in the catalogs.
+ * PG19 calls a hook for each relation that is planned; before, it was called
+ * only for relations in the catalogs.
  */
 #if PG19_GE
 #define BUILD_SIMPLE_REL_PARAMETERS \
@@ -284,7 +290,7 @@
 #define BUILD_SIMPLE_REL_ARGUMENTS root, relid, inhparent, rel
 #endif
 
-/* PG19 keeps the relations that a plan writes to as a set. */
+/* PG19 keeps the result relations of a plan in a Bitmapset. */
 #if PG19_GE
 #define PLAN_HAS_TARGETS(stmt) ((stmt)->resultRelationRelids != NULL)
 #define PLAN_HAS_TARGET(stmt, rti) bms_is_member(rti, (stmt)->resultRelationRelids)
@@ -293,7 +299,7 @@
 #define PLAN_HAS_TARGET(stmt, rti) list_member_int((stmt)->resultRelations, rti)
 #endif
 
-/* PG19 takes the columns of a unique index from clauses alone. */
+/* PG19 matches the columns of a unique index only with clauses. */
 #if PG19_GE
 #define relation_has_unique_index_for_compat(root, rel, clauses) \
 	relation_has_unique_index_for(root, rel, clauses, NULL)
@@ -302,7 +308,7 @@
 	relation_has_unique_index_for(root, rel, clauses, NIL, NIL)
 #endif
 
-/* PG19 finds temporary types and functions too, and says which object it is. */
+/* PG19 finds temporary types and functions too, and returns the object. */
 #if PG19_GE
 #include "catalog/dependency.h"
 #define query_uses_temp_object_compat(query) \
@@ -311,7 +317,7 @@
 #define query_uses_temp_object_compat(query) isQueryUsingTempRelation(query)
 #endif
 
-/* PG19 makes one state of what has been pushed of a jsonb and of the result. */
+/* PG19 keeps the result of building a jsonb in the state. */
 #if PG19_GE
 #define push_last_jsonb(state, token) \
 	(pushJsonbValue(state, token, NULL), (state)->result)
@@ -320,7 +326,7 @@ typedef struct JsonbParseState *JsonbInState;
 #define push_last_jsonb(state, token) pushJsonbValue(state, token, NULL)
 #endif
 
-/* PG19 warns no more of a backslash in a string. */
+/* PG19 no longer warns of a backslash in a string. */
 #if PG19_GE
 #define scanner_without_warnings(extra) ((void) (extra))
 #else
@@ -328,12 +334,12 @@ typedef struct JsonbParseState *JsonbInState;
 	((extra)->escape_string_warning = false)
 #endif
 
-/* PG19 made one command of CLUSTER and VACUUM FULL. */
+/* PG19 made CLUSTER and VACUUM FULL one command. */
 #if !PG19_GE
 #define T_RepackStmt T_ClusterStmt
 #endif
 
-/* PG15 has it in dsm_impl.h alone. */
+/* PG15 defines only DSM_HANDLE_INVALID, in dsm_impl.h. */
 #ifndef DSA_HANDLE_INVALID
 #define DSA_HANDLE_INVALID ((dsa_handle) DSM_HANDLE_INVALID)
 #endif

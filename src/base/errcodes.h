@@ -10,17 +10,17 @@
 #ifndef RUNOPS_ERRCODES_H
 #define RUNOPS_ERRCODES_H
 
-/* no generator makes ids of this shape */
+/* the id has no shape that a generator makes */
 #define ERRCODE_RUNOPS_UNCLASSIFIABLE_RUN_ID	MAKE_SQLSTATE('R','O','0','0','1')
-/* a store other than legacy may not be touched now */
+/* a store other than legacy may not be used now */
 #define ERRCODE_RUNOPS_GATE_CLOSED				MAKE_SQLSTATE('R','O','0','0','2')
-/* a row would stand in a store that its id does not name */
+/* the id of a row does not name the store that would hold the row */
 #define ERRCODE_RUNOPS_WRONG_STORE				MAKE_SQLSTATE('R','O','0','0','3')
-/* the id names a store that add_store has not been told of */
+/* the id names a store that was not configured with add_store */
 #define ERRCODE_RUNOPS_STORE_NOT_CONFIGURED		MAKE_SQLSTATE('R','O','0','0','4')
 /* one transaction wrote to two stores */
 #define ERRCODE_RUNOPS_CROSS_STORE_WRITE		MAKE_SQLSTATE('R','O','0','0','5')
-/* routed tables stand on the object */
+/* routed tables depend on the object */
 #define ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE		MAKE_SQLSTATE('R','O','0','0','6')
 
 #endif							/* RUNOPS_ERRCODES_H */

@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * guc.c
- *	  The settings of the extension and the rules among them at boot.
+ *	  Defines the settings of the extension and checks their rules at server
+ *	  start.
  *
- * A check hook that rejects a value does not stop the server from starting: it
- * starts with the default and a WARNING.  For settings that decide where rows
- * go that would be the dangerous outcome, so rules that must hold at boot are
- * raised from runops_guc_check_boot(), once all variables are defined.
+ * A check hook that rejects a value does not stop the server from starting:
+ * the server uses the default and logs a WARNING.  That would be dangerous for
+ * settings that decide where rows go.  So runops_guc_check_boot() raises an
+ * error for the rules that must hold at server start, once all variables are
+ * defined.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,59 +25,61 @@
 #include "base/guc.h"
 
 /*
- * Milliseconds that the value of a resolver may be used, and how many values
- * the cache keeps of each resolver in each database.
+ * How many milliseconds the value of a resolver may be used, and how many
+ * values the cache keeps for each resolver in each database.
  */
 int			runops_control_plane_cache_ttl = 30000;
 int			runops_cache_max_entries = 10000;
 
 /*
- * The planner hooks.  Rows are the same without them; a superuser turns them
- * off to compare plans or to find out whether a hook is at fault.
+ * Enables the planner hooks.  Queries return the same rows without them; a
+ * superuser turns them off to compare plans or to find out whether a hook is
+ * at fault.
  */
 bool		runops_enable_routing = true;
 
 /*
- * The database that the worker connects to, to prove the stores when the server
- * starts.  It is the control plane's; the stores of other databases are proved
- * by their first use.
+ * The worker connects to this database to prove the stores when the server
+ * starts.  It is the database of the control plane.  The stores of other
+ * databases are proved when they are first used.
  */
 char	   *runops_database = NULL;
 
 /*
- * The operator expects "legacy" in a database of its own, and wants no split
- * where it is found in the control plane's.
+ * The operator expects "legacy" in a database of its own.  The gate stays
+ * closed when legacy is in the database of the control plane.
  */
 bool		runops_expect_control_plane_split = false;
 
 /*
- * Roots of families may get ids of other stores, as their organizations' flags
- * say; without it each is a cuid.
+ * New roots of families may get ids of other stores, as the flags of their
+ * organizations say.  When it is off, each root gets a cuid.
  */
 bool		runops_mint_enabled = false;
 
 /*
- * Milliseconds that a flipped mint kind keeps its old value, so that every
- * session knows of the flip before it takes effect.
+ * How many milliseconds a flipped mint kind keeps its old value.  Every
+ * session must learn of the flip before the flip takes effect.
  */
 int			runops_mint_flip_grace = 90000;
 
 /*
  * The realtime backend reads runs itself and does not depend on replicating
- * the control plane.  Whoever turns the split on has to vouch for it: rows of
- * other stores never reach a backend that replicates the control plane.
+ * the control plane.  The operator must declare this before turning on the
+ * split: rows of other stores never reach a backend that replicates the
+ * control plane.
  */
 bool		runops_native_realtime_enabled = false;
 
 /*
  * The operator's flag: stores other than legacy may be used.  It cannot change
- * while the server runs, so plans may rely on it.
+ * while the server runs, so plans may depend on it.
  */
 bool		runops_split_enabled = false;
 
 /*
- * Milliseconds that a set-up function may be kept waiting by a store after it
- * has connected; 0 is for ever.
+ * How many milliseconds a set-up function may wait for a store after the
+ * connection is made; 0 means no limit.
  */
 int			runops_remote_timeout = 0;
 
@@ -93,9 +97,11 @@ static const struct config_enum_entry cross_store_writes_options[] = {
 };
 
 /*
- * Refuse to start the server with a value of a gate setting that is no boolean.
+ * Refuse to start the server if a gate setting has a value that is not a
+ * boolean.
  *
- * Called before the variable is defined: that drops the value with a WARNING.
+ * This is called before the variable is defined, because defining it replaces
+ * the invalid value by the default and a WARNING.
  */
 static void
 check_boot_bool(const char *name)
@@ -107,20 +113,20 @@ check_boot_bool(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("invalid value for parameter \"%s\": \"%s\"", name, value),
-				 errdetail("The server does not start with a default in place of a setting that decides where rows go."),
+				 errdetail("The server does not replace a setting that decides where rows go by its default."),
 				 errhint("Set it to on or off.")));
 }
 
 /*
- * Define the settings; those that only the postmaster may change are known
- * only to a preloaded library.
+ * Define the settings.  Settings that only the postmaster may change are
+ * defined only when the library is preloaded.
  */
 void
 runops_guc_init(void)
 {
 	DefineCustomIntVariable("runops.control_plane_cache_ttl",
-							"Sets how long what a resolver has read is used.",
-							"A resolver may have a time of its own.  Zero caches nothing.",
+							"Sets how long a value that a resolver has read may be used.",
+							"A resolver may have its own time.  A value of 0 caches nothing.",
 							&runops_control_plane_cache_ttl,
 							30000, 0, INT_MAX,
 							PGC_SIGHUP,
@@ -138,7 +144,7 @@ runops_guc_init(void)
 
 	DefineCustomEnumVariable("runops.cross_store_writes",
 							 "Sets what happens when one transaction writes to two stores.",
-							 "The stores commit one after the other, so that such a transaction is not atomic.",
+							 "The stores commit one after the other, so such a transaction is not atomic.",
 							 &runops_cross_store_writes,
 							 RUNOPS_CROSS_STORE_WARN,
 							 cross_store_writes_options,
@@ -157,7 +163,7 @@ runops_guc_init(void)
 
 	DefineCustomIntVariable("runops.mint_flip_grace",
 							"Sets how long a flipped mint kind keeps its old value.",
-							"A value of 0 lets each session follow as it learns of the flip.",
+							"A value of 0 lets each session use the new value as soon as it learns of the flip.",
 							&runops_mint_flip_grace,
 							90000, 0, INT_MAX,
 							PGC_SIGHUP,
@@ -165,7 +171,7 @@ runops_guc_init(void)
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("runops.remote_timeout",
-							"Sets how long a set-up function may be kept waiting by a store.",
+							"Sets how long a set-up function may wait for a store.",
 							"The time to connect is not counted.  A value of 0 turns this off.",
 							&runops_remote_timeout,
 							0, 0, INT_MAX,
@@ -181,7 +187,7 @@ runops_guc_init(void)
 
 		DefineCustomIntVariable("runops.control_plane_cache_max_entries",
 								"Sets how many values are cached for each resolver in each database.",
-								"The oldest gives way to a new one.",
+								"When the cache is full, a new value replaces the oldest one.",
 								&runops_cache_max_entries,
 								10000, 1, INT_MAX,
 								PGC_POSTMASTER,
@@ -190,7 +196,7 @@ runops_guc_init(void)
 
 		DefineCustomStringVariable("runops.database",
 								   "Sets the control-plane database in which stores are proved when the server starts.",
-								   "An empty string starts no worker: the first use of a store proves it.",
+								   "With an empty string no worker starts, and each store is proved when it is first used.",
 								   &runops_database,
 								   "postgres",
 								   PGC_POSTMASTER,
@@ -208,7 +214,7 @@ runops_guc_init(void)
 
 		DefineCustomBoolVariable("runops.native_realtime_enabled",
 								 "Declares that the realtime backend does not depend on replicating the control plane.",
-								 "The split refuses to start without it.",
+								 "It must be on when \"runops.split_enabled\" is on.",
 								 &runops_native_realtime_enabled,
 								 false,
 								 PGC_POSTMASTER,

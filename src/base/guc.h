@@ -10,7 +10,7 @@
 #ifndef RUNOPS_GUC_H
 #define RUNOPS_GUC_H
 
-/* What runops.cross_store_writes says of a transaction over two stores. */
+/* The values of runops.cross_store_writes. */
 typedef enum RunopsCrossStoreWrites
 {
 	RUNOPS_CROSS_STORE_ALLOW,

@@ -3,11 +3,11 @@
  * id.c
  *	  Pure codec of run-ops ids: classifies, decodes and generates them.
  *
- * The classifier is rule 1 of the extension and frozen for ever: it decides in
- * which database a stored row is looked for, so a changed rule would hide rows.
- * A new rule is a new function, never an edit of this one.
+ * The classifier is rule 1 of the extension and never changes.  It decides in
+ * which database a stored row is looked up, so a changed rule would hide rows.
+ * A new rule must be a new function; never edit this one.
  *
- * The body of an id is what follows its first underscore, or the whole id:
+ * The body of an id is the part after its first underscore, or the whole id:
  *
  *	25 x [0-9A-Za-z]							cuid	legacy
  *	27 x [0-9A-Za-z]							ksuid	new
@@ -15,16 +15,17 @@
  *	26: 24 x [0-9a-v], [a-z0-9], '2'			shard	character at index 24
  *
  * Every alphabet is ASCII, so a classifiable body has as many octets as
- * characters, and counting octets is exact in every server encoding: the octets
- * of a multibyte character all have the high bit set there.  For the same
- * reason an octet that looks like an underscore is one.
+ * characters.  Counting octets is exact in every server encoding, because
+ * there all octets of a multibyte character have the high bit set.  For the
+ * same reason an octet that looks like an underscore is one.
  *
- * Generators.  A generator keeps the time of its last id and never goes below
- * it, whatever the clock does.  Within one tick it does not draw a new random
- * part but adds a random step to the last one, which keeps the ids of a process
- * in strictly ascending byte order; if that overflows, it borrows the next tick.
- * Two processes collide no more often than with independent random parts,
- * because each still covers its range with the same density or less.
+ * A generator keeps the time of its last id and never uses an earlier one,
+ * whatever the clock does.  Within one tick it does not draw a new random
+ * part.  Instead it adds a random step to the last one, which keeps the ids of
+ * a process in strictly ascending byte order.  If that overflows, the
+ * generator uses the next tick.  Two processes collide no more often than with
+ * independent random parts, because the ids of each process are no denser in
+ * its range.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -34,7 +35,7 @@
 
 #include <string.h>
 
-/* Alphabets an octet belongs to. */
+/* The alphabets that an octet belongs to. */
 #define IN_BASE62		0x01	/* [0-9A-Za-z] */
 #define IN_BASE36		0x02	/* [0-9a-z] */
 #define IN_BASE32HEX	0x04	/* [0-9a-v] */
@@ -96,8 +97,8 @@ static const char base36_digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 /*
  * Are all len octets in the alphabet?
  *
- * No early exit: ids are nearly always well-formed, and the loop without a
- * branch is several times faster on those.
+ * The loop has no early exit: ids are nearly always well-formed, and the loop
+ * without a branch is several times faster on those.
  */
 static inline bool
 all_in(const char *s, size_t len, uint8_t alphabet)
@@ -120,8 +121,8 @@ runops_id_is_site(char c)
 }
 
 /*
- * Classify an id by its shape; *body, if wanted, is set to where its body
- * starts, whatever the kind.
+ * Classify an id by its shape.  If body is not NULL, *body is set to the start
+ * of the id's body, whatever the kind.
  */
 RunopsIdKind
 runops_id_classify(const char *id, size_t len, const char **body)
@@ -154,7 +155,7 @@ runops_id_classify(const char *id, size_t len, const char **body)
 }
 
 /*
- * The value of a digit of base62.
+ * The value of a base62 digit.
  */
 static uint32_t
 base62_value(char c)
@@ -167,7 +168,7 @@ base62_value(char c)
 }
 
 /*
- * The value of a digit of base36, or of base32hex, which is the start of it.
+ * The value of a base36 digit; base32hex is the start of base36.
  */
 static uint32_t
 base36_value(char c)
@@ -176,7 +177,7 @@ base36_value(char c)
 }
 
 /*
- * Write the low digits of a number, left-padded with zeros.
+ * Write the low digits of a number, padded with zeros on the left.
  */
 static void
 put_base36(char *out, int digits, uint64_t value)
@@ -222,8 +223,8 @@ ksuid_decode(const char *body, uint8_t *bytes)
 /*
  * Encode seconds and payload as 27 base62 digits.
  *
- * Dividing by 62^5 yields five digits for each pass over the number.  The last
- * chunk has two digits only: 2^160 < 62^27.
+ * Each pass over the number divides it by 62^5 and yields five digits.  The
+ * last pass yields only two digits: 2^160 < 62^27.
  */
 static void
 ksuid_encode(uint32_t seconds, const uint8_t *payload, char *out)
@@ -258,10 +259,11 @@ ksuid_encode(uint32_t seconds, const uint8_t *payload, char *out)
 }
 
 /*
- * Take an id apart.  Never fails: what cannot be decoded is marked absent.
+ * Decode an id.  This never fails: parts that cannot be decoded are marked
+ * absent.
  *
- * A cuid's time is read only where the body starts with 'c' and goes on with
- * eight base36 digits: other generators make 25 characters too.
+ * The time of a cuid is decoded only if the body starts with 'c' and eight
+ * base36 digits follow: other generators make 25 characters too.
  */
 void
 runops_id_parse(const char *id, size_t len, RunopsIdParts *parts)
@@ -305,7 +307,10 @@ runops_id_parse(const char *id, size_t len, RunopsIdParts *parts)
 		case RUNOPS_ID_RUNOPS:
 		case RUNOPS_ID_SHARD:
 
-			/* 48 bits: nine digits and the upper three bits of the tenth */
+			/*
+			 * the 48 bits are nine digits and the upper three bits of the
+			 * tenth
+			 */
 			for (int i = 0; i < 9; i++)
 				parts->unix_ms = parts->unix_ms << 5 | base36_value(parts->body[i]);
 			parts->unix_ms = parts->unix_ms << 3 | base36_value(parts->body[9]) >> 2;
@@ -316,7 +321,8 @@ runops_id_parse(const char *id, size_t len, RunopsIdParts *parts)
 }
 
 /*
- * The time for the next id: the clock's, but never earlier than the last one.
+ * The time for the next id: the time of the clock, but never earlier than the
+ * time of the last id.
  *
  * A clock before 1970 counts as 1970.
  */
@@ -331,7 +337,7 @@ guarded_time(const RunopsIdGenerator *gen, int64_t now_ms)
 /*
  * Add a big-endian number of step_len octets, plus one, to one of len octets.
  *
- * Returns false on overflow; the value is then of no use.
+ * Returns false on overflow; the value is then undefined.
  */
 static bool
 add_step(uint8_t *value, size_t len, const uint8_t *step, size_t step_len)
@@ -367,14 +373,15 @@ cuid_random(RunopsIdRandom random)
 }
 
 /*
- * Make a cuid: 25 characters to out.
+ * Write a cuid of 25 characters to out.
  *
  * The format has four characters of process fingerprint and eight random ones;
- * here all twelve are random.  The counter starts anywhere and goes on for
- * the life of the process; where it wraps within a millisecond, the next one is
- * borrowed.
+ * here all twelve are random.  The counter starts at a random value and runs
+ * for the life of the process.  When it wraps within a millisecond, the id
+ * takes the next millisecond.
  *
- * Returns false if the time does not fit the format, from May 2059 on.
+ * Returns false if the time does not fit the format, which is so from May 2059
+ * on.
  */
 bool
 runops_id_next_cuid(RunopsIdGenerator *gen, int64_t now_ms,
@@ -425,9 +432,10 @@ ksuid_time_ok(uint64_t seconds)
 }
 
 /*
- * Make a KSUID: 27 characters to out.
+ * Write a KSUID of 27 characters to out.
  *
- * Returns false if the time does not fit the format, 2014 to 2150.
+ * Returns false if the time does not fit the format, which covers 2014 to
+ * 2150.
  */
 bool
 runops_id_next_ksuid(RunopsIdGenerator *gen, int64_t now_ms,
@@ -469,8 +477,8 @@ runops_id_next_ksuid(RunopsIdGenerator *gen, int64_t now_ms,
 /*
  * Make a KSUID whose payload starts with the caller's octets.
  *
- * Its time never goes backwards, but its order within a second, and whether it
- * is unique, is up to the caller as far as the payload is.
+ * Its time never goes backwards.  The caller's octets decide the order within
+ * a second, and whether the id is unique.
  *
  * Returns false if the time does not fit the format.
  */
@@ -499,12 +507,13 @@ runops_id_make_ksuid(RunopsIdGenerator *gen, int64_t now_ms,
 }
 
 /*
- * Make a run-ops id (version '1', site is the region) or a shard id (version
- * '2', site is the shard): 26 characters to out.
+ * Write an id of 26 characters to out: a run-ops id (version '1', site is the
+ * region) or a shard id (version '2', site is the shard).
  *
- * Both share one sequence, as they sort by the core that they share.
+ * Both versions share one sequence, because both sort by the same core.
  *
- * Returns false if the time does not fit the format, or the site is none.
+ * Returns false if the time does not fit the format, or if the site is not a
+ * valid character.
  */
 bool
 runops_id_next_core(RunopsIdGenerator *gen, int64_t now_ms,

@@ -3,7 +3,7 @@
  * id.h
  *	  Shapes of run-ops ids: classifier, decoder and generators.
  *
- * Nothing here needs a server: id.c links alone, into a fuzzer or a unit test.
+ * Nothing here needs a server, so a fuzzer or a unit test can link id.c alone.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,16 +32,17 @@ typedef enum RunopsIdKind
 	RUNOPS_ID_CUID,				/* store legacy */
 	RUNOPS_ID_KSUID,			/* store new */
 	RUNOPS_ID_RUNOPS,			/* store new */
-	RUNOPS_ID_SHARD				/* the store its last but one character names */
+	RUNOPS_ID_SHARD				/* the store named by the last character but
+								 * one */
 } RunopsIdKind;
 
 /* What an id says about itself. */
 typedef struct RunopsIdParts
 {
 	RunopsIdKind kind;
-	bool		has_prefix;		/* is there an underscore? */
+	bool		has_prefix;		/* does the id have an underscore? */
 	size_t		prefix_len;		/* octets before the first underscore */
-	const char *body;			/* what follows it, or the whole id */
+	const char *body;			/* the part after it, or the whole id */
 	size_t		body_len;
 	char		site;			/* region or shard character, or '\0' */
 	bool		has_time;		/* is unix_ms valid? */
@@ -51,8 +52,8 @@ typedef struct RunopsIdParts
 } RunopsIdParts;
 
 /*
- * What the generators of one process remember, so that ids never go backwards
- * there.  All zeroes is the initial state.
+ * The state of the generators of one process, which keeps ids from going
+ * backwards.  The initial state is all zeroes.
  */
 typedef struct RunopsIdGenerator
 {
@@ -69,8 +70,8 @@ typedef struct RunopsIdGenerator
 } RunopsIdGenerator;
 
 /*
- * Source of strong randomness.  It may leave by longjmp(): the generators ask
- * before they change their state.
+ * A source of strong random octets.  It may exit by longjmp(): the generators
+ * call it before they change their state.
  */
 typedef void (*RunopsIdRandom) (void *buf, size_t len);
 

@@ -3,9 +3,9 @@
  * relcache.c
  *	  Tells the caches of the extension about invalidated relations.
  *
- * A backend has only ten relcache-callback slots, those of core included, and
- * runs into a FATAL error beyond.  So all caches of the extension share one:
- * register here.
+ * A backend has only ten relcache callback slots, core uses some of them, and
+ * registering one too many is a FATAL error.  So all caches of the extension
+ * share one callback, and register here.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -30,7 +30,8 @@ relcache_callback(Datum arg, Oid relid)
 }
 
 /*
- * Have a cache called from now on.  Calling this again does nothing.
+ * Register a cache to be called on invalidations.  Registering it again does
+ * nothing.
  */
 void
 runops_relcache_register(RunopsRelcacheClient *client)

@@ -11,17 +11,18 @@
 #define RUNOPS_RELCACHE_H
 
 /*
- * A cache that hangs on relations.  It must be static: it is linked into a list
- * that is never left.
+ * A cache that depends on relations.  It must be static, because it is linked
+ * into a list and never removed.
  */
 typedef struct RunopsRelcacheClient
 {
 	/*
-	 * Called for a relation that was invalidated; InvalidOid stands for all of
-	 * them.  May not fail, nor look anything up.
+	 * Called for a relation that was invalidated; InvalidOid stands for all
+	 * relations.  It must not fail, and must not look anything up.
 	 */
 	void		(*forget) (Oid relid);
-	bool		registered;		/* the rest is relcache.c's; all zeroes at first */
+	bool		registered;		/* this and the next field belong to
+								 * relcache.c; initially zero */
 	struct RunopsRelcacheClient *next;
 } RunopsRelcacheClient;
 

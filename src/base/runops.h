@@ -3,7 +3,7 @@
  * runops.h
  *	  Names and types that every module uses.
  *
- * docs/design.md has the table of the modules, and the order in which they call
+ * docs/design.md has the table of the modules and the order in which they call
  * one another.
  *
  * Copyright (c) 2026, The runops authors
@@ -28,19 +28,19 @@
 #define RUNOPS_NEW_STORE "new"
 
 /*
- * What stands in the bound of a table that holds no rows of any store: the old
- * table where legacy is another database.  No id names it.
+ * The store name in the partition bound of a table that holds no rows of any
+ * store: the old table when legacy is another database.  No id names it.
  */
 #define RUNOPS_NO_STORE "none"
 
-/* How the names of the CHECKs begin that declare aliases. */
+/* The prefix of the names of the CHECK constraints that declare aliases. */
 #define RUNOPS_ALIAS_CONSTRAINT "runops_alias_"
 
 /* The longest store name: "legacy". */
 #define RUNOPS_STORE_LEN 8
 
 /*
- * Is a store, by its name, legacy?
+ * Is this the name of the store legacy?
  */
 static inline bool
 runops_is_legacy(const char *store)
@@ -48,21 +48,21 @@ runops_is_legacy(const char *store)
 	return strcmp(store, RUNOPS_LEGACY_STORE) == 0;
 }
 
-/* One store's piece of a routed table. */
+/* The partition of a routed table that holds the rows of one store. */
 typedef struct RunopsLeaf
 {
 	Oid			relid;			/* the partition */
 	char	   *schema;			/* its name */
 	char	   *name;
-	char		store[RUNOPS_STORE_LEN];	/* the store it stands for */
-	bool		foreign;		/* reached through runops_fdw? */
+	char		store[RUNOPS_STORE_LEN];	/* the store that it stands for */
+	bool		foreign;		/* is it a foreign table of runops_fdw? */
 } RunopsLeaf;
 
 /*
- * A routed table, as read from the relation cache.
+ * A routed table, as read from the relcache.
  *
- * Attribute numbers are the parent's.  Bitmapsets are offset by
- * FirstLowInvalidHeapAttributeNumber, as pull_varattnos makes them.
+ * Attribute numbers are those of the parent.  Bitmapsets are offset by
+ * FirstLowInvalidHeapAttributeNumber, as in pull_varattnos.
  */
 typedef struct RunopsRoute
 {
@@ -76,13 +76,15 @@ typedef struct RunopsRoute
 								 * 0 if the key is another expression */
 	Bitmapset  *key_attnos;		/* every column that the key reads */
 	Bitmapset  *alias_attnos;	/* columns that name the row's own store
-								 * wherever they are classifiable */
+								 * whenever their value is classifiable */
 	bool		alias_generated;	/* is one of them a generated column? */
 	int			nleaves;
 	RunopsLeaf *leaves;			/* in partition order */
 } RunopsRoute;
 
-/* Is a server's database proved to be another one than this and the others? */
+/*
+ * Is the database of a server proved to differ from this one and the others?
+ */
 typedef enum RunopsVerdict
 {
 	RUNOPS_UNKNOWN,				/* nothing is proved: closed */
@@ -90,29 +92,33 @@ typedef enum RunopsVerdict
 	RUNOPS_DISTINCT				/* it is none of them: open */
 } RunopsVerdict;
 
-/* What stands behind a verdict, and so what there is to do about it. */
+/* The reason for a verdict, from which the right action follows. */
 typedef enum RunopsCause
 {
 	RUNOPS_CAUSE_NONE,			/* never asked, or distinct */
 	RUNOPS_CAUSE_UNREACHABLE,	/* no connection, or no answer */
 	RUNOPS_CAUSE_MAPPING,		/* no user mapping, or not good enough */
 	RUNOPS_CAUSE_CONTROL_PLANE, /* it is the control plane, or its standby */
-	RUNOPS_CAUSE_OTHER_STORE,	/* it is another store's database */
+	RUNOPS_CAUSE_OTHER_STORE,	/* it is a standby where a primary is needed,
+								 * or the reverse */
 	RUNOPS_CAUSE_RECOVERY,		/* a standby where a primary is needed, or the
 								 * other way round */
-	RUNOPS_CAUSE_NO_PROOF,		/* it answers, and that proves nothing */
+	RUNOPS_CAUSE_NO_PROOF,		/* it answers, but that proves nothing */
 	RUNOPS_CAUSE_CHANGED,		/* it is not the database that was proved */
-	RUNOPS_CAUSE_IDENTITY,		/* the control plane is not the one recorded */
-	RUNOPS_CAUSE_CO_RESIDENT	/* legacy is not apart from the control plane */
+	RUNOPS_CAUSE_IDENTITY,		/* the control plane is not the recorded one */
+	RUNOPS_CAUSE_CO_RESIDENT	/* legacy is in the control plane's database */
 } RunopsCause;
 
-/* Length of the text of a reason, with its end; it may name two directories. */
+/*
+ * Length of the text of a reason, with its terminator; it may name two
+ * directories.
+ */
 #define RUNOPS_REASON_LEN 1024
 
-/* Which database answers: the fingerprint. */
+/* The fingerprint, which identifies the database that answers. */
 typedef struct RunopsIdentity
 {
-	bool		sysid_known;	/* false where it may not be asked */
+	bool		sysid_known;	/* false if the role may not read it */
 	uint64		sysid;			/* system identifier of its cluster */
 	char		database[NAMEDATALEN];
 	bool		in_recovery;	/* is it a standby? */
@@ -124,20 +130,20 @@ typedef struct RunopsProofState
 	RunopsVerdict verdict;
 	RunopsCause cause;
 	char		reason[RUNOPS_REASON_LEN];	/* a sentence */
-	TimestampTz since;			/* when it became this verdict */
-	TimestampTz checked_at;		/* when it was last found; 0 if never */
+	TimestampTz since;			/* when the verdict became this one */
+	TimestampTz checked_at;		/* when it was last confirmed; 0 if never */
 	bool		identity_known; /* is the next field filled? */
-	RunopsIdentity identity;	/* of the server's database */
+	RunopsIdentity identity;	/* identity of the server's database */
 } RunopsProofState;
 
-/* A row of store_config, with servers looked up. */
+/* A row of store_config, with the OIDs of its servers. */
 typedef struct RunopsStore
 {
 	char		store[RUNOPS_STORE_LEN];
 	char		server[NAMEDATALEN];	/* "": this database */
-	Oid			serverid;		/* InvalidOid: none, or it is gone */
-	Oid			readerid;		/* InvalidOid: there is none */
-	char		remote_schema[NAMEDATALEN]; /* "": that of each table */
+	Oid			serverid;		/* InvalidOid if none, or if it was dropped */
+	Oid			readerid;		/* InvalidOid if there is no reader */
+	char		remote_schema[NAMEDATALEN]; /* "": each table's own schema */
 } RunopsStore;
 
 #endif							/* RUNOPS_H */

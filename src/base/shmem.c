@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * shmem.c
- *	  Shared memory of the extension: its size, its start, and the search for
- *	  a server's proof.
+ *	  Sizes and initializes the shared memory of the extension, and looks up
+ *	  the proof of a server.
  *
- * See shmem.h for which lock protects what.
+ * shmem.h says which lock protects what.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -18,13 +18,13 @@
 
 #include "base/shmem.h"
 
-/* name of the tranche, and of the memory */
+/* name of the LWLock tranche and of the shared memory segment */
 #define SHMEM_NAME "runops"
 
 RunopsShared *runops_shared = NULL;
 
 /*
- * Ask the postmaster for memory and lock.
+ * Request the shared memory and the lock from the postmaster.
  */
 void
 runops_shmem_request(void)
@@ -79,11 +79,12 @@ runops_shmem_find_proof(Oid serverid)
 }
 
 /*
- * The proof of a server of this database, made if there is none.  The caller
- * holds the lock exclusively.
+ * The proof of a server of this database, created if there is none.  The
+ * caller holds the lock in exclusive mode.
  *
- * If all are taken, the one whose verdict is the oldest goes: most likely its
- * server or database has been dropped.  NULL if even that one is in use.
+ * If all proofs are taken, the one with the oldest verdict is replaced: its
+ * server or database has most likely been dropped.  The result is NULL if even
+ * that one is in use.
  */
 RunopsProof *
 runops_shmem_make_proof(Oid serverid)

@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * shmem.h
- *	  What the backends of a server share: the proof that stands for each
- *	  server of a store.
+ *	  The shared memory of the extension, with the proof for the server of each
+ *	  store.
  *
- * One LWLock, RunopsShared->lock, protects the proofs.  Searching the array,
- * and reading any field of a proof but its stamp and its count of changes, takes
- * it in shared mode; writing takes it in exclusive mode.  Those two alone may be
- * read without it: the stamp holds the verdict together with a hash of everything the verdict is about,
- * so that it cannot be mistaken for that of another server or of other options.
- * It is written under the lock, as the last field.
+ * One LWLock, RunopsShared->lock, protects the proofs.  Take it in shared mode
+ * to search the array or to read a field of a proof, and in exclusive mode to
+ * write.  Only the stamp and the count of changes of a proof may be read
+ * without it.  The stamp holds the verdict together with a hash of everything
+ * that the verdict depends on, so a verdict on another server or on other
+ * options cannot be mistaken for it.  The stamp is written under the lock, as
+ * the last field.
  *
- * The lock is never held while something is waited for, a remote server least
- * of all.  Whoever wants to probe writes his PID into "prober"; others wait on
- * the condition variable until it is 0 again.  A proof never moves, and is
- * given to another server only when the array is full.
+ * A process must not hold the lock while it waits for anything, least of all
+ * for a remote server.  A backend that wants to probe writes its PID into
+ * "prober"; others wait on the condition variable until it is 0 again.  A
+ * proof never moves, and is reused for another server only when the array is
+ * full.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -30,68 +32,70 @@
 
 #include "base/runops.h"
 
-/* How many servers can have a proof, over all databases. */
+/* How many servers can have a proof, counting all databases. */
 #define RUNOPS_MAX_PROOFS 256
 
-/* How many locks the keys of references share; see integrity/reference.c. */
+/*
+ * How many counters the keys of references share; see integrity/reference.c.
+ */
 #define RUNOPS_REFERENCE_KEYS 1024
 
-/* What is known of one server; the key is database and server. */
+/* The knowledge of one server; the key is database and server. */
 typedef struct RunopsProof
 {
-	Oid			dbid;			/* the control plane's database; invalid if
-								 * free */
+	Oid			dbid;			/* the control plane's database; InvalidOid if
+								 * the slot is free */
 	Oid			serverid;		/* the server */
 	pg_atomic_uint64 stamp;		/* hash and verdict; 0 before the first one */
-	RunopsProofState state;		/* the last verdict, and all about it */
-	uint64		hash;			/* what that verdict is about */
+	RunopsProofState state;		/* the last verdict and its details */
+	uint64		hash;			/* hash of what that verdict depends on */
 	RunopsIdentity proved;		/* the database that was proved last */
-	pg_atomic_uint64 changes;	/* how often that became another one */
-	uint64		probes;			/* how many probes have ended */
-	Oid			umid;			/* user mapping of the last probe */
-	bool		for_mapping;	/* did it fail for reasons of that mapping? */
-	int			prober;			/* PID of who is probing, or 0 */
-	ConditionVariable probed;	/* signalled when a probe has ended */
+	pg_atomic_uint64 changes;	/* how often "proved" became another one */
+	uint64		probes;			/* how many probes have finished */
+	Oid			umid;			/* user mapping used by the last probe */
+	bool		for_mapping;	/* did it fail because of that mapping? */
+	int			prober;			/* PID of the prober, or 0 */
+	ConditionVariable probed;	/* signalled when a probe has finished */
 } RunopsProof;
 
-/* What a prover has found; see launcher.c. */
+/* The result of a prover; see launcher.c. */
 typedef enum RunopsProverOutcome
 {
-	RUNOPS_PROVER_NO_EXTENSION, /* nothing to do here, or not yet */
+	RUNOPS_PROVER_NO_EXTENSION, /* no extension here, at least not yet */
 	RUNOPS_PROVER_NO_STORE,		/* no store has a server */
 	RUNOPS_PROVER_CLOSED,		/* not every store is proved */
-	RUNOPS_PROVER_PROVED		/* all are */
+	RUNOPS_PROVER_PROVED		/* all stores are proved */
 } RunopsProverOutcome;
 
-/* How many stores that do not answer a cleaner tells the next one of. */
+/* How many unresponsive stores a cleaner reports to the next cleaner. */
 #define RUNOPS_MAX_TROUBLES 8
 
-/* A store that did not answer a cleanup; free if failures is 0. */
+/* A store that did not answer a cleanup; the slot is free if failures is 0. */
 typedef struct RunopsStoreTrouble
 {
 	char		store[RUNOPS_STORE_LEN];
-	int			failures;		/* in a row */
-	TimestampTz retry_at;		/* not to be asked before */
-	TimestampTz since;			/* start of the batch that found out */
+	int			failures;		/* number of consecutive failures */
+	TimestampTz retry_at;		/* do not retry before */
+	TimestampTz since;			/* start of the batch that noticed it */
 } RunopsStoreTrouble;
 
-/* What the launcher and the cleaners tell each other; see cascade/worker.c. */
+/* The state that the launcher and the cleaners share; see cascade/worker.c. */
 typedef struct RunopsCleaner
 {
-	struct Latch *launcher;		/* to wake it; NULL while there is none */
-	bool		wanted;			/* has somebody queued something? */
-	Oid			dbid;			/* in this database */
+	struct Latch *launcher;		/* to wake it; NULL if it does not run */
+	bool		wanted;			/* has a backend queued something? */
+	Oid			dbid;			/* the database of the cleaner */
 	bool		worked;			/* has the cleaner done anything yet? */
-	bool		ended;			/* has it come to its end? */
-	TimestampTz next;			/* and when is there something to do again? 0 if
-								 * not before something is queued */
+	bool		ended;			/* has it finished? */
+	TimestampTz next;			/* when to start the next one; 0 to wait until
+								 * something is queued */
 	RunopsStoreTrouble troubles[RUNOPS_MAX_TROUBLES];
 } RunopsCleaner;
 
 typedef struct RunopsShared
 {
 	LWLock	   *lock;
-	RunopsProverOutcome outcome;	/* of the last prover */
+	RunopsProverOutcome outcome;	/* the result of the last prover */
 	RunopsCleaner cleaner;
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
 	pg_atomic_uint64 reference_generations[RUNOPS_REFERENCE_KEYS];	/* see integrity/reference.c */
