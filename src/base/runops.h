@@ -72,8 +72,9 @@ typedef struct RunopsRoute
 	Node	   *partexpr;		/* store_of(key), with Vars of varno 1 */
 	Node	   *key;			/* the argument of store_of, varno 1 */
 	AttrNumber	lead_attno;		/* column whose equality implies the store: the
-								 * key column, or the first argument of COALESCE;
-								 * 0 if the key is another expression */
+								 * key column, or the first argument of
+								 * COALESCE; 0 if the key is another
+								 * expression */
 	Bitmapset  *key_attnos;		/* every column that the key reads */
 	Bitmapset  *alias_attnos;	/* columns that name the row's own store
 								 * whenever their value is classifiable */

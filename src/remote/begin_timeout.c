@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * begin_timeout.c
- *	  Limits how long a store may take to begin a transaction on a connection
- *	  that stands.
+ *	  Limits how long a store may take to begin a transaction on an open
+ *	  connection.
  *
- * A store that does not answer any more is found out by connecting, which has a
- * limit of its own; but postgres_fdw keeps connections, and what it sends first
- * on one of them, the beginning of a transaction, it would wait for without end.
- * That takes the store no time.  So it gets what connecting may take, after which
- * the wait is ended in the way in which a cancel does it; fdw/error_context.c puts the
- * right words in place of the cancel's.
+ * Connecting to a store that no longer answers fails after connect_timeout.
+ * But postgres_fdw keeps connections, and it would wait without a limit for
+ * the first statement on one of them, which begins a transaction.  A store
+ * needs almost no time for that.  So the statement gets as much time as
+ * connecting may take.  After that the wait is ended in the same way as by a
+ * cancel, and fdw/error_context.c replaces the message of the cancel.
  *
- * What follows in the transaction may take long for good reasons, and is left to
- * statement_timeout.
+ * Later statements of the transaction may take long for good reasons;
+ * statement_timeout limits them.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -30,7 +30,7 @@
 
 static TimeoutId timeout_id = MAX_TIMEOUTS;
 
-/* Is there an answer that is waited for, and is the wait over? */
+/* Is the backend waiting for an answer, and is the wait over? */
 static volatile sig_atomic_t waiting = false;
 static volatile sig_atomic_t late = false;
 
@@ -38,7 +38,7 @@ static volatile sig_atomic_t late = false;
 static bool refused = false;
 
 /*
- * The time is over: end the wait.
+ * Timeout handler: end the wait.
  */
 static void
 late_handler(void)
@@ -53,10 +53,11 @@ late_handler(void)
 }
 
 /*
- * Begin to wait, no longer than the given milliseconds; 0 is for ever.
+ * Begin a wait that lasts no longer than the given milliseconds; 0 means no
+ * limit.
  *
- * runops_conn_wait_end() has to follow, or the end of the transaction or
- * subtransaction by an error.
+ * The caller must call runops_conn_wait_end() afterwards, unless an error ends
+ * the transaction or subtransaction.
  */
 void
 runops_conn_wait_begin(int timeout_ms)
@@ -88,7 +89,7 @@ runops_conn_wait_refuse(void)
 }
 
 /*
- * The wait is over.
+ * End the wait.
  */
 void
 runops_conn_wait_end(void)
@@ -98,14 +99,17 @@ runops_conn_wait_end(void)
 
 	disable_timeout(timeout_id, false);
 
-	/* the cancel that the handler has asked for is raised here at the latest */
+	/*
+	 * raise the cancel that the handler has requested, if it was not raised
+	 * yet
+	 */
 	if (late)
 		CHECK_FOR_INTERRUPTS();
 	waiting = false;
 }
 
 /*
- * The wait was ended by an error: raise nothing.
+ * Reset the state after an error has ended the wait; raises nothing.
  */
 void
 runops_conn_wait_reset(void)
@@ -119,7 +123,7 @@ runops_conn_wait_reset(void)
 }
 
 /*
- * Has the store been late, so that a cancel which is being raised is ours?
+ * Was the store late, so that the cancel being raised is ours?
  */
 bool
 runops_conn_was_late(void)

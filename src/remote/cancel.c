@@ -1,15 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * cancel.c
- *	  Ends what a store is still doing for a transaction that is aborted here,
- *	  within a second.
+ *	  Cancels, within a second, the query that a store still runs for a
+ *	  transaction that is aborted here.
  *
- * postgres_fdw sends a cancel request and waits up to 30 seconds for its effect,
- * and libpq waits for the other end to take the request for as long as that
- * takes.  With a server that does not answer any more, the user's own cancel
- * would seem to have no effect.  So the query is cancelled here, before
- * postgres_fdw looks; where that does not succeed in time the connection is
- * broken instead, and the store finds out by itself.
+ * postgres_fdw sends a cancel request and waits up to 30 seconds for its
+ * effect, and libpq waits without a limit until the other server accepts the
+ * request.  If that server no longer answers, the user's own cancel would seem
+ * to have no effect.  So this file cancels the query before postgres_fdw tries
+ * to.  If that does not succeed in time, it breaks the connection, and the
+ * store notices that by itself.
+ *
+ * No function here may raise an error: they run while a transaction is
+ * aborted.
  *
  * None of this may raise: it runs while a transaction is aborted.
  *
@@ -32,17 +35,18 @@
 
 #include "remote/remote.h"
 
-/* Milliseconds for all of it. */
+/* Milliseconds for everything together. */
 #define CANCEL_BUDGET 800
 
-/* Milliseconds for the server to answer at all. */
+/* Milliseconds for the server to give any answer. */
 #define PING_BUDGET 400
 
 /* The socket of a cancel request that is being sent, or -1. */
 static volatile sig_atomic_t request_sock = -1;
 
 /*
- * Wait for a socket until the time is over; was there an event?
+ * Wait for an event on a socket until the time is over; returns whether there
+ * was one.
  */
 static bool
 wait_socket(int sock, short events, TimestampTz end)
@@ -61,8 +65,8 @@ wait_socket(int sock, short events, TimestampTz end)
 /*
  * Does the server at the other end of a connection answer?
  *
- * It is asked for SSL, which it grants or denies with one byte before it wants
- * to know who is there.
+ * This sends a request for SSL.  The server answers it with one byte before it
+ * asks for a user.
  */
 static bool
 server_answers(PGconn *conn, TimestampTz end)
@@ -92,8 +96,9 @@ server_answers(PGconn *conn, TimestampTz end)
 }
 
 /*
- * Is a result one of COPY?  Then runops_conn_break() has to follow: libpq returns
- * it again and again until the data has been transferred.
+ * Is this a result of COPY?  If it is, the caller must call
+ * runops_conn_break(), because libpq returns the result again and again until
+ * the data has been transferred.
  */
 bool
 runops_conn_is_copy(const PGresult *res)
@@ -104,8 +109,8 @@ runops_conn_is_copy(const PGresult *res)
 }
 
 /*
- * Take results until the query has ended; false if the time is over before, or if
- * it never ends.
+ * Read results until the query has ended; false if the time was over first, or
+ * if it never ends.
  */
 static bool
 drain(PGconn *conn, TimestampTz end)
@@ -176,9 +181,9 @@ send_request(PGconn *conn)
 }
 
 /*
- * Break a connection; libpq knows afterwards that it is lost.
+ * Break a connection; libpq then knows that it is lost.
  *
- * After this no result is waited for, whatever the other end sends.
+ * Afterwards nothing waits for a result, whatever the other end sends.
  */
 void
 runops_conn_break(PGconn *conn)
@@ -208,10 +213,10 @@ runops_conn_cancel(PGconn *conn)
 }
 
 /*
- * Has the other end closed a connection that is not in use?
+ * Has the other end closed an idle connection?
  *
- * Nothing is sent.  What has come unasked is read: notices, or why the session
- * was ended.
+ * This sends nothing.  It reads messages that have arrived unasked: notices,
+ * or the reason why the session was ended.
  */
 bool
 runops_conn_is_dead(PGconn *conn)

@@ -3,12 +3,12 @@
  * connect.c
  *	  Connects to the database of a store, by its server and a user mapping.
  *
- * The options become libpq's and the password rules hold as in postgres_fdw.
- * No wait blocks the backend: it is the latch that is waited for, so that a
- * cancel or statement_timeout ends it at once.
+ * The options of server and mapping are passed to libpq, and the password
+ * rules are the same as in postgres_fdw.  No wait blocks the backend: it waits
+ * on its latch, so a cancel or statement_timeout ends the wait at once.
  *
  * XXX: libpq resolves host names synchronously; a name server that does not
- * answer delays a cancel.  hostaddr avoids it.
+ * answer delays a cancel.  Setting hostaddr avoids that.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -37,11 +37,11 @@
 #include "remote/remote.h"
 #include "topology/topology.h"
 
-/* Seconds to wait for a connection unless the server says otherwise. */
+/* Seconds to wait for a connection if the server has no connect_timeout. */
 #define DEFAULT_CONNECT_TIMEOUT 5
 
 /*
- * The mapping of a user for a server, or PUBLIC's; NULL if there is none.
+ * The user mapping of a user for a server, or PUBLIC's; NULL if there is none.
  */
 UserMapping *
 runops_remote_mapping(Oid userid, Oid serverid)
@@ -56,8 +56,9 @@ runops_remote_mapping(Oid userid, Oid serverid)
 }
 
 /*
- * Find the server of the store and the caller's mapping there.  The caller needs
- * USAGE on the server: a mapping for PUBLIC does not let everybody run SQL there.
+ * Find the server of the store and the caller's user mapping for it.  The
+ * caller needs USAGE on the server: a mapping for PUBLIC does not let
+ * everybody run SQL there.
  */
 RemoteSession *
 runops_remote_session(const char *store)
@@ -78,7 +79,7 @@ runops_remote_session(const char *store)
 }
 
 /*
- * The same for any server of the store, and SQL that is not the caller's own.
+ * The same for any server of the store, for SQL that the caller did not write.
  */
 RemoteSession *
 runops_remote_server_session(const char *store, Oid serverid)
@@ -102,7 +103,7 @@ runops_remote_server_session(const char *store, Oid serverid)
 }
 
 /*
- * Does the mapping insist on a password for users that are no superuser?
+ * Does the user mapping require a password from users that are not superusers?
  */
 static bool
 password_required(UserMapping *user)
@@ -121,8 +122,8 @@ password_required(UserMapping *user)
 }
 
 /*
- * Append those of the options that are libpq's, as postgres_fdw chooses them:
- * no debugging options, and not the two that are set here.
+ * Append the libpq options among the options, chosen as postgres_fdw does: no
+ * debugging options, and not the two that are set here.
  */
 static int
 add_libpq_options(List *options, const PQconninfoOption *known,
@@ -155,8 +156,9 @@ add_libpq_options(List *options, const PQconninfoOption *known,
 /*
  * Build the arrays for PQconnectStartParams from server and mapping.
  *
- * Refused if the caller is no superuser and gives no password: then libpq would
- * find the credentials of the operating-system user that runs the server.
+ * Fails if the caller is not a superuser and gives no password, because libpq
+ * would then use the credentials of the operating-system user that runs the
+ * server.
  */
 static bool
 connection_params(RemoteSession *session, const char ***keywords,
@@ -208,9 +210,9 @@ connection_params(RemoteSession *session, const char ***keywords,
 }
 
 /*
- * Milliseconds that a connection may take: connect_timeout of the server, with
- * libpq's meaning (0 is for ever, which is -1 here, and 1 is 2).  Non-blocking
- * connections do not heed the option themselves.
+ * Compute the milliseconds that connecting may take from the server's
+ * connect_timeout, with libpq's meaning: 0 means no limit, which is -1 here,
+ * and 1 means 2.  libpq ignores the option on non-blocking connections.
  */
 static bool
 connect_timeout_ms(const char **keywords, const char **values,
@@ -224,7 +226,7 @@ connect_timeout_ms(const char **keywords, const char **values,
 			!parse_int(values[i], &seconds, 0, NULL))
 			return runops_remote_fail(failure, ERRCODE_INVALID_PARAMETER_VALUE,
 									  psprintf(_("invalid value for option \"%s\": \"%s\""), keywords[i], values[i]),
-									  _("It is a number of seconds."),
+									  _("The value must be a number of seconds."),
 									  _("Change it with ALTER SERVER."));
 	}
 
@@ -234,8 +236,8 @@ connect_timeout_ms(const char **keywords, const char **values,
 }
 
 /*
- * Let runops_remote_try_query() wait from now on as long as connecting may take,
- * on a connection that somebody else has made.
+ * Give runops_remote_try_query() a deadline from now on, on a connection that
+ * another caller has made: as much time as connecting may take.
  */
 int
 runops_remote_set_deadline(RemoteSession *session)
@@ -265,9 +267,9 @@ runops_remote_set_deadline(RemoteSession *session)
 }
 
 /*
- * Sleep until the socket is ready, the latch is set or the time is over (-1 is
- * never); runs interrupts.  Returns what woke us.  Raises when the session's
- * deadline has passed.
+ * Sleep until the socket is ready, the latch is set or the time is over (-1
+ * means no limit), and process interrupts.  Returns the events that ended the
+ * wait.  Raises when the session's deadline has passed.
  */
 int
 runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
@@ -285,7 +287,7 @@ runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
 							session->server->servername),
 					 errdetail("The setting \"runops.remote_timeout\" allows %d ms.",
 							   runops_remote_timeout),
-					 errhint("See whether the other server is overloaded, or allow more time.")));
+						 errhint("Increase \"runops.remote_timeout\", or check the load of the other server.")));
 	}
 
 	rc = WaitLatchOrSocket(MyLatch, WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | io_flag |
@@ -301,8 +303,8 @@ runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
 }
 
 /*
- * Milliseconds until the session's deadline, 0 when it has passed, -1 if it has
- * none.
+ * Milliseconds until the session's deadline; 0 when it has passed, -1 if there
+ * is none.
  */
 static long
 time_left(const RemoteSession *session)
@@ -314,7 +316,7 @@ time_left(const RemoteSession *session)
 }
 
 /*
- * The failure of a connection that could not be made.
+ * Report that a connection could not be made; returns false.
  */
 static bool
 fail_connect(RemoteSession *session, RemoteFailure *failure, const char *detail)
@@ -326,7 +328,7 @@ fail_connect(RemoteSession *session, RemoteFailure *failure, const char *detail)
 }
 
 /*
- * Drive a started connection to its end.
+ * Complete a connection that was started.
  */
 static bool
 wait_connected(RemoteSession *session, RemoteFailure *failure)
@@ -358,7 +360,7 @@ wait_connected(RemoteSession *session, RemoteFailure *failure)
 }
 
 /*
- * Drop the notices of the store; libpq would write them to our stderr.
+ * Ignore the notices of the store; libpq would write them to stderr.
  */
 static void
 ignore_notice(void *arg, const PGresult *res)
@@ -366,11 +368,11 @@ ignore_notice(void *arg, const PGresult *res)
 }
 
 /*
- * Connect; false, with the reason, if that fails.  The session is not set up:
- * see session/store_sql.c.
+ * Connect; returns false, with the reason, if that fails.  The session is not
+ * set up: see session/store_sql.c.
  *
- * The time for it, and for what runops_remote_try_query() asks afterwards,
- * begins here.
+ * The deadline for connecting, and for later calls of
+ * runops_remote_try_query(), starts here.
  */
 bool
 runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
@@ -408,7 +410,7 @@ runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
 		session->answer_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 														 runops_remote_timeout);
 
-	/* As postgres_fdw: the server must have asked for the password. */
+	/* As in postgres_fdw: the server must have asked for the password. */
 	if (!superuser_arg(session->user->userid) && password_required(session->user) &&
 		!PQconnectionUsedPassword(session->conn))
 		return runops_remote_fail(failure, ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
@@ -462,8 +464,8 @@ runops_remote_open(RemoteSession *session)
 }
 
 /*
- * Send a query whose rows come one at a time; false, with the failure, if the
- * connection is lost.
+ * Send a query whose rows arrive one at a time; returns false, with the
+ * failure, if the connection is lost.
  */
 static bool
 start_query(RemoteSession *session, const char *sql, RemoteFailure *failure)
@@ -471,7 +473,7 @@ start_query(RemoteSession *session, const char *sql, RemoteFailure *failure)
 	PQclear(session->res);
 	session->res = NULL;
 
-	/* a short query goes out at once, or with the first wait for an answer */
+	/* a short query is sent at once, or by the first wait for an answer */
 	if (!PQsendQuery(session->conn, sql))
 		return runops_remote_fail_libpq(session, failure);
 	(void) PQsetSingleRowMode(session->conn);
@@ -480,8 +482,9 @@ start_query(RemoteSession *session, const char *sql, RemoteFailure *failure)
 }
 
 /*
- * Take the next result, NULL at the end, until the session's deadline; false, with
- * the failure, if the connection is lost or the time is over.
+ * Receive the next result before the session's deadline; NULL at the end.
+ * Returns false, with the failure, if the connection is lost or the time is
+ * over.
  */
 static bool
 receive_result(RemoteSession *session, PGresult **res, RemoteFailure *failure)
@@ -507,7 +510,7 @@ receive_result(RemoteSession *session, PGresult **res, RemoteFailure *failure)
 		{
 			runops_remote_fail(failure, ERRCODE_CONNECTION_FAILURE,
 							   psprintf(_("server \"%s\" did not answer in time"), session->server->servername),
-							   _("The connection stands, but the time of connect_timeout is over."),
+							   _("The connection is open, but the time of connect_timeout is over."),
 							   _("Check the state of the other server."));
 			failure->timed_out = true;
 			return false;
@@ -581,8 +584,8 @@ runops_remote_try_query(RemoteSession *session, const char *sql, int ncolumns,
 }
 
 /*
- * Close the connection, if there is one.  An open remote transaction is rolled
- * back by that.
+ * Close the connection, if there is one.  That rolls back an open remote
+ * transaction.
  */
 void
 runops_remote_close(RemoteSession *session)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * remote.h
- *	  Connections to the database of a store, and waits on them.
+ *	  Opens connections to the database of a store, and waits on them.
  *
- * Knows libpq, servers and user mappings, and nothing of routed tables: the gate is
- * the caller's business, and so is the right to use the server.  No wait blocks
- * the backend, and none of these functions takes a lock.
+ * This module knows libpq, servers and user mappings, and nothing of routed
+ * tables.  The caller must check the gate and the right to use the server.  No
+ * wait blocks the backend, and none of these functions takes a lock.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -25,24 +25,24 @@
 typedef struct RemoteSession
 {
 	PGconn	   *conn;			/* NULL while there is none */
-	PGresult   *res;			/* the result at hand, freed with the session */
+	PGresult   *res;			/* current result, freed with the session */
 	TimestampTz answer_by;		/* when to stop waiting for answers; 0 is
 								 * never */
 	char	   *store;			/* name of the store */
 	ForeignServer *server;		/* its server */
 	UserMapping *user;			/* the caller's mapping */
-	TimestampTz deadline;		/* of connecting and of try_query; 0: none */
+	TimestampTz deadline;		/* for connecting and try_query; 0: none */
 } RemoteSession;
 
-/* Why there is no connection or no answer, as the parts of an error. */
+/* The reason for a missing connection or answer, as the parts of an error. */
 typedef struct RemoteFailure
 {
 	int			sqlerrcode;
 	const char *message;
 	const char *detail;
 	const char *hint;
-	const char *context;		/* of the error at the other end, or NULL */
-	bool		timed_out;		/* was it the deadline? */
+	const char *context;		/* of the remote error, or NULL */
+	bool		timed_out;		/* was it caused by the deadline? */
 } RemoteFailure;
 
 /* in connect.c */

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * config_cache.c
- *	  Tells the caches of the extension's own tables that one was written.
+ *	  Invalidates the caches of the extension's own tables when one of them is
+ *	  written.
  *
- * The writes of a table arrive as relation cache invalidations, which its
- * trigger _config_changed() sends.  They take effect when core's do: for the
- * writer itself with the next command, for everybody else after his commit, and
- * for nobody if he aborts, except that he too forgets what he has read meanwhile.
+ * The trigger _config_changed() sends a relcache invalidation when such a
+ * table is written.  It takes effect like core's invalidations: for the writer
+ * with his next command, for everybody else after his commit.  If he aborts,
+ * only he forgets what he has read since the write.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -29,8 +30,8 @@ static RunopsConfigCache *caches = NULL;
 PG_FUNCTION_INFO_V1(runops_config_changed);
 
 /*
- * Relation cache callback: call the caches of this relation, or all if relid is
- * invalid.
+ * Relcache callback: call the caches of this relation, or all caches if relid
+ * is invalid.
  */
 static void
 forget_config(Oid relid)
@@ -45,11 +46,11 @@ forget_config(Oid relid)
 static RunopsRelcacheClient relcache_client = {.forget = forget_config};
 
 /*
- * Open the table of a cache in order to fill it, and have the cache called from
- * now on.
+ * Open the table of a cache in order to fill the cache, and register the cache
+ * for invalidations.
  *
- * The cache must be static.  What is read must not be kept if forget() was
- * called meanwhile.
+ * The cache must be static.  The caller must not keep the rows if forget() was
+ * called while it read them.
  */
 Relation
 runops_config_cache_open(RunopsConfigCache *cache)
@@ -75,7 +76,7 @@ runops_config_cache_open(RunopsConfigCache *cache)
 /*
  * _config_changed() returns trigger
  *
- * Statement trigger of a table that has a cache.
+ * Statement trigger of the tables that have a cache.
  */
 Datum
 runops_config_changed(PG_FUNCTION_ARGS)
@@ -87,6 +88,6 @@ runops_config_changed(PG_FUNCTION_ARGS)
 
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 
-	/* a null pointer, which is not a null result */
+	/* return a null pointer, but do not set isnull */
 	PG_RETURN_POINTER(NULL);
 }

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * key_expression.c
- *	  The key of a routed table, from the text that attach was given.
+ *	  Checks and deparses the key of a routed table, from the text given to
+ *	  attach.
  *
- * The text of an expression ends up in statements that attach builds.  It is
- * parsed here as one expression over the table, and only what the parser made
- * of it is used from then on, so that it cannot be anything else.
+ * The text of an expression becomes part of statements that attach builds.  It
+ * is parsed here as one expression over the table, and only the deparsed parse
+ * tree is used from then on.  So the text cannot contain anything else.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -42,7 +43,8 @@
 PG_FUNCTION_INFO_V1(runops_key_expression);
 
 /*
- * The raw expression that the text is, or an error if it is anything more.
+ * The raw expression of the text; raises if the text is not exactly one
+ * expression.
  */
 static Node *
 parse_one_expression(const char *text)
@@ -60,8 +62,8 @@ parse_one_expression(const char *text)
 }
 
 /*
- * Raise if the raw expression is nothing but the name of a column that the
- * table lacks; the parser's own error would have no hint.
+ * Raise if the raw expression is only the name of a column that the table
+ * lacks; the error of the parser would have no hint.
  */
 static void
 check_column_name(Node *raw, Relation rel, const char *text)
@@ -136,8 +138,8 @@ never_null(Node *expr, Relation rel)
 }
 
 /*
- * Raise unless the expression has a type and a collation by which an id can be
- * told from another: text or varchar, compared byte by byte.
+ * Raise unless the expression has a type and a collation that tell different
+ * ids apart: text or varchar, compared byte by byte.
  */
 static void
 check_key_type(Node *expr, const char *text)
@@ -164,8 +166,8 @@ check_key_type(Node *expr, const char *text)
 }
 
 /*
- * Raise unless the expression is one that a table can be partitioned by, and
- * return the attribute numbers that it reads, offset as pull_varattnos does.
+ * Raise if a table cannot be partitioned by the expression.  Return the
+ * attribute numbers that the expression reads, offset as in pull_varattnos.
  */
 static Bitmapset *
 check_key_columns(Node *expr, Relation rel, const char *text)
@@ -173,7 +175,7 @@ check_key_columns(Node *expr, Relation rel, const char *text)
 	Bitmapset  *attnos = NULL;
 	int			i = -1;
 
-	/* what the planner would make of it may be immutable where this is not */
+	/* the planned expression may be immutable where the given one is not */
 	if (contain_mutable_functions((Node *) expression_planner((Expr *) expr)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -186,7 +188,7 @@ check_key_columns(Node *expr, Relation rel, const char *text)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("key \"%s\" reads no column of the table", text),
-				 errdetail("Every row would have the same store."),
+				 errdetail("All rows would belong to the same store."),
 				 errhint("Write for example: COALESCE(\"runId\", id)")));
 
 	while ((i = bms_next_member(attnos, i)) >= 0)
@@ -209,8 +211,8 @@ check_key_columns(Node *expr, Relation rel, const char *text)
 }
 
 /*
- * The call of store_of for the expression, as SQL writes it: the same text
- * that core shows for it in a constraint.
+ * The SQL text of store_of(expression), the same text that core shows for it
+ * in a constraint.
  */
 static char *
 deparse_store_of(ParseState *pstate, Node *expr, Relation rel)
@@ -231,10 +233,10 @@ deparse_store_of(ParseState *pstate, Node *expr, Relation rel)
  * key_expression(relation regclass, key text, nullable bool,
  *				  OUT store text, OUT columns name[], OUT lead name)
  *
- * The call of store_of for the key, safe to build statements from, the columns
- * that the key reads, and the one that leads it.  Raises unless it can be a key, or, if nullable,
- * a key but for its possibly being NULL.  The relation is locked only while
- * its columns are read.
+ * Return the SQL text of store_of(key), which is safe to build statements
+ * from, the columns that the key reads, and the leading column.  Raises if the
+ * expression cannot be a key; if nullable is true, a key that may be NULL is
+ * allowed.  The relation is locked only while its columns are read.
  */
 Datum
 runops_key_expression(PG_FUNCTION_ARGS)

@@ -1,18 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * routes.c
- *	  Which tables are routed: the key, the aliases and the leaves of each.
+ *	  Knows which tables are routed, and the key, the aliases and the leaves of
+ *	  each.
  *
- * Everything is read from the relation cache: the partition key says that a
- * table is routed and by what, the bounds say which leaf is which store, and
- * CHECK constraints on the parent declare the aliases.  No configuration table
- * is looked at, so that planning needs no snapshot of one and a restored dump
- * is routed at once.
+ * Everything is read from the relcache.  The partition key tells that a table
+ * is routed and by which expression, the partition bounds tell the store of
+ * each leaf, and CHECK constraints on the parent declare the aliases.  No
+ * configuration table is read, so planning needs no snapshot for one, and a
+ * restored dump is routed at once.
  *
- * Both hashes live in CacheMemoryContext for the life of the backend.  The
- * invalidation callback only clears flags; an entry is rebuilt by the next
- * lookup.  A route that was handed out stays readable until the transaction
- * ends: the context of a replaced one becomes a child of TopTransactionContext.
+ * Both hash tables live in CacheMemoryContext for the life of the backend.
+ * The invalidation callback only clears flags; the next lookup rebuilds an
+ * entry.  A route that a caller has got stays readable until the transaction
+ * ends, because the memory context of a replaced route becomes a child of
+ * TopTransactionContext.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -44,7 +46,7 @@
 #include "base/relcache.h"
 #include "topology/topology.h"
 
-/* What is known of a relation as a possible parent. */
+/* The cached route of a relation as a possible parent. */
 typedef struct RouteEntry
 {
 	Oid			relid;			/* hash key, first */
@@ -53,27 +55,27 @@ typedef struct RouteEntry
 	MemoryContext cxt;			/* of the route */
 } RouteEntry;
 
-/* What is known of a relation as a possible leaf. */
+/* The cached store of a relation as a possible leaf. */
 typedef struct LeafEntry
 {
 	Oid			relid;			/* hash key, first */
 	bool		valid;
 	char		store[RUNOPS_STORE_LEN];	/* empty: not a leaf */
 	Oid			table;			/* the routed table, if it is a leaf */
-	Oid			parent;			/* whose route has it as a leaf, if any */
+	Oid			parent;			/* the parent that has it as a leaf, if any */
 } LeafEntry;
 
 static HTAB *route_hash = NULL;
 static HTAB *leaf_hash = NULL;
 
-/* Counts invalidations, to notice one that comes while an entry is built. */
+/* Counts invalidations, to detect one that arrives while an entry is built. */
 static uint64 inval_count = 0;
 
 static Oid	store_of_oid = InvalidOid;
 static bool store_of_valid = false;
 
 /*
- * Relation cache callback: forget one relation, or all if relid is invalid.
+ * Relcache callback: forget one relation, or all if relid is invalid.
  */
 static void
 forget_route(Oid relid)
@@ -113,7 +115,7 @@ forget_route(Oid relid)
 static RunopsRelcacheClient relcache_client = {.forget = forget_route};
 
 /*
- * System cache callback of schemas: routes hold their names.
+ * Syscache callback for schemas: routes hold their names.
  */
 static void
 route_schema_callback(Datum arg, int cacheid, uint32 hashvalue)
@@ -123,9 +125,9 @@ route_schema_callback(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * System cache callback of functions: look store_of up again.
+ * Syscache callback for functions: look store_of up again.
  *
- * The extension may have been created, dropped or moved.  Routes hang on the
+ * The extension may have been created, dropped or moved.  Routes depend on the
  * function's OID and are forgotten with it.
  */
 static void
@@ -135,7 +137,7 @@ route_proc_callback(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Create the hashes and register the callbacks, once in a backend.
+ * Create the hash tables and register the callbacks, once per backend.
  */
 static void
 route_init(void)
@@ -163,7 +165,7 @@ route_init(void)
 }
 
 /*
- * The OID of a function of the extension that takes one or two texts, or
+ * The OID of a function of the extension with one or two text arguments, or
  * InvalidOid.
  */
 static Oid
@@ -213,7 +215,8 @@ runops_store_of_oid(void)
 }
 
 /*
- * The OID of runops.same_store(text, text), or InvalidOid likewise.
+ * The OID of runops.same_store(text, text), or InvalidOid while the extension
+ * does not exist in this database.
  */
 Oid
 runops_same_store_oid(void)
@@ -222,8 +225,8 @@ runops_same_store_oid(void)
 }
 
 /*
- * The attribute number of a column of relation 1, seen through casts that do
- * not change the value; 0 if the expression is anything else.
+ * The attribute number of a column of relation 1, ignoring casts that do not
+ * change the value; 0 if the expression is anything else.
  */
 static AttrNumber
 plain_column(Node *expr)
@@ -239,10 +242,11 @@ plain_column(Node *expr)
 }
 
 /*
- * The column whose equality with a value implies the row's store; 0 if none.
+ * The column whose equality with a value implies the row's store; 0 if there
+ * is none.
  *
- * Of COALESCE(a, b, c) only "a" does: "b = x" says nothing of a row whose "a"
- * is set.
+ * In COALESCE(a, b, c) only "a" does:  "b = x" does not tell the store of a
+ * row whose "a" is not NULL.
  */
 AttrNumber
 runops_lead_column(Node *key)
@@ -300,7 +304,7 @@ find_aliases(Relation rel, Node *key)
 		if (!constr->check[i].ccvalid || constr->check[i].ccnoinherit)
 			continue;
 
-		/* The relation cache does the same to a partition key. */
+		/* The relcache does the same with a partition key. */
 		check = stringToNode(constr->check[i].ccbin);
 		check = eval_const_expressions(NULL, check);
 		fix_opfuncids(check);
@@ -315,7 +319,7 @@ find_aliases(Relation rel, Node *key)
 }
 
 /*
- * Look the name of a relation up.
+ * Look up the schema and the name of a relation.
  */
 static void
 name_relation(Oid relid, char **schema, char **name)
@@ -327,8 +331,8 @@ name_relation(Oid relid, char **schema, char **name)
 /*
  * Fill in the leaves from the partition bounds.
  *
- * False if the bounds are not ours: a default partition, or one that stands
- * for several stores.
+ * Returns false if the bounds are not ours: the table has a default partition,
+ * or a partition for several stores.
  */
 static bool
 find_leaves(RunopsRoute *route, PartitionDesc desc)
@@ -365,7 +369,7 @@ find_leaves(RunopsRoute *route, PartitionDesc desc)
 		leaf->store[len] = '\0';
 	}
 
-	/* A partition for NULL alone has no store. */
+	/* A partition that is only for NULL has no store. */
 	for (int i = 0; i < desc->nparts; i++)
 	{
 		if (route->leaves[i].store[0] == '\0')
@@ -376,7 +380,8 @@ find_leaves(RunopsRoute *route, PartitionDesc desc)
 }
 
 /*
- * The expression store_of(key) of a partition key, or NULL if it is another.
+ * The expression store_of(key) of a partition key, or NULL if the key is
+ * another expression.
  */
 static Node *
 routing_expression(Relation rel, Oid store_of)
@@ -404,9 +409,9 @@ routing_expression(Relation rel, Oid store_of)
 /*
  * Build the route of a relation in the current memory context.
  *
- * NULL if the relation is not a routed table, or while a leaf is being detached
- * concurrently: which leaves there are depends on the snapshot then, and
- * without the hooks core knows which.
+ * Returns NULL if the relation is not a routed table, or while a leaf is being
+ * detached concurrently.  In that case the set of leaves depends on the
+ * snapshot, and without the hooks core chooses the right set.
  */
 static RunopsRoute *
 build_route(Relation rel, Oid store_of)
@@ -446,7 +451,7 @@ build_route(Relation rel, Oid store_of)
 }
 
 /*
- * Have the route of a relation forgotten with the names of its partitions.
+ * Make the route depend on its partitions too, whose names it holds.
  */
 static void
 watch_leaves(Relation rel)
@@ -470,7 +475,7 @@ watch_leaves(Relation rel)
 }
 
 /*
- * Build what the route hash shall say of a relation, and enter it.
+ * Build the route of a relation and put it into the hash entry.
  */
 static RunopsRoute *
 rebuild_route(Oid relid, Oid store_of)
@@ -483,7 +488,7 @@ rebuild_route(Oid relid, Oid store_of)
 	uint64		count;
 	bool		found;
 
-	/* The parent's lock may have to be taken, which may bring invalidations. */
+	/* Opening the parent may take a lock and so process invalidations. */
 	rel = try_relation_open(relid, AccessShareLock);
 	if (rel == NULL)
 		return NULL;
@@ -515,10 +520,11 @@ rebuild_route(Oid relid, Oid store_of)
 }
 
 /*
- * The route of a table, or NULL if it is not a routed one.
+ * The route of a table, or NULL if the table is not routed.
  *
- * The result stays readable until the end of the transaction.  Needs a
- * transaction; locks the table in AccessShareLock mode when it was not known.
+ * The result stays readable until the end of the transaction.  The caller must
+ * be in a transaction.  If the table is not cached, it is locked in
+ * AccessShareLock mode.
  */
 const RunopsRoute *
 runops_route(Oid relid)
@@ -537,8 +543,8 @@ runops_route(Oid relid)
 }
 
 /*
- * The old table of a route, which has its primary key and its indexes: the legacy
- * leaf, or where legacy is another database the table beside the leaves.
+ * The old table of a route, which has its primary key and its indexes: the
+ * legacy leaf, or the table beside the leaves if legacy is another database.
  */
 Oid
 runops_old_table(const RunopsRoute *route)
@@ -556,10 +562,11 @@ runops_old_table(const RunopsRoute *route)
 }
 
 /*
- * Read from its own bound which store a partition stands for, and of which table.
+ * Read the store and the routed table of a partition from its own bound.
  *
- * Leaves the entry alone unless the partition is a leaf of a routed table.  The
- * route is not asked: it may be NULL while another leaf is being detached.
+ * Leaves the entry unchanged unless the partition is a leaf of a routed table.
+ * It does not use the route, which may be NULL while another leaf is being
+ * detached.
  */
 static void
 read_leaf_entry(Oid leaf_relid, Oid store_of, LeafEntry *entry)
@@ -643,9 +650,9 @@ find_leaf(Oid leaf_relid)
 }
 
 /*
- * The store that a leaf stands for, copied to store[RUNOPS_STORE_LEN].
+ * Copy the store of a leaf to store[RUNOPS_STORE_LEN].
  *
- * False if the relation is not a leaf of a routed table.
+ * Returns false if the relation is not a leaf of a routed table.
  */
 bool
 runops_leaf_store(Oid leaf_relid, char *store)
@@ -660,7 +667,7 @@ runops_leaf_store(Oid leaf_relid, char *store)
 }
 
 /*
- * The routed table of a leaf.  Any other relation is returned itself.
+ * The routed table of a leaf; any other relation is returned unchanged.
  */
 Oid
 runops_leaf_table(Oid relid)
@@ -671,8 +678,8 @@ runops_leaf_table(Oid relid)
 }
 
 /*
- * The leaf of a route that is the old table, or NULL if it is reached through
- * the wrapper or not there.
+ * The leaf of a route that is the old table, or NULL if that leaf is a foreign
+ * table or does not exist.
  */
 const RunopsLeaf *
 runops_legacy_leaf(const RunopsRoute *route)

@@ -1,11 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * stores.c
- *	  Which stores and routed tables there are, as add_store and attach were told.
+ *	  Reads which stores and routed tables were configured with add_store and
+ *	  attach.
  *
- * The planner asks the catalogs (routes.c); this is for what may not rest on a
- * leaf being there.  The tables are read by scans of our own and not through SPI:
- * a role that may use a routed table needs no privilege on them.
+ * The planner reads the catalogs (routes.c).  This file serves callers that
+ * must not depend on whether a leaf exists.  It reads the tables with scans of
+ * its own and not through SPI, so a role that may use a routed table needs no
+ * privilege on them.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,7 +29,7 @@
 #include "base/errcodes.h"
 #include "topology/topology.h"
 
-/* columns of table_config and store_config, in the order of 30-topology-stores.sql */
+/* columns of table_config and store_config; see 30-topology-stores.sql */
 #define Anum_table_config_relation	1
 #define Anum_table_config_leaf		2
 #define Anum_store_config_store		1
@@ -35,7 +37,7 @@
 #define Anum_store_config_reader	3
 #define Anum_store_config_remote_schema	4
 
-/* the foreign table that stands for a store's reader, in the schema of its leaves */
+/* the foreign table for a store's reader, in the schema of its leaves */
 #define READER_TABLE "runops_reader"
 
 /* how the schemas of leaves begin; see runops._leaf_schema() */
@@ -43,7 +45,7 @@
 #define SHARD_SCHEMA "runops_shard_"
 
 /*
- * The OID of a table of the extension, or InvalidOid while there is none.
+ * The OID of a table of the extension, or InvalidOid while it does not exist.
  */
 Oid
 runops_config_table_oid(const char *name)
@@ -57,7 +59,8 @@ runops_config_table_oid(const char *name)
 }
 
 /*
- * The OIDs in a column of the table of routed tables.
+ * The OIDs in one column of table_config, which has one row for each routed
+ * table.
  */
 static List *
 config_oids(int attnum)
@@ -97,8 +100,8 @@ runops_routed_tables(void)
 }
 
 /*
- * What was attached: the leaves of legacy, or the tables that stand beside the
- * leaves where legacy is another database.
+ * The attached tables: the leaves of legacy, or the tables beside the leaves
+ * if legacy is another database.
  */
 List *
 runops_old_tables(void)
@@ -107,7 +110,7 @@ runops_old_tables(void)
 }
 
 /*
- * Does a column of a row of store_config hold the name of a server?
+ * Does the given column of a store_config row hold the given server name?
  */
 static bool
 names_server(HeapTuple tuple, TupleDesc desc, int attnum, const char *name)
@@ -119,8 +122,8 @@ names_server(HeapTuple tuple, TupleDesc desc, int attnum, const char *name)
 }
 
 /*
- * Is there a store of the name, or, if server is true, with the server of the
- * name as its writer or reader?
+ * Does a store of this name exist?  If server is true: does a store have the
+ * server of this name as its writer or reader?
  */
 bool
 runops_store_exists(const char *name, bool server)
@@ -169,8 +172,8 @@ runops_config_table_open(const char *name, LOCKMODE lockmode)
 }
 
 /*
- * The OID of the server named in a column, InvalidOid if the column is NULL or
- * there is no such server.
+ * The OID of the server named in a column; InvalidOid if the column is NULL or
+ * the server does not exist.
  */
 static Oid
 server_column(HeapTuple tuple, TupleDesc tupdesc, int attnum)
@@ -220,7 +223,7 @@ runops_stores(void)
 }
 
 /*
- * Is any routed table in a schema of this name?
+ * Is there a routed table in a schema of this name?
  */
 static bool
 any_routed_in_schema(const char *schema)
@@ -246,9 +249,9 @@ any_routed_in_schema(const char *schema)
 }
 
 /*
- * Would two stores have the same tables if they were in one database?
+ * Would two stores have the same tables if their servers led to one database?
  *
- * Not if they were given different schemas there.
+ * The answer is no if they were given different schemas there.
  */
 bool
 runops_stores_meet(const RunopsStore *a, const RunopsStore *b)
@@ -262,7 +265,7 @@ runops_stores_meet(const RunopsStore *a, const RunopsStore *b)
 }
 
 /*
- * The server of a store; raises if there is no such store, or if it is this
+ * The server of a store; raises if the store does not exist or is this
  * database.
  */
 Oid
@@ -276,7 +279,7 @@ runops_store_server(const char *store)
 
 		if (strcmp(s->store, store) != 0)
 			continue;
-		/* raises if it is gone */
+		/* raises if the server was dropped */
 		if (s->server[0] != '\0')
 			return get_foreign_server_oid(s->server, false);
 
@@ -295,8 +298,8 @@ runops_store_server(const char *store)
 }
 
 /*
- * What to call the store behind a foreign table in a message: the store's
- * name if the table is a leaf of a routed table, else its server's.
+ * The name for the store behind a foreign table in messages: the store's name
+ * if the table is a leaf of a routed table, else its server's name.
  */
 const char *
 runops_store_label(Oid relid)
@@ -333,8 +336,8 @@ runops_reader_table(const char *store)
 }
 
 /*
- * The store whose reader a foreign table stands for by its name and place, copied
- * to store[RUNOPS_STORE_LEN]; false if there is none.
+ * If the name and the schema of a foreign table make it stand for the reader
+ * of a store, copy that store to store[RUNOPS_STORE_LEN]; else return false.
  */
 bool
 runops_reader_table_store(Oid relid, char *store)
@@ -355,7 +358,7 @@ runops_reader_table_store(Oid relid, char *store)
 }
 
 /*
- * The reader of a store as a server; InvalidOid if there is none.
+ * The server of a store's reader; InvalidOid if there is none.
  */
 Oid
 runops_reader_server(const char *store)

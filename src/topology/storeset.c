@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * storeset.c
- *	  Sets of stores, as ids name them and as tables have them.
+ *	  Computes sets of stores from ids and from the leaves of tables.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -19,16 +19,16 @@
 #include "base/id.h"
 #include "topology/topology.h"
 
-/* Where the bits of shards begin; legacy is bit 0, new is bit 1. */
+/* The first bit of the shards; legacy is bit 0, new is bit 1. */
 #define SHARD_DIGIT_BIT		2
 #define SHARD_LETTER_BIT	12
 #define STORE_BITS			38
 
-/* How many ids without a shape this backend has met, for the counters. */
+/* How many unclassifiable ids this backend has met, for the counters. */
 uint64		runops_shapeless_ids = 0;
 
 /*
- * The bit of a store's name; no bit for a name that is none.
+ * The bit of a store's name; no bit if the name is not a store name.
  */
 RunopsStoreSet
 runops_store_bit(const char *store)
@@ -81,8 +81,8 @@ runops_store_names(StringInfo buf, RunopsStoreSet stores)
 }
 
 /*
- * The stores where a row with this id may be: one, or all if the id's shape
- * does not say.
+ * The stores that may hold a row with this id: one store, or all if the id is
+ * unclassifiable.
  */
 RunopsStoreSet
 runops_id_stores(const char *id, size_t len)
@@ -110,7 +110,7 @@ runops_id_stores(const char *id, size_t len)
 }
 
 /*
- * The stores where rows with the ids in an array of text may be.
+ * The stores that may hold rows with the ids in a text array.
  */
 RunopsStoreSet
 runops_array_stores(ArrayType *array)
@@ -150,9 +150,9 @@ runops_route_stores(const RunopsRoute *route)
 }
 
 /*
- * Raise store_not_configured if ids were named whose store the table lacks.
+ * Raise store_not_configured if the set has a store that the table lacks.
  *
- * An open scan (all stores) names none.
+ * The set of all stores stands for an open scan, which names no store.
  */
 void
 runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores)

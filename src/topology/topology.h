@@ -1,15 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * topology.h
- *	  Which stores and routed tables there are, and which stores an id names.
+ *	  Tells which stores and routed tables exist, and which stores an id names.
  *
- * Nothing here connects to a store, or asks whether one may be used: see gate.h.
- *
- * Routes come from the catalogs (routes.c), sets of stores from ids (storeset.c);
- * the extension's own tables are read where that is not enough (stores.c).  What
- * a backend keeps of either is forgotten by invalidation messages, and so never
- * inside of one call: a pointer to a route stays good until the next lookup that
- * may take a lock.
+ * Nothing here connects to a store, or asks whether one may be used: see
+ * gate.h.  Routes are read from the catalogs (routes.c) and sets of stores
+ * from ids (storeset.c).  The extension's own tables are read where that is
+ * not enough (stores.c).  Invalidation messages clear what a backend caches of
+ * either.  So a pointer to a route stays valid until the next lookup that may
+ * take a lock.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,7 +26,8 @@
 
 /*
  * A set of stores by name, independent of any table: bit 0 is legacy, bit 1 is
- * new, then one bit for each shard character.  All bits: nothing is known.
+ * new, then one bit for each shard character.  If nothing is known, all bits
+ * are set.
  */
 typedef uint64 RunopsStoreSet;
 
@@ -35,15 +35,17 @@ typedef uint64 RunopsStoreSet;
 #define RUNOPS_STORES_ALL	(~UINT64CONST(0))
 
 /*
- * What a backend remembers of one of the extension's own tables, as config_cache.c
- * knows it.  The table needs the statement trigger _config_changed().
+ * A registration with config_cache.c for what a backend caches of one of the
+ * extension's own tables.  The table needs the statement trigger
+ * _config_changed().
  */
 typedef struct RunopsConfigCache
 {
 	const char *table;			/* its name */
-	void		(*forget) (void);	/* called when it was written; may not fail,
-									 * nor look anything up */
-	Oid			relid;			/* the rest is topology/config_cache.c's; all zeroes at first */
+	void		(*forget) (void);	/* called when the table was written; must not
+									 * fail, nor look anything up */
+	Oid			relid;			/* this and the next field belong to
+								 * config_cache.c; initially zero */
 	bool		listed;
 	struct RunopsConfigCache *next;
 } RunopsConfigCache;

@@ -128,7 +128,7 @@ $split->sql(q{ALTER SERVER run_ops OPTIONS (ADD connect_timeout '2')});
 $relay2->freeze_on('pg_try_advisory_xact_lock');
 
 is($split->sql(q{SELECT verdict, reason FROM runops.recheck('new')}),
-	'unknown|Server "run_ops" did not answer in time: The connection stands, but the time of connect_timeout is over.',
+	'unknown|Server "run_ops" did not answer in time: The connection is open, but the time of connect_timeout is over.',
 	'frozen after the handshake');
 # nothing else would end this one
 $split->sql(q{ALTER SERVER run_ops OPTIONS (SET connect_timeout '3600')});

@@ -125,7 +125,7 @@ foreach my $sql ("SELECT n FROM run WHERE id = '$new_id'", "UPDATE run SET n = 2
 	is($stdout, 'legacy|1', 'frozen with a connection: legacy statements work');
 	is($stderr, '', 'and do not wait for the store');
 	($stdout, $stderr, $took) = held($sql);
-	like($stderr, qr/ERROR:  server "run_ops" did not answer in time\nDETAIL:  The connection stands, but the time of connect_timeout is over\.\nHINT:  .*\nCONTEXT:  table "run" in store "new"/,
+	like($stderr, qr/ERROR:  server "run_ops" did not answer in time\nDETAIL:  The connection is open, but the time of connect_timeout is over\.\nHINT:  .*\nCONTEXT:  table "run" in store "new"/,
 		"frozen with a connection: $sql");
 	cmp_ok($took, '>', 1.5, 'not at once');
 	($stdout, $stderr) = held($legacy);
