@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * gate.c
- *	  The one decision whether stores other than legacy may be touched now.
+ *	  Decides whether stores other than legacy may be used now.
  *
- * The flag cannot change while the server runs; a plan may depend on it.
- * Everything else the gate looks at can change, so it is asked at execution,
- * where it can only raise.
+ * The flag cannot change while the server runs, so a plan may depend on it.
+ * All other conditions of the gate can change, so they are checked at
+ * execution, and only to raise an error.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -25,10 +25,10 @@
 static bool preloaded = false;
 
 /*
- * Is the operator's flag off, so that there is one database and no more?
+ * Is the operator's flag off, so that there is only one database?
  *
- * False when the library was not preloaded: then the flag is not known, and
- * nothing may be taken for empty.
+ * Returns false if the library was not preloaded: the flag is not known then,
+ * and the caller must not assume that a store is empty.
  */
 bool
 runops_gate_flag_off(void)
@@ -37,7 +37,8 @@ runops_gate_flag_off(void)
 }
 
 /*
- * Why the gate is closed, as a sentence for an errdetail; NULL if it is open.
+ * The reason why the settings close the gate, as a sentence for an errdetail;
+ * NULL if they do not.
  */
 const char *
 runops_gate_closed_reason(void)
@@ -51,7 +52,7 @@ runops_gate_closed_reason(void)
 }
 
 /*
- * What to do about a verdict that closes the gate; NULL if nothing can be said.
+ * A hint for a verdict that closes the gate; NULL if there is none.
  */
 const char *
 runops_gate_hint(RunopsCause cause)
@@ -61,20 +62,20 @@ runops_gate_hint(RunopsCause cause)
 		case RUNOPS_CAUSE_NONE:
 			break;
 		case RUNOPS_CAUSE_UNREACHABLE:
-			return _("Check that the database of the store is running, and the options of its server; it is asked again by the next statement.");
+			return _("Check the store's database and the options of its server.  The next statement asks the server again.");
 		case RUNOPS_CAUSE_MAPPING:
 			return _("Use CREATE USER MAPPING or ALTER USER MAPPING for the role, or for PUBLIC.");
 		case RUNOPS_CAUSE_CONTROL_PLANE:
 		case RUNOPS_CAUSE_OTHER_STORE:
-			return _("Use ALTER SERVER to let the server of the store point at a database of its own.");
+			return _("Use ALTER SERVER to give the store's server a database that no other store uses.");
 		case RUNOPS_CAUSE_RECOVERY:
-			return _("Use ALTER SERVER to let a store's server point at a primary, and its reader at a standby of that.");
+			return _("Use ALTER SERVER to point the store's server at a primary, and its reader at a standby of that primary.");
 		case RUNOPS_CAUSE_NO_PROOF:
-			return _("Let the users of the mappings execute pg_control_system() in the store, and see runops.recheck().");
+			return _("Grant EXECUTE on pg_control_system() in the store to the users of the user mappings.");
 		case RUNOPS_CAUSE_CHANGED:
-			return _("If the database of the store was replaced on purpose, run runops.recheck(); otherwise look at where its server leads.");
+			return _("If the store's database was replaced on purpose, run runops.recheck(); otherwise check the options of its server.");
 		case RUNOPS_CAUSE_IDENTITY:
-			return _("If this database is the one to use the store from now on, and no other does, run runops.recheck(accept_new_identity => true).");
+			return _("If only this database uses the store from now on, run runops.recheck(accept_new_identity => true).");
 		case RUNOPS_CAUSE_CO_RESIDENT:
 			return _("Give the store \"legacy\" a server, or set \"runops.expect_control_plane_split\" to off and restart the server.");
 	}
@@ -123,8 +124,8 @@ runops_gate_raise(const RunopsProofState *state, const char *store,
 }
 
 /*
- * Raise gate_closed unless the server of a store may be touched now, if need be
- * by asking it with the mapping of the given user.
+ * Raise gate_closed unless the server of a store may be used now.  If no proof
+ * stands, the server is asked with the user mapping of the given user.
  *
  * store and relname are for the message; relname is NULL if there is no table.
  */
@@ -140,7 +141,7 @@ runops_gate_require_server(Oid serverid, Oid userid, const char *store,
 }
 
 /*
- * The same for the writer of a store given by name, and the current user.
+ * The same for the writer of a store given by name, with the current user.
  */
 void
 runops_gate_require(const char *store, const char *relname)
@@ -150,11 +151,12 @@ runops_gate_require(const char *store, const char *relname)
 }
 
 /*
- * Raise gate_closed if the gate is closed altogether: the settings close it, or
- * there are stores and none of them is proved.
+ * Raise gate_closed if the gate is closed altogether: the settings close it,
+ * or stores are configured and none of them is proved.
  *
- * For who would conclude from what is not found here that it does not exist.
- * With the flag off, or without a store, there is no other place.
+ * This is for callers that conclude from a missing row that the row does not
+ * exist.  If the flag is off, or no store is configured, there is no other
+ * database to look in.
  */
 void
 runops_gate_require_any(const char *relname)

@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * gate.h
- *	  May a store other than legacy be touched now?
+ *	  Tells whether a store other than legacy may be used now.
  *
- * The one decision, with its reason: the settings, and the verdict of the sentinel
- * on the server of the store.  A verdict that stands costs one read of shared
- * memory; without one the server is asked, which may take as long as connecting.
+ * The gate makes this decision in one place, with a reason.  It looks at the
+ * settings, and at the verdict of the sentinel on the server of the store.  If
+ * a verdict stands, the check costs one read of shared memory.  Otherwise the
+ * server is asked, which may take as long as connecting.
  *
- * Lock: RunopsShared->lock, see shmem.h; never held while a server is waited for.
- * A verdict of "distinct" stands until the server's options change, a connection
+ * Lock:  RunopsShared->lock, see shmem.h; no process holds it while it waits
+ * for a server.  A verdict of "distinct" stands until the server's options
+ * change, a connection meets another database, or this server is promoted.
  * meets another database, or this server is promoted.
  *
  * Copyright (c) 2026, The runops authors
@@ -25,10 +27,10 @@
 #include "base/runops.h"
 #include "remote/remote.h"
 
-/* What stands beside a store about the control plane. */
+/* Which control plane is recorded for a store. */
 typedef enum RunopsRecord
 {
-	RUNOPS_RECORD_NONE,			/* nothing yet */
+	RUNOPS_RECORD_NONE,			/* no record yet */
 	RUNOPS_RECORD_FITS,			/* this database */
 	RUNOPS_RECORD_OTHER			/* another one */
 } RunopsRecord;

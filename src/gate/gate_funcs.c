@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * gate_funcs.c
- *	  The SQL functions of the gate.
+ *	  Implements the SQL functions of the gate.
  *
- * What status() and doctor() show of the gate comes from shared memory, which
- * holds the findings of the last probe; recheck() alone opens a connection.
+ * status() and doctor() show the gate from shared memory, which holds the
+ * result of the last probe.  Only recheck() opens a connection.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,8 +32,8 @@ PG_FUNCTION_INFO_V1(runops_verdict);
 PG_FUNCTION_INFO_V1(runops_recheck);
 
 /*
- * _flag(): is the operator's flag on?  NULL if the library was not preloaded:
- * then a line in the configuration is a placeholder, and means nothing.
+ * _flag(): is the operator's flag on?  NULL if the library was not preloaded,
+ * because the setting is then only a placeholder without effect.
  */
 Datum
 runops_flag(PG_FUNCTION_ARGS)
@@ -47,7 +47,7 @@ runops_flag(PG_FUNCTION_ARGS)
 }
 
 /*
- * _gate_reason(): why no store at all may be touched; NULL if some may.
+ * _gate_reason(): why no store may be used; NULL if some may.
  */
 Datum
 runops_gate_reason(PG_FUNCTION_ARGS)
@@ -61,8 +61,8 @@ runops_gate_reason(PG_FUNCTION_ARGS)
 }
 
 /*
- * _verdict(server oid): the last verdict on a server; "unknown" with nothing
- * else if there is none.
+ * _verdict(server oid): the last verdict on a server; if there is none,
+ * "unknown" and NULLs.
  */
 Datum
 runops_verdict(PG_FUNCTION_ARGS)
@@ -113,10 +113,10 @@ runops_verdict(PG_FUNCTION_ARGS)
 }
 
 /*
- * _gate_require(store): raise unless the store may be touched now.
+ * _gate_require(store): raise unless the store may be used now.
  *
- * For a set-up function that is going to ask the store: the error comes before
- * the work, and without the query in its context.
+ * Set-up functions call it before they query the store.  So the error comes
+ * before any work is done, and without the query in its context.
  */
 Datum
 runops_gate_require_sql(PG_FUNCTION_ARGS)
@@ -155,8 +155,8 @@ recheck_server(ReturnSetInfo *rsinfo, const RunopsStore *store, Oid serverid,
 }
 
 /*
- * recheck(store, accept_new_identity): ask the servers of a store, or of all,
- * now, whatever proof stands.
+ * recheck(store, accept_new_identity): ask the servers of one store, or of all
+ * stores, even if a proof stands.
  */
 Datum
 runops_recheck(PG_FUNCTION_ARGS)
@@ -168,7 +168,7 @@ runops_recheck(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 
-	/* raises for a store that is not configured, or has nothing to ask */
+	/* raises if the store is not configured, or has no server */
 	if (only != NULL && !runops_is_legacy(only))
 		(void) runops_store_server(only);
 

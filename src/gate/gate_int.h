@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * gate_int.h
- *	  What the files of the gate share: the facts of a probe, and the record of who
- *	  owns a store.
+ *	  Declares the functions and types that the files of the gate share.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,46 +15,48 @@
 #include "gate/gate.h"
 #include "topology/topology.h"
 
-/* All that a verdict on one server is made of. */
+/* The facts that decide the verdict on one server. */
 typedef struct RunopsProbeFacts
 {
 	RunopsIdentity here;		/* this database */
-	RunopsIdentity there;		/* the server's */
-	bool		lock_obtained;	/* could it take the lock that is held here? */
-	bool		is_reader;		/* serves a store's reads, beside a writer */
+	RunopsIdentity there;		/* the server's database */
+	bool		lock_obtained;	/* could the server take the lock that is held
+								 * here? */
+	bool		is_reader;		/* does it serve a store's reads, beside a
+								 * writer? */
 	bool		writer_known;	/* of a reader: is the next field filled? */
 	RunopsIdentity writer;		/* of a reader: the writer's database */
 } RunopsProbeFacts;
 
-/* A server of another store, and what is known of it. */
+/* A server of another store, and its last verdict. */
 typedef struct RunopsPeer
 {
 	Oid			serverid;
 	RunopsProofState state;
 } RunopsPeer;
 
-/* What a probe of a server is told. */
+/* The input of a probe. */
 typedef struct RunopsProbeRequest
 {
 	Oid			serverid;
 	UserMapping *user;			/* NULL: there is none */
 	List	   *stores;			/* of RunopsStore *, all of them */
-	const RunopsStore *store;	/* the one that the server is for; NULL: none */
+	const RunopsStore *store;	/* the store of the server; NULL: none */
 	bool		is_reader;		/* is it that store's reader? */
-	bool		writer_known;	/* then: is the next field filled? */
+	bool		writer_known;	/* for a reader: is the next field filled? */
 	RunopsIdentity writer;		/* the database of the store's writer */
-	List	   *peers;			/* of RunopsPeer *: those with a verdict */
+	List	   *peers;			/* of RunopsPeer *: servers with a verdict */
 } RunopsProbeRequest;
 
-/* What a probe brings back. */
+/* The result of a probe. */
 typedef struct RunopsProbe
 {
 	RunopsProofState state;		/* the verdict, without its times */
 	bool		pairwise;		/* must it be compared with other stores? */
 	bool		timed_out;		/* did the server not answer in time? */
-	List	   *compared;		/* OIDs of the other stores' servers that it needs
-								 * no further comparison with */
-	Oid			twin;			/* the one among them that is the same */
+	List	   *compared;		/* OIDs of the servers of other stores that need
+								 * no further comparison with this one */
+	Oid			twin;			/* the compared server that is the same */
 } RunopsProbe;
 
 /* in identity.c */

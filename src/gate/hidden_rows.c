@@ -4,14 +4,14 @@
  *	  Remembers which stores hold rows of which tables, and warns while the
  *	  operator's flag hides them.
  *
- * With the flag off nobody may be asked, so what is known has to be written down
- * while it is on: by the transaction that writes a row to a store, the first
- * time for each leaf, and by an ANALYZE that finds rows there.  A transaction
- * that aborts takes its note with it.  Those that write at the same time may
- * all leave one; to wait for each other would be worse.
+ * With the flag off no store may be asked, so the fact must be written down
+ * while the flag is on.  The transaction that writes the first row of a leaf
+ * to a store inserts a note, and so does an ANALYZE that finds rows there.  If
+ * the transaction aborts, its note is gone too.  Concurrent writers may each
+ * insert a note; waiting for each other would be worse.
  *
- * The note goes with the store or the table that it is about, and not before:
- * that a store was empty once does not say that it still is.
+ * A note is removed with its store or its table, and not before: a store that
+ * was empty once may have rows now.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -45,12 +45,12 @@
 #define Anum_held_rows_relation 2
 #define Anum_held_rows_noted_at 3
 
-/* What a backend knows of the note about a leaf. */
+/* The state of the note about a leaf, as this backend knows it. */
 typedef enum NoteState
 {
-	NOTE_UNKNOWN,				/* to be looked for */
-	NOTE_OURS,					/* there, if this transaction commits */
-	NOTE_STANDS					/* there, or the leaf needs none */
+	NOTE_UNKNOWN,				/* not looked up yet */
+	NOTE_OURS,					/* stands if this transaction commits */
+	NOTE_STANDS					/* stands, or the leaf needs none */
 } NoteState;
 
 typedef struct LeafNote
@@ -62,15 +62,15 @@ typedef struct LeafNote
 static HTAB *notes = NULL;
 static bool any_ours = false;
 
-/* the leaf that was asked for last, if its note stands */
+/* the last leaf whose note was found to stand */
 static Oid	last_standing = InvalidOid;
 
-/* Has this session been warned, or is there nothing to warn of? */
+/* Was this session warned, or is no warning needed? */
 static bool session_warned = false;
 
 /*
- * Look again for the notes that were made by this transaction, or by a part of
- * it: it has ended.
+ * A transaction or subtransaction has ended: look up its notes again when they
+ * are next needed.
  */
 static void
 forget_ours(void)
@@ -91,7 +91,7 @@ forget_ours(void)
 }
 
 /*
- * A transaction has ended.
+ * Transaction callback: the transaction has ended.
  */
 static void
 xact_callback(XactEvent event, void *arg)
@@ -101,7 +101,8 @@ xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * A subtransaction was rolled back, perhaps with a note.
+ * Subtransaction callback: a subtransaction was rolled back, perhaps with a
+ * note.
  */
 static void
 subxact_callback(SubXactEvent event, SubTransactionId mySubid,
@@ -112,7 +113,7 @@ subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 }
 
 /*
- * A relation was altered: if it is a leaf, it may stand for another store.
+ * Relcache callback: a leaf that was altered may stand for another store.
  */
 static void
 forget_leaf(Oid relid)
@@ -134,7 +135,7 @@ forget_leaf(Oid relid)
 static RunopsRelcacheClient relcache_client = {.forget = forget_leaf};
 
 /*
- * The backend's entry of a leaf, made if need be.
+ * The backend's entry for a leaf, created if it does not exist.
  */
 static LeafNote *
 leaf_note(Oid relid)
@@ -164,7 +165,8 @@ leaf_note(Oid relid)
 }
 
 /*
- * Is there a note about a table in a store, and whose?
+ * Look up the note about a table in a store, and whether this transaction made
+ * it.
  */
 static NoteState
 find_note(Relation rel, const char *store, Oid relid)
@@ -193,13 +195,14 @@ find_note(Relation rel, const char *store, Oid relid)
 }
 
 /*
- * Note that a store holds rows of a table, unless that is known.
+ * Note that a store holds rows of a table, unless that is noted already.
  *
- * leaf_relid is the foreign table; one that is no leaf of a routed table is
- * passed over.  Nothing is noted where nothing can be written.
+ * leaf_relid is the foreign table; a relation that is not a leaf of a routed
+ * table is ignored.  In a read-only transaction, during recovery and in
+ * parallel mode nothing is noted.
  *
- * The row is put into the table as it is: no privilege is needed, and no trigger
- * runs in the middle of the statement that this is called from.
+ * The row is inserted with simple_heap_insert().  So it needs no privilege,
+ * and it fires no trigger in the middle of the calling statement.
  */
 void
 runops_held_note(Oid leaf_relid)
@@ -218,7 +221,7 @@ runops_held_note(Oid leaf_relid)
 		if (XactReadOnly || RecoveryInProgress() || IsInParallelMode() ||
 			!runops_leaf_store(leaf_relid, store) ||
 			runops_is_legacy(store))
-			return;				/* of legacy nothing is hidden */
+			return;				/* rows of legacy are never hidden */
 
 		relid = get_partition_parent(leaf_relid, false);
 		rel = runops_config_table_open("held_rows", RowExclusiveLock);
@@ -250,8 +253,8 @@ runops_held_note(Oid leaf_relid)
 }
 
 /*
- * The tables of which stores are known to hold rows, as text like
- * "public.run" in store "new", or NULL if none is.
+ * The tables that are known to have rows in stores, as text like "public.run"
+ * in store "new"; NULL if there are none.
  */
 static char *
 held_rows_text(void)
@@ -293,8 +296,8 @@ held_rows_text(void)
 }
 
 /*
- * Warn if the flag is off while stores are known to hold rows; where the
- * extension does not exist there is nothing to know.
+ * Warn if the flag is off while stores are known to hold rows.  Does nothing
+ * if the extension does not exist in this database.
  */
 void
 runops_held_warn(void)
@@ -311,11 +314,11 @@ runops_held_warn(void)
 		ereport(WARNING,
 				(errmsg("\"runops.split_enabled\" is off, and stores hold rows that no statement finds"),
 				 errdetail("Rows were written to %s.", held),
-				 errhint("Set \"runops.split_enabled\" to on and restart the server.  Where the rows are not wanted any more, use runops.drop_store() with \"force\".")));
+				 errhint("Set \"runops.split_enabled\" to on and restart the server.  If the rows are no longer needed, use runops.drop_store() with \"force\".")));
 }
 
 /*
- * The same once in a session, at its first use of a routed table.
+ * The same, but only at a session's first use of a routed table.
  */
 void
 runops_held_warn_session(void)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * identity.c
- *	  Which database this is, and which one it was when a store was first proved
- *	  distinct.
+ *	  Records the identity of the control plane when a store is first proved
+ *	  distinct, and compares it later.
  *
  * A copy of the control plane knows the servers of its stores as well as the
- * original does, and would write to them.  So the first proof records, beside
- * the store, which cluster, database and data directory this is; a physical
- * copy carries the record and does not fit it.  A standby does not ask where it
- * is, because all it can do is read.
+ * original does, and would write to them.  So the first proof records for the
+ * store the cluster, the database and the data directory of this control
+ * plane.  A physical copy has the same record but another identity.  A standby
+ * does not compare, because it can only read.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -63,7 +63,7 @@ runops_local_identity(RunopsIdentity *identity)
 /*
  * Do two fingerprints name the same database of the same cluster?
  *
- * False if one of them is not known; see runops_identity_comparable().
+ * Returns false if one of them is not known; see runops_identity_comparable().
  */
 bool
 runops_identity_equal(const RunopsIdentity *a, const RunopsIdentity *b)
@@ -73,12 +73,13 @@ runops_identity_equal(const RunopsIdentity *a, const RunopsIdentity *b)
 }
 
 /*
- * Where this server keeps its data: what a copy cannot share with the original.
+ * The place where this server keeps its data, which a copy cannot share with
+ * the original.
  *
- * The number of the control file tells copies in like-named directories apart,
- * which is what containers have; it is written in place for the life of a
- * cluster.  The host's identifier tells snapshots of a whole volume apart, where
- * there is one.
+ * The inode number of the control file distinguishes copies in directories of
+ * the same name, as in containers; the file is written in place for the life
+ * of a cluster.  The machine-id, if the host has one, distinguishes snapshots
+ * of a whole volume.
  */
 static char *
 local_place(void)
@@ -107,9 +108,10 @@ local_place(void)
 }
 
 /*
- * Compare what is recorded beside a store with what this database is.
+ * Compare the identity recorded for a store with the identity of this
+ * database.
  *
- * On RUNOPS_RECORD_OTHER the reason says what differs.
+ * For RUNOPS_RECORD_OTHER the reason says what differs.
  */
 RunopsRecord
 runops_identity_compare(const char *store, char *reason)
@@ -157,10 +159,12 @@ runops_identity_compare(const char *store, char *reason)
 }
 
 /*
- * Record what this database is beside a store, or, to replace what is there.
+ * Record the identity of this database for a store.  If replace is true,
+ * replace an existing record.
  *
- * It is the owner of the table who writes, whoever has called: the record is a
- * fact and not a choice.  Nothing is written where nothing can be.
+ * The row is written as the owner of the table, whichever role has called: the
+ * record is a fact and not a choice.  Nothing is written in a read-only
+ * transaction or during recovery.
  */
 void
 runops_identity_record(const char *store, bool replace)

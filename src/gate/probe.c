@@ -1,18 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * probe.c
- *	  Asks the server of a store which database it is, and decides whether that
- *	  is another one than this and than those of the other stores.
+ *	  Asks the server of a store which database it is, and decides whether it
+ *	  differs from this database and from those of the other stores.
  *
- * A fingerprint, system identifier and database name, is not enough: it may be
- * denied, and a restored base backup keeps the identifier.  The proof is a lock.
- * While an advisory lock under a random key is held here, the same database can
- * by whatever name not take it there, and another one can.  Both are locks of a
- * transaction, and the remote one is taken in the same statement that gives the
- * fingerprint: behind a transaction pooler a session is not ours to keep.
+ * The fingerprint, which is the system identifier and the database name, is
+ * not enough: the user may lack the privilege to read it, and a restored base
+ * backup keeps the identifier.  The proof is a lock.  While this backend holds
+ * an advisory lock under a random key, the same database cannot grant that
+ * lock again, whatever name it is reached by; another database can.  Both
+ * locks belong to transactions, and the remote one is taken in the statement
+ * that reads the fingerprint, because a transaction pooler does not keep the
+ * session for us.
  *
- * A standby has locks of its own, so the proof is worth nothing where one of the
- * two is in recovery; there only fingerprints count.
+ * A standby has locks of its own, so the lock proves nothing if one of the two
+ * servers is in recovery.  In that case only the fingerprints count.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -29,7 +31,7 @@
 #include "gate/gate_int.h"
 
 /*
- * Fill in a verdict; a reason that is too long is cut.
+ * Fill in a verdict; a reason that is too long is truncated.
  */
 void
 runops_set_verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
@@ -45,8 +47,8 @@ runops_set_verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
 }
 
 /*
- * Decide on a server by what it has answered.  This and nothing else knows the
- * rules; it looks at its argument alone.
+ * Decide on a server by its answers.  Only this function knows the rules, and
+ * it looks only at its arguments.
  */
 void
 runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state)
@@ -82,7 +84,7 @@ runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state)
 					_("The server is a standby of the control plane."));
 		else
 			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-					_("The server is a standby: it is in recovery, and a store has to be written to."));
+					_("The server is a standby: it is in recovery, but a store must accept writes."));
 	}
 	else if (!facts->lock_obtained)
 		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
@@ -113,7 +115,7 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
 	int			category = ERRCODE_TO_CATEGORY(failure->sqlerrcode);
 	int			len;
 
-	/* one line, one sentence */
+	/* make it one line and one sentence */
 	len = 0;
 	for (const char *p = text; *p; p++)
 	{
@@ -139,15 +141,16 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
 }
 
 /*
- * Ask for the fingerprint of the database at the other end, and try to take the
- * lock there.  False, with the reason, if there is no answer.
+ * Ask the connected server for the fingerprint of its database, and try to
+ * take the lock there.  Returns false, with the reason, if there is no answer.
  *
- * Managed servers deny the system identifier; that is no failure.  It is asked
- * for only where that is allowed, because a denial is a line in the store's log,
- * for every connection, and the end of a transaction that is open.  A privilege
- * is checked before a statement runs, so the question is put in a query of its
- * own.  Of the functions that run one and give back its result, ts_stat() is the
- * one that a server built without libxml has too.
+ * Managed servers deny access to the system identifier; that is not a failure.
+ * The query reads it only if the user has the privilege.  A denial would write
+ * a line to the store's log for each connection, and would abort an open
+ * transaction.  PostgreSQL checks privileges before a statement runs, so the
+ * identifier is read by a query inside the query.  Among the functions that
+ * run a query and return its result, ts_stat() exists also in a server built
+ * without libxml.
  */
 bool
 runops_ask_identity(RemoteSession *session, uint64 lock_key,
@@ -179,7 +182,7 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 }
 
 /*
- * Try to take the lock in the transaction that is open at the other end.
+ * Try to take the lock in the transaction that is open on the remote server.
  */
 static bool
 take_lock(RemoteSession *session, uint64 lock_key, RemoteFailure *failure)
@@ -193,7 +196,7 @@ take_lock(RemoteSession *session, uint64 lock_key, RemoteFailure *failure)
 }
 
 /*
- * The tag of the advisory lock that pg_try_advisory_xact_lock(bigint) takes.
+ * The tag of the advisory lock taken by pg_try_advisory_xact_lock(bigint).
  */
 void
 runops_lock_tag(uint64 key, LOCKTAG *tag)
@@ -203,10 +206,11 @@ runops_lock_tag(uint64 key, LOCKTAG *tag)
 
 /*
  * Compare a server that is distinct from the control plane with the server of
- * another store; false, with the verdict filled in, unless they are distinct.
+ * another store.  Returns false, with the verdict filled in, unless they are
+ * distinct.
  *
- * Different fingerprints are proof enough.  Otherwise the one holds a lock while
- * the other tries to take it.
+ * Different fingerprints are proof enough.  Otherwise one server holds a lock
+ * while the other tries to take it.
  */
 static bool
 compare_stores(RemoteSession *session, const RunopsIdentity *identity,
@@ -253,7 +257,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 	if (!answered)
 	{
 		runops_set_verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-				psprintf(_("The server could not be told apart from server \"%s\" of store \"%s\"."),
+				psprintf(_("The server could not be distinguished from server \"%s\" of store \"%s\"."),
 						 other_session.server->servername, other->store));
 		return false;
 	}
@@ -271,8 +275,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 }
 
 /*
- * What the sentinel knew of another server when it began the probe; NULL if
- * nothing.
+ * The verdict on another server when this probe began; NULL if there was none.
  */
 static const RunopsProofState *
 find_peer(const RunopsProbeRequest *request, Oid serverid)
@@ -291,10 +294,10 @@ find_peer(const RunopsProbeRequest *request, Oid serverid)
 }
 
 /*
- * Compare a store's server with those of all other stores that have been
- * identified, until one is not distinct.
+ * Compare a store's server with the identified servers of all other stores,
+ * until one is not distinct.
  *
- * Two stores may share a database if they do not share its tables.
+ * Two stores may share a database if they do not share tables.
  */
 static void
 compare_all_stores(RemoteSession *session, const RunopsProbeRequest *request,
@@ -318,7 +321,7 @@ compare_all_stores(RemoteSession *session, const RunopsProbeRequest *request,
 		if (other->serverid == store->serverid)
 		{
 			runops_set_verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
-					psprintf(_("The server is the database of store \"%s\" as well."), other->store));
+					psprintf(_("The server is also the database of store \"%s\"."), other->store));
 			return;
 		}
 		other_state = find_peer(request, other->serverid);
@@ -361,7 +364,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 		return;
 	}
 
-	/* was this server promoted meanwhile? */
+	/* was this server promoted since the probe began? */
 	facts->here.in_recovery |= RecoveryInProgress();
 	state->identity_known = true;
 	state->identity = facts->there;
@@ -400,8 +403,8 @@ ask_server(RemoteSession *session, const RunopsProbeRequest *request,
 /*
  * Find the verdict on a server by asking it.
  *
- * Nothing is raised for a server that cannot be asked: that is a verdict.  Errors
- * of this side, a cancel above all, are.
+ * A server that cannot be asked raises no error, because that is a verdict
+ * too.  Local errors are raised, and so is a cancel.
  */
 void
 runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe)

@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * sentinel.c
- *	  The verdict on a server: the one that stands in shared memory, or a probe.
+ *	  Returns the verdict on a server, from shared memory or by a probe.
  *
  * "distinct" stands until the options of the server change, until a connection
- * meets another database (session/conncheck.c), or until this server is promoted.  Any
- * other verdict stands for nobody but those who waited for it: the next one to
- * ask probes again, so that the gate opens as soon as it can.
+ * meets another database (session/conncheck.c), or until this server is
+ * promoted.  Any other verdict is used only by the backends that have waited
+ * for it.  The next backend probes again, so that the gate opens as soon as it
+ * can.
  *
- * One backend probes a server at a time, the others wait for it.
+ * Only one backend probes a server at a time; the others wait for it.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -39,29 +40,32 @@
 #include "base/shmem.h"
 #include "gate/gate_int.h"
 
-/* What a backend remembers of a server, so that the gate is one read of memory. */
+/*
+ * A backend's entry for a server, so that the gate costs one read of shared
+ * memory.
+ */
 typedef struct CachedServer
 {
 	Oid			serverid;		/* hash key, first */
 	bool		valid;
 	bool		in_recovery;	/* was this server in recovery? */
-	uint64		hash;			/* what a verdict has to be about */
-	RunopsProof *proof;			/* NULL until it has been found */
+	uint64		hash;			/* hash of what a verdict depends on */
+	RunopsProof *proof;			/* NULL until it was looked up */
 } CachedServer;
 
-/* the lowest bits of a stamp are the verdict */
+/* the two lowest bits of a stamp are the verdict */
 #define STAMP(hash, verdict) (((hash) & ~UINT64CONST(3)) | (uint64) (verdict))
 
 static HTAB *servers = NULL;
 
 static void forget_roles(void);
 
-/* what a server is for stands in these */
+/* these tables say which stores use a server */
 static RunopsConfigCache store_table = {.table = "store_config",.forget = forget_roles};
 static RunopsConfigCache routed_table = {.table = "table_config",.forget = forget_roles};
 
 /*
- * Forget what servers' options were.
+ * Syscache callback: forget the options of the servers.
  */
 static void
 forget_servers(Datum arg, int cacheid, uint32 hashvalue)
@@ -75,8 +79,8 @@ forget_servers(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Stores, or the tables that they hold, have changed: so may have what servers
- * are for.
+ * Stores or routed tables have changed, so the roles of servers may have
+ * changed.
  */
 static void
 forget_roles(void)
@@ -86,11 +90,11 @@ forget_roles(void)
 }
 
 /*
- * Append what a server is for: it was proved as the writer or the reader of
- * certain stores, or of none, and is not compared with others' where it was not
- * asked to be.
+ * Append the roles of a server: the stores that it is writer or reader of.  A
+ * proof holds only for these roles, because a server is compared with other
+ * servers only as its roles require.
  *
- * Stores in one schema are compared in any case, and need not be named.
+ * Stores in one schema are compared in any case, so they are not appended.
  */
 static void
 append_roles(StringInfo buf, Oid serverid)
@@ -125,8 +129,8 @@ append_roles(StringInfo buf, Oid serverid)
 }
 
 /*
- * Hash of all that a verdict on a server is about: where it is, as its options
- * say, what it is for, and whether this server is a standby.
+ * Hash of everything that a verdict on a server depends on: its options, its
+ * roles, and whether this server is in recovery.
  */
 static uint64
 options_hash(Oid serverid)
@@ -150,7 +154,7 @@ options_hash(Oid serverid)
 }
 
 /*
- * The backend's entry of a server, up to date.
+ * The backend's entry for a server, up to date.
  */
 static CachedServer *
 cached_server(Oid serverid)
@@ -178,7 +182,7 @@ cached_server(Oid serverid)
 	}
 	if (!entry->valid || (entry->in_recovery && !RecoveryInProgress()))
 	{
-		/* the lookup may bring an invalidation, which then goes first */
+		/* set it first, because the lookup may process an invalidation */
 		entry->valid = true;
 		entry->in_recovery = RecoveryInProgress();
 		entry->hash = options_hash(serverid);
@@ -188,7 +192,7 @@ cached_server(Oid serverid)
 }
 
 /*
- * End the probe of this backend: others may begin one, or take its verdict.
+ * End the probe of this backend: others may begin one, or use its verdict.
  */
 static void
 end_probe(int code, Datum arg)
@@ -203,8 +207,8 @@ end_probe(int code, Datum arg)
 }
 
 /*
- * Note what a verdict on the server of each store would have to be about, before
- * the lock is taken: that is for looking at, and not for asking the catalogs.
+ * Compute the hash for the server of each store before the lock is taken,
+ * because no catalog may be read under the lock.
  */
 static void
 refresh_servers(List *stores)
@@ -221,8 +225,8 @@ refresh_servers(List *stores)
 }
 
 /*
- * Is there another store's server that the one just probed was not compared
- * with, because it was probed at the same time?  The caller holds the lock.
+ * Is there a server of another store that was not compared with the one just
+ * probed, because it was probed at the same time?  The caller holds the lock.
  */
 static bool
 any_uncompared(Oid serverid, List *stores, List *compared)
@@ -250,7 +254,7 @@ any_uncompared(Oid serverid, List *stores, List *compared)
 }
 
 /*
- * Do two fingerprints say the same of cluster and database?
+ * Do two fingerprints have the same cluster and database?
  */
 static bool
 same_database(const RunopsIdentity *a, const RunopsIdentity *b)
@@ -286,8 +290,9 @@ store_verdict(RunopsProof *proof, uint64 hash, const RunopsProofState *state)
 }
 
 /*
- * Close a server that turned out to have the same database as another store's.
- * Neither is the right one by having been first.  The caller holds the lock.
+ * Close the gate to a server that has the same database as another store's
+ * server.  Being proved first does not make a server the right one.  The
+ * caller holds the lock.
  */
 static void
 close_twin(Oid serverid, TimestampTz now)
@@ -308,9 +313,9 @@ close_twin(Oid serverid, TimestampTz now)
 }
 
 /*
- * Where a connection has met another database than the one that was proved, do
- * not take it for the store's just because it is distinct.  Somebody has to say
- * so, by recheck() or by ALTER SERVER.  The caller holds the lock.
+ * If a connection has met another database than the proved one, do not accept
+ * that database only because it is distinct.  A user must confirm it by
+ * recheck() or by ALTER SERVER.  The caller holds the lock.
  */
 static void
 keep_changed(const RunopsProof *proof, uint64 hash, RunopsProofState *state)
@@ -326,8 +331,9 @@ keep_changed(const RunopsProof *proof, uint64 hash, RunopsProofState *state)
 }
 
 /*
- * Publish what a probe has found; false if another server was identified
- * meanwhile, with which this one has to be compared first.
+ * Publish the result of a probe.  Returns false if another server was
+ * identified since the probe began, because this one must be compared with it
+ * first.
  */
 static bool
 publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
@@ -360,8 +366,8 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 }
 
 /*
- * Find out what a server is for: the store it writes to, or else the one it
- * reads for; NULL if none.
+ * Find the role of a server: the store that it is the writer of, or else the
+ * store that it is the reader of; NULL if there is none.
  */
 static RunopsStore *
 find_role(List *stores, Oid serverid, bool *is_reader)
@@ -390,8 +396,8 @@ find_role(List *stores, Oid serverid, bool *is_reader)
 }
 
 /*
- * Is "legacy" proved to be in the same database as the control plane?  This is
- * how it is unless a server was named for it.
+ * Is "legacy" in the same database as the control plane?  It is, unless a
+ * server was configured for it and proved distinct.
  */
 static bool
 legacy_is_here(List *stores, Oid userid)
@@ -411,7 +417,7 @@ legacy_is_here(List *stores, Oid userid)
 }
 
 /*
- * Gather what a probe of a server needs to know beforehand.
+ * Collect the input of a probe of a server.
  */
 static void
 prepare_probe(Oid serverid, UserMapping *user, List *stores,
@@ -461,8 +467,8 @@ prepare_probe(Oid serverid, UserMapping *user, List *stores,
 }
 
 /*
- * A server that a probe found distinct may still be the wrong one to use, because
- * of what is expected or recorded in this database.
+ * A server that is distinct may still be the wrong one to use, because of a
+ * setting or a record in this database.  Check both.
  */
 static void
 check_expectations(const RunopsProbeRequest *request, bool accept_identity,
@@ -485,10 +491,10 @@ check_expectations(const RunopsProbeRequest *request, bool accept_identity,
 }
 
 /*
- * Probe a server as the only backend that does, and publish the verdict.
+ * Probe a server as its only prober, and publish the verdict.
  *
- * With accept_identity, "distinct" is not published: the record that makes it
- * true is not yet committed.  The next use of the server finds it.
+ * With accept_identity, "distinct" is not published, because it depends on a
+ * record that is not yet committed.  The next use of the server finds it.
  */
 static void
 probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
@@ -517,11 +523,12 @@ probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
 }
 
 /*
- * Become the prober of a server, or wait for the one who is.
+ * Become the prober of a server, or wait for the current prober.
  *
- * Returns the proof if this backend has to probe.  NULL if the state holds a
- * verdict: one that stands, or what a probe has found while we waited for it and
- * whose failure is ours as well.
+ * Returns the proof if this backend has to probe.  Otherwise it returns NULL,
+ * and the state holds a verdict: one that stands, or the result of a probe
+ * that this backend has waited for and that applies to its user mapping as
+ * well.
  */
 static RunopsProof *
 begin_probe(Oid serverid, Oid userid, bool force, uint64 *hash,
@@ -575,7 +582,8 @@ begin_probe(Oid serverid, Oid userid, bool force, uint64 *hash,
 }
 
 /*
- * The verdict on a server by a probe, this backend's or one that is under way.
+ * The verdict on a server by a probe, which may be one that another backend
+ * runs already.
  *
  * force: probe even if a proof stands.
  */
@@ -598,8 +606,7 @@ runops_sentinel_probe(Oid serverid, Oid userid, bool force, bool accept_identity
 }
 
 /*
- * Does the proof stand that an entry points to, as one word of shared memory
- * says?
+ * Does the proof of an entry stand?  This reads one word of shared memory.
  */
 static bool
 is_proved(const CachedServer *entry)
@@ -611,9 +618,10 @@ is_proved(const CachedServer *entry)
 /*
  * The verdict on a server.
  *
- * Where a proof stands, this reads one word of shared memory, and fills in
- * nothing.  Otherwise the server is asked, with the mapping of the given user;
- * *state has the verdict and all about it, unless it is "distinct".
+ * If a proof stands, this reads one word of shared memory and leaves *state
+ * unset.  Otherwise the server is asked with the user mapping of the given
+ * user. *state then holds the verdict and its details, unless the verdict is
+ * "distinct".
  */
 RunopsVerdict
 runops_sentinel_verdict(Oid serverid, Oid userid, RunopsProofState *state)
@@ -629,8 +637,8 @@ runops_sentinel_verdict(Oid serverid, Oid userid, RunopsProofState *state)
 }
 
 /*
- * Does this backend know that the server is proved, by nothing but a look at
- * shared memory?  It may be proved otherwise; see runops_sentinel_distinct().
+ * Does this backend know from shared memory alone that the server is proved?
+ * If not, it may still be proved; see runops_sentinel_distinct().
  */
 bool
 runops_sentinel_stands(Oid serverid)
@@ -642,7 +650,8 @@ runops_sentinel_stands(Oid serverid)
 }
 
 /*
- * Is the server proved, without asking it?  Raises if there is no such server.
+ * Is the server proved?  Does not ask the server.  Raises if the server does
+ * not exist.
  */
 bool
 runops_sentinel_distinct(Oid serverid)
@@ -664,8 +673,8 @@ runops_sentinel_distinct(Oid serverid)
 }
 
 /*
- * The last verdict on a server, without asking it; false if there is none about
- * its present options.
+ * The last verdict on a server, without asking it; false if no verdict is
+ * about its current options.
  */
 bool
 runops_sentinel_peek(Oid serverid, RunopsProofState *state)
@@ -690,10 +699,10 @@ runops_sentinel_peek(Oid serverid, RunopsProofState *state)
 }
 
 /*
- * How often the database that a server was proved to lead to became another
- * one: what was connected to it before is not to be used any more.
+ * How often the proved database of a server became another one.  Connections
+ * that are older than the last change must not be used any more.
  *
- * The gate to the server has been asked in this backend.
+ * This backend must have checked the gate to the server before.
  */
 uint64
 runops_sentinel_changes(Oid serverid)
@@ -705,7 +714,7 @@ runops_sentinel_changes(Oid serverid)
 }
 
 /*
- * Close the gate to a server whose database is not the one that was proved.
+ * Close the gate to a server whose database is not the proved one.
  */
 void
 runops_sentinel_close(Oid serverid, RunopsVerdict verdict, RunopsCause cause,
@@ -719,7 +728,7 @@ runops_sentinel_close(Oid serverid, RunopsVerdict verdict, RunopsCause cause,
 	{
 		RunopsProofState state = proof->state;
 
-		/* the identity stays the one that was proved */
+		/* state.identity stays the proved one */
 		state.verdict = verdict;
 		state.cause = cause;
 		state.checked_at = GetCurrentTimestamp();

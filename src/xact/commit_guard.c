@@ -1,20 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * commit_guard.c
- *	  Keeps a transaction from being ended by an interrupt after a store has
- *	  committed its part and before this database has.
+ *	  Holds off interrupts between the commit of a store and the commit of this
+ *	  database.
  *
  * postgres_fdw commits in the stores when this transaction is about to commit.
- * If the backend were terminated there, or canceled, the row of a store would
- * stand, and the claim or the entry that keeps others from its key would not.
- * So a transaction that has made one holds interrupts back from the moment
- * before the first store commits until it has committed itself; a serialization
- * failure is looked for before that moment.  A crash can still come between
- * the two, and a store whose connection is lost while it commits may have
- * committed or not.
+ * If the backend were terminated or canceled at that moment, the row in the
+ * store would be committed, but the claim or entry that protects its key would
+ * not.  So a transaction that has made a claim or an entry holds off
+ * interrupts from just before the first store commits until it has committed
+ * itself.  It checks for a serialization failure before that.  A crash can
+ * still come between the two commits.  If the connection to a store is lost
+ * while it commits, the store may have committed or not.
  *
- * Callbacks run in the opposite order of their registration, and postgres_fdw
- * registers its own with its first connection.  Ours is registered after that.
+ * Callbacks run in the opposite order of their registration. postgres_fdw
+ * registers its own with its first connection, and we register ours after
+ * that.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -29,16 +30,16 @@
 
 #include "xact/xact.h"
 
-/* the transaction that asked for it last */
+/* the last transaction that requested it */
 static TransactionId required_xid = InvalidTransactionId;
 
 static bool registered = false;
 
-/* have we held interrupts back? */
+/* does this backend hold off interrupts? */
 static bool holding = false;
 
 /*
- * Transaction callback: hold interrupts back from before the stores commit
+ * Transaction callback: hold off interrupts from before the stores commit
  * until the transaction has ended.
  */
 static void
@@ -61,7 +62,7 @@ together_xact_callback(XactEvent event, void *arg)
 			holding = false;
 			break;
 		case XACT_EVENT_ABORT:
-			/* the error has reset the count */
+			/* the error has reset the holdoff count */
 			holding = false;
 			break;
 		default:
@@ -70,8 +71,8 @@ together_xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * Note that this transaction has written here what must not be lost if a store
- * keeps what it has written there.
+ * Note that this transaction has written a row here that must be committed if
+ * a store commits.
  */
 void
 runops_together_require(void)

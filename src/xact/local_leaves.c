@@ -4,12 +4,13 @@
  *	  Tells whether a statement has written to a legacy leaf that is a table of
  *	  this database.
  *
- * Core writes these tables itself and calls nobody.  So the rows that the
- * statistics system counts for the leaf in this transaction are compared before
- * and after the statement: a row that a trigger suppressed, or that ON CONFLICT
- * DO NOTHING left alone, is no write, and an UPDATE of no row is none either.
- * With "track_counts" off, a statement counts that processed rows and opened the
- * leaf to write to it.
+ * Core writes to these tables itself and calls no hook.  So this file
+ * compares, before and after the statement, the number of rows that the
+ * statistics system counts for the leaf in this transaction.  A row that a
+ * trigger suppressed or that ON CONFLICT DO NOTHING skipped is not a write,
+ * and an UPDATE of no rows is not a write either.  If "track_counts" is off,
+ * any statement counts as a write that processed rows and opened the leaf for
+ * writing.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -35,8 +36,8 @@
  * How many rows of a table this transaction has written so far, without those
  * of subtransactions that were rolled back; -1 if they are not counted.
  *
- * The statement holds a lock on the table, or on the parent that it is reached
- * from; without one it could not have been written.
+ * The statement holds a lock on the table or on its parent; otherwise it could
+ * not have written to the table.
  */
 static PgStat_Counter
 rows_written(Oid relid)
@@ -73,7 +74,7 @@ rows_written(Oid relid)
 }
 
 /*
- * Add a leaf to those to watch.
+ * Add a leaf to the list of leaves to watch.
  */
 static List *
 add_leaf(List *leaves, Oid relid, bool routed)
@@ -88,8 +89,8 @@ add_leaf(List *leaves, Oid relid, bool routed)
 }
 
 /*
- * Add what rows written to a relation can go to: the relation if it is a
- * legacy leaf of this database, or that of a routed table.
+ * If rows written to a relation may go to a legacy leaf of this database, add
+ * that leaf.  The relation is the leaf itself or its routed table.
  */
 static List *
 add_leaf_of(List *leaves, Oid relid, char relkind)
@@ -118,8 +119,8 @@ add_leaf_of(List *leaves, Oid relid, char relkind)
 /*
  * The leaves that a statement may write to; NIL for most statements.
  *
- * An UPDATE or DELETE of a leaf that is partitioned itself names the leaf in the
- * range table, and only its partitions as what is written.
+ * An UPDATE or DELETE of a partitioned leaf has the leaf in the range table,
+ * but only its partitions as result relations.
  */
 List *
 runops_local_leaves(PlannedStmt *stmt)
@@ -151,8 +152,7 @@ runops_local_leaves(PlannedStmt *stmt)
 }
 
 /*
- * Where rows are not counted: has the statement written to the leaf, as far as
- * can be told?
+ * If rows are not counted: may the statement have written to the leaf?
  */
 static bool
 may_have_written(const RunopsLocalLeaf *watched, EState *estate)
@@ -190,8 +190,8 @@ runops_local_leaves_of(Oid relid)
 /*
  * Has a statement written to a leaf since the leaf was listed?
  *
- * estate is NULL before the statement has ended, and for COPY, which does not
- * show it.
+ * estate is NULL before the statement has ended, and for COPY, which has no
+ * estate to look at.
  */
 RunopsWritten
 runops_local_leaf_written(const RunopsLocalLeaf *watched, EState *estate)

@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * reader_policy.c
- *	  Which statements a store's reader serves.
+ *	  Decides which statements a store's reader serves.
  *
- * A reader is a standby of the store's writer: it may be behind.  It serves
- * statements that do nothing but read, and none of a transaction that has used
- * the writer: what it has written or locked there, or only seen, may not have
- * arrived at the reader, and must not be gone in the next statement.  This
- * holds after ROLLBACK TO SAVEPOINT as well.  A statement that writes anywhere,
- * and all that runs inside of it, reads the writer, so that nothing is stored
- * that rests on old rows.
+ * A reader is a standby of the store's writer, so it may be behind.  It serves
+ * only statements that do nothing but read, and only in transactions that have
+ * not used the writer.  The rows that such a transaction has written, locked
+ * or seen on the writer may not have arrived at the reader, and they must not
+ * disappear in the next statement.  This holds after ROLLBACK TO SAVEPOINT as
+ * well.  A statement that writes anywhere, and every statement that runs
+ * inside it, reads the writer, so that no stored data depends on old rows.
  *
- * All this is known at execution only: a plan outlives the transaction it was
- * made in.
+ * All this is decided at execution, because a plan outlives the transaction
+ * that made it.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -43,9 +43,11 @@
 #include "xact/xact.h"
 
 /*
- * Where a running statement reads a store: the same for all its scans.
+ * Where a running statement reads a store; it is the same for all scans of the
+ * statement.
  *
- * Lives in the statement's context, and leaves the list with it.
+ * It lives in the statement's memory context, and is unlinked from the list
+ * with it.
  */
 typedef struct ReaderChoice
 {
@@ -59,19 +61,25 @@ typedef struct ReaderChoice
 
 static dlist_head choices = DLIST_STATIC_INIT(choices);
 
-/* The readers whose writer this transaction has used; in TopTransactionContext. */
+/*
+ * The readers whose writer this transaction has used; in
+ * TopTransactionContext.
+ */
 static List *left_readers = NIL;
 
-/* The nest level of the transaction at each suspension, the outermost first. */
+/*
+ * The nest level of the transaction at each suspension, the outermost first.
+ */
 static List *suspensions = NIL;
 
 static bool callbacks_registered = false;
 
-/* How many statements that write are being executed, one inside another? */
+/* The number of nested writing statements that are being executed. */
 static int	writing_depth = 0;
 
 /*
- * At the end of a transaction: nothing was used, nothing is suspended.
+ * Transaction callback: at the end, forget the used writers and the
+ * suspensions.
  */
 static void
 end_of_transaction(XactEvent event, void *arg)
@@ -81,7 +89,7 @@ end_of_transaction(XactEvent event, void *arg)
 }
 
 /*
- * At the end of a subtransaction: what it suspended is resumed.
+ * Subtransaction callback: end the suspensions of the subtransaction.
  */
 static void
 end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
@@ -97,7 +105,7 @@ end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
 }
 
 /*
- * Watch the ends of transactions, once in a backend.
+ * Register the callbacks, once per backend.
  */
 static void
 register_callbacks(void)
@@ -111,8 +119,8 @@ register_callbacks(void)
 }
 
 /*
- * Let every statement read the writer, until runops_reader_resume() has been
- * called as often, or the (sub)transaction ends.
+ * Make every statement read the writer, until runops_reader_resume() was
+ * called as often, or until the (sub)transaction ends.
  */
 void
 runops_reader_suspend(void)
@@ -135,7 +143,8 @@ runops_reader_resume(void)
 }
 
 /*
- * Note that this transaction uses the writer of a store: it goes on with it.
+ * Note that this transaction uses the writer of a store, so later statements
+ * use it too.
  */
 void
 runops_reader_leave(const char *store)
@@ -153,12 +162,13 @@ runops_reader_leave(const char *store)
 }
 
 /*
- * Could a statement that only reads a store go to its reader now?
+ * May a statement that only reads a store use its reader now?
  *
- * That the writer of legacy in this database was used is not noted; that it was
- * written to is.  A transaction with one snapshot for all its statements has one of the writer
- * from the start if it may write.  A standby knows no serializable ones, and a
- * parallel worker does not know what the transaction has used.
+ * A read from the legacy store in this database is not recorded as a use of
+ * the writer, but a write is.  A transaction with one snapshot for all its
+ * statements has a snapshot of the writer from the start if it may write.  A
+ * standby has no serializable transactions, and a parallel worker does not
+ * know which writers the transaction has used.
  */
 static bool
 reader_may_serve(const char *store, Oid serverid)
@@ -174,10 +184,10 @@ reader_may_serve(const char *store, Oid serverid)
 }
 
 /*
- * Would a statement that only reads a store now go to its reader?
+ * Would a statement that only reads a store now use its reader?
  *
- * The legacy store of this database is never read from its reader by statements,
- * but by runops_reader_query().
+ * Statements never read the legacy store of this database from its reader;
+ * only runops_reader_query() does.
  */
 bool
 runops_reader_serves(const char *store)
@@ -209,12 +219,12 @@ locked_by_me(Oid relid)
 }
 
 /*
- * Does the transaction keep others from writing to a table that a statement
- * reads from some store?
+ * Does the transaction hold a lock that blocks writers of a table that a
+ * statement reads from a store?
  *
- * Who locks a table and then looks whether a row is there wants to know it of
- * now.  LOCK TABLE of a routed table locks its leaves as well, unless it says
- * ONLY, and one that is new has no lock.
+ * A user who locks a table and then looks for a row wants current data.  LOCK
+ * TABLE of a routed table locks its leaves as well, unless it says ONLY.  A
+ * leaf that was created later has no lock.
  */
 static bool
 keeps_others_out(EState *estate)
@@ -238,7 +248,7 @@ keeps_others_out(EState *estate)
 }
 
 /*
- * Does a statement write or lock rows, of whatever table?
+ * Does a statement write to any table, or lock rows?
  */
 static bool
 statement_writes(const PlannedStmt *stmt)
@@ -258,7 +268,7 @@ statement_writes(const PlannedStmt *stmt)
 }
 
 /*
- * The statement ends: forget what was decided for it.
+ * Memory context callback: the statement ends, so forget its decision.
  */
 static void
 forget_choice(void *arg)
@@ -267,7 +277,7 @@ forget_choice(void *arg)
 }
 
 /*
- * What was decided for a statement about a reader, or NULL.
+ * The decision for a statement about a reader, or NULL.
  */
 static ReaderChoice *
 find_choice(EState *estate, Oid serverid)
@@ -286,7 +296,7 @@ find_choice(EState *estate, Oid serverid)
 }
 
 /*
- * Decide for a statement whether the reader of a store serves it.
+ * Decide whether the reader of a store serves a statement.
  */
 static ReaderChoice *
 choose(EState *estate, const char *store, Oid serverid)
@@ -308,8 +318,8 @@ choose(EState *estate, const char *store, Oid serverid)
 }
 
 /*
- * Does the reader of a store serve a statement?  Decided at the first call for
- * the statement; the later ones give the same answer.
+ * Does the reader of a store serve a statement?  The first call for the
+ * statement decides, and later calls give the same answer.
  */
 bool
 runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
@@ -323,8 +333,8 @@ runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
 }
 
 /*
- * The name of a reader if it serves a statement, else NULL.  Looks nothing up in
- * the catalogs, so that an error can call it.
+ * The name of a reader if it serves a statement, else NULL.  Reads no catalog,
+ * so that an error context callback can call it.
  */
 const char *
 runops_reader_of_statement(EState *estate, Oid serverid)
@@ -347,8 +357,8 @@ runops_statement_writes(QueryDesc *queryDesc)
 }
 
 /*
- * The same at the end of the statement, when its receiver may be gone already.
- * What it stores is stored by then.
+ * The same at the end of the statement, when its DestReceiver may be gone.
+ * The rows that it stores are stored by then.
  */
 bool
 runops_statement_finish_writes(QueryDesc *queryDesc)
@@ -357,10 +367,10 @@ runops_statement_finish_writes(QueryDesc *queryDesc)
 }
 
 /*
- * Does a utility statement write, or compute what is stored?
+ * Does a utility statement write, or compute values that are stored?
  *
- * Expressions of a table's columns, constraints and indexes are computed outside
- * of any plan, and so are the arguments of EXECUTE.
+ * Expressions of a table's columns, constraints and indexes are computed
+ * outside of any plan, and so are the arguments of EXECUTE.
  */
 bool
 runops_utility_writes(Node *stmt)
@@ -399,7 +409,7 @@ runops_utility_writes(Node *stmt)
 }
 
 /*
- * A statement that writes begins: whatever runs inside of it reads the writer.
+ * A statement that writes begins: all statements inside it read the writer.
  */
 void
 runops_writing_begin(void)
@@ -408,7 +418,7 @@ runops_writing_begin(void)
 }
 
 /*
- * It ends, perhaps by an error.
+ * The statement ends, perhaps by an error.
  */
 void
 runops_writing_end(void)

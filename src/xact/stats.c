@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * stats.c
- *	  Counters of what was done in each store, for the view runops.stats.
+ *	  Counts the statements, rows and turns of each store, for the view
+ *	  runops.stats.
  *
- * The counters stand in shared memory, one slot for each database, routed table
- * and store.  A slot is taken under the lock when a backend meets the table for
- * the first time, and never moved or given back; backends remember where it is
- * and add to its atomics without a lock.  Once all slots are taken, further
- * tables are not counted.
+ * The counters are in shared memory, in one slot for each database, routed
+ * table and store.  A backend takes a slot under the lock when it first uses
+ * the table, and a slot is never moved or given back.  Backends remember the
+ * address of a slot and add to its atomics without a lock.  Once all slots are
+ * taken, further tables are not counted.
  *
  * Without shared_preload_libraries there is no shared memory, and nothing is
  * counted.
@@ -44,7 +45,10 @@
 
 #define STATS_TRANCHE "runops_stats"
 
-/* How many pairs of a table and a store are counted, in all databases. */
+/*
+ * The maximum number of pairs of table and store that are counted, over all
+ * databases.
+ */
 #define MAX_SLOTS 2048
 
 /* The columns of runops._stats(). */
@@ -60,7 +64,7 @@ typedef struct StatsSlot
 	pg_atomic_uint64 counters[RUNOPS_NCOUNTERS];
 } StatsSlot;
 
-/* What is in shared memory. */
+/* The contents of the shared memory. */
 typedef struct StatsArea
 {
 	LWLock	   *lock;			/* protects nslots and the keys */
@@ -68,14 +72,14 @@ typedef struct StatsArea
 	StatsSlot	slots[MAX_SLOTS];
 } StatsArea;
 
-/* What a backend knows of a leaf: its slot, or NULL if it is not counted. */
+/* A backend's entry for a leaf: its slot, or NULL if it is not counted. */
 typedef struct LeafSlot
 {
 	Oid			relid;			/* hash key, first */
 	StatsSlot  *slot;
 } LeafSlot;
 
-/* What the walker over a plan's state collects. */
+/* The state of the walker over a plan state tree. */
 typedef struct TouchedContext
 {
 	EState	   *estate;
@@ -89,7 +93,7 @@ static bool leaf_slots_valid = false;
 PG_FUNCTION_INFO_V1(runops_stats);
 
 /*
- * Ask for the shared memory.
+ * Request the shared memory.
  */
 void
 runops_stats_shmem_request(void)
@@ -99,7 +103,7 @@ runops_stats_shmem_request(void)
 }
 
 /*
- * Find the shared memory, or set it up if this is the postmaster.
+ * Attach to the shared memory, or initialize it if this is the postmaster.
  */
 void
 runops_stats_shmem_startup(void)
@@ -123,8 +127,7 @@ runops_stats_shmem_startup(void)
 }
 
 /*
- * Find the slot of a table in a store among those taken.  The caller holds the
- * lock.
+ * Search the taken slots for a table in a store.  The caller holds the lock.
  */
 static StatsSlot *
 search_slots(Oid relid, const char *store)
@@ -142,8 +145,8 @@ search_slots(Oid relid, const char *store)
 }
 
 /*
- * The slot of a table in a store, taken if it is not there; NULL if there is
- * none left.
+ * The slot of a table in a store, taken if there is none yet; NULL if no slot
+ * is free.
  */
 static StatsSlot *
 table_slot(Oid relid, const char *store)
@@ -172,7 +175,7 @@ table_slot(Oid relid, const char *store)
 }
 
 /*
- * Relcache invalidation: a partition may have become a leaf, or ceased to be.
+ * Relcache callback: a partition may have become a leaf, or ceased to be one.
  */
 static void
 forget_leaves(Oid relid)
@@ -183,7 +186,7 @@ forget_leaves(Oid relid)
 static RunopsRelcacheClient relcache_client = {.forget = forget_leaves};
 
 /*
- * The slot of a leaf; NULL if the relation is none, or is not counted.
+ * The slot of a leaf; NULL if the relation is not a leaf, or is not counted.
  */
 static StatsSlot *
 leaf_slot(Oid relid)
@@ -242,8 +245,8 @@ runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n)
 }
 
 /*
- * A counter of a leaf, to add to where the catalogs cannot be asked; it never
- * moves.  NULL for other relations.
+ * The address of a leaf's counter, for callers that cannot read the catalogs
+ * when they count; the counter never moves.  NULL for other relations.
  */
 pg_atomic_uint64 *
 runops_stats_counter(Oid leaf_relid, RunopsCounter counter)
@@ -267,9 +270,10 @@ runops_stats_add_legacy(const RunopsRoute *route, RunopsCounter counter)
 }
 
 /*
- * Walker: collect the tables of joins that are sent to a store as a whole.
+ * Plan state walker: collect the tables of joins that are pushed down to a
+ * store.
  *
- * The executor does not open them.
+ * The executor does not open these tables.
  */
 static bool
 sent_joins_walker(PlanState *planstate, void *context)
@@ -295,8 +299,8 @@ sent_joins_walker(PlanState *planstate, void *context)
 }
 
 /*
- * Count a statement that has been started, for every store that it may still
- * touch: leaves that are pruned at start-up have not been opened.
+ * Count a statement that was started, for every store that it may still use:
+ * leaves pruned at executor startup were not opened.
  */
 static void
 count_statement(QueryDesc *queryDesc)
@@ -347,7 +351,7 @@ count_statement(QueryDesc *queryDesc)
 }
 
 /*
- * Count a statement that has been started.
+ * Count a statement that was started.
  */
 void
 runops_stats_statement(QueryDesc *queryDesc, int eflags)

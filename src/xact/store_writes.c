@@ -1,21 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * store_writes.c
- *	  Which stores the transaction has written to, and the guard against two.
+ *	  Tracks which stores the transaction has written to, and guards against
+ *	  two.
  *
  * The stores commit one after the other, so a transaction that writes to two
- * of them is not atomic.  Only rows of routed tables count: legacy and the
+ * of them is not atomic.  Only rows of routed tables count.  Legacy and the
  * tables of the control plane are written by one commit.
  *
- * A store has at most two entries, one for its rows and one for mere locks.
- * Each belongs to the subtransaction that made it, or that this one was merged
- * into; an entry that is there already outlives every subtransaction that could
- * make it again.  The list lives in TopTransactionContext.
+ * A store has at most two entries, one for rows and one for locks only.  Each
+ * entry belongs to the subtransaction that made it, or to the ancestor that
+ * this subtransaction was merged into.  An existing entry outlives every
+ * subtransaction that could make it again.  The list lives in
+ * TopTransactionContext.
  *
- * The statements that run now form a stack, so that a write to another store in
- * the middle of one, perhaps by a trigger, knows what it has written here so
- * far.  The stack holds pointers into the C stack, and every level removes its
- * own.
+ * The running statements form a stack.  When a nested statement writes to
+ * another store, perhaps from a trigger, the stack tells what the outer
+ * statements have written here so far.  The stack holds pointers into the C
+ * stack, and each level removes its own.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,18 +35,18 @@
 #include "gate/gate.h"
 #include "xact/xact_int.h"
 
-/* One store that was written to, or in which rows were locked. */
+/* A store that was written to, or in which rows were locked. */
 typedef struct StoreWrite
 {
 	char		store[RUNOPS_STORE_LEN];
 	Oid			relid;			/* the first table, as the caller named it */
 	SubTransactionId subid;
-	bool		rows;			/* false: rows were locked and no more */
+	bool		rows;			/* false: rows were only locked */
 } StoreWrite;
 
 static List *writes = NIL;
 
-/* The running statements that may write to legacy leaves, the innermost first. */
+/* Running statements that may write to legacy leaves, the innermost first. */
 static RunopsWriteScope *scopes = NULL;
 
 static bool warned = false;
@@ -52,7 +54,7 @@ static bool warned = false;
 static void note_running(void);
 
 /*
- * Transaction callback: a new transaction has written nowhere.
+ * Transaction callback: reset, because a new transaction has written nowhere.
  */
 static void
 writes_xact_callback(XactEvent event, void *arg)
@@ -75,8 +77,8 @@ writes_xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * Subtransaction callback: what it has written becomes its parent's, or never
- * was.
+ * Subtransaction callback: give the entries to the parent, or drop them on
+ * abort.
  */
 static void
 writes_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
@@ -98,7 +100,7 @@ writes_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 }
 
 /*
- * Register the callbacks, once in a backend.
+ * Register the callbacks, once per backend.
  */
 static void
 writes_init(void)
@@ -114,7 +116,7 @@ writes_init(void)
 }
 
 /*
- * The name by which the user knows a leaf: that of its routed table.
+ * The name by which the user knows a leaf: the name of its routed table.
  */
 static const char *
 table_label(Oid relid)
@@ -129,7 +131,8 @@ table_label(Oid relid)
 }
 
 /*
- * Say that the transaction, which wrote to a store, writes to another.
+ * Report that the transaction, which wrote to a store, now writes to another
+ * one.
  */
 static void
 report_second_store(const StoreWrite *first, const char *store, Oid relid)
@@ -138,14 +141,15 @@ report_second_store(const StoreWrite *first, const char *store, Oid relid)
 			(errcode(ERRCODE_RUNOPS_CROSS_STORE_WRITE),
 			 errmsg("transaction writes to stores \"%s\" and \"%s\"",
 					first->store, store),
-			 errdetail("It has written to table \"%s\" in store \"%s\" and writes to table \"%s\" in store \"%s\"; they commit one after the other.",
+			 errdetail("It has written to table \"%s\" in store \"%s\" and writes to table \"%s\" in store \"%s\"; the stores commit one after the other.",
 					   table_label(first->relid), first->store,
 					   table_label(relid), store),
-			 errhint("Write to one store in a transaction, or set \"runops.cross_store_writes\" to \"allow\" for one that can be repeated.")));
+			 errhint("Write to only one store in a transaction, or set \"runops.cross_store_writes\" to \"allow\" if the transaction can be repeated.")));
 }
 
 /*
- * The guard: no rows of this store were written yet; are there any of another?
+ * The guard: if no row of this store was written yet, check for rows of other
+ * stores.
  */
 static void
 guard_second_store(const char *store, Oid relid)
@@ -170,7 +174,8 @@ guard_second_store(const char *store, Oid relid)
 }
 
 /*
- * Is there an entry for the store; for rows, if rows are asked for?
+ * Is there an entry for the store?  If rows is true, look only for one with
+ * rows.
  */
 static bool
 has_entry(const char *store, bool rows)
@@ -189,7 +194,7 @@ has_entry(const char *store, bool rows)
 }
 
 /*
- * Enter a store for the current subtransaction.
+ * Add an entry for a store in the current subtransaction.
  */
 static void
 add_entry(const char *store, Oid relid, bool rows)
@@ -210,11 +215,12 @@ add_entry(const char *store, Oid relid, bool rows)
 }
 
 /*
- * Note that a row of a routed table is about to be written in a store, or has
- * been; relid is the leaf.
+ * Note that a row of a routed table was written or is about to be written in a
+ * store; relid is the leaf.
  *
  * Raises cross_store_write, or warns of it, if the transaction has written to
- * another store: call it before the row is sent where that it will be is known.
+ * another store.  If the write is known beforehand, call this before the row
+ * is sent.
  */
 void
 runops_writes_note(const char *store, Oid relid)
@@ -222,7 +228,7 @@ runops_writes_note(const char *store, Oid relid)
 	if (has_entry(store, true))
 		return;
 
-	/* what the running statements have done here so far comes first */
+	/* first note what the running statements have written here so far */
 	if (!runops_is_legacy(store))
 		note_running();
 
@@ -232,7 +238,8 @@ runops_writes_note(const char *store, Oid relid)
 
 /*
  * Note that rows are locked in a store, or that a statement may have written
- * there: who reads now must read there, but nothing stands there that commits.
+ * there.  Later reads of this transaction must read that store's writer, but
+ * there may be no row to commit.
  */
 void
 runops_writes_note_lock(const char *store, Oid relid)
@@ -256,8 +263,8 @@ runops_writes_has(const char *store)
 }
 
 /*
- * Note those leaves of a statement that it has written to; raises or warns as
- * runops_writes_note().
+ * Note the leaves that a statement has written to; raises or warns as
+ * runops_writes_note() does.
  *
  * estate is NULL before the statement has ended, and for COPY.
  */
@@ -285,7 +292,7 @@ runops_write_scope_note(const RunopsWriteScope *scope, EState *estate)
 }
 
 /*
- * Note what the statements that run now have written here so far.
+ * Note what the running statements have written here so far.
  */
 static void
 note_running(void)
@@ -295,7 +302,7 @@ note_running(void)
 }
 
 /*
- * A statement begins that may write to the leaves of a watch, which stands on
+ * A statement begins that may write to the leaves of a watch.  The watch is on
  * the caller's stack.
  */
 void
@@ -306,7 +313,7 @@ runops_write_scope_begin(RunopsWriteScope *scope)
 }
 
 /*
- * It ends, perhaps by an error.
+ * The statement ends, perhaps by an error.
  */
 void
 runops_write_scope_end(RunopsWriteScope *scope)

@@ -1,15 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * xact.h
- *	  What the transaction has done in which store, and what follows from it.
+ *	  Tracks what the transaction has done in each store, and decides from
+ *	  that.
  *
- * Which stores it has written to (store_writes.c), whether a reader may serve it
- * (reader_policy.c), whether interrupts wait for its commit (commit_guard.c), and
- * what is counted of it (stats.c).
+ * store_writes.c tracks the stores that it has written to, reader_policy.c
+ * decides whether a reader may serve it, commit_guard.c holds off interrupts
+ * during its commit, and stats.c counts.
  *
- * What a transaction remembers lives in TopTransactionContext and is forgotten by
- * transaction callbacks, a subtransaction's with it.  The counters are atomics in
- * shared memory; StatsArea->lock protects which there are.
+ * The state of a transaction lives in TopTransactionContext and is reset by
+ * transaction callbacks; subtransaction callbacks do the same for a
+ * subtransaction.  The counters are atomics in shared memory; StatsArea->lock
+ * protects the set of slots.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -24,16 +26,19 @@
 
 #include "base/runops.h"
 
-/* What runops.stats counts; the order of the columns of runops._stats(). */
+/*
+ * The counters of runops.stats, in the order of the columns of
+ * runops._stats().
+ */
 typedef enum RunopsCounter
 {
-	RUNOPS_STATEMENTS_SINGLE,	/* statements that needed this store alone */
-	RUNOPS_STATEMENTS_MULTI,	/* statements that needed others too */
-	RUNOPS_ROWS,				/* rows that crossed to or from the store */
-	RUNOPS_TURNS,				/* answers that the store was waited for */
+	RUNOPS_STATEMENTS_SINGLE,	/* statements that needed only this store */
+	RUNOPS_STATEMENTS_MULTI,	/* statements that needed other stores too */
+	RUNOPS_ROWS,				/* rows sent to or fetched from the store */
+	RUNOPS_TURNS,				/* waits for an answer of the store */
 	RUNOPS_CONNECTIONS_OPENED,
 	RUNOPS_GATE_REFUSALS,
-	RUNOPS_UNCLASSIFIABLE,		/* ids of no known shape, as planned */
+	RUNOPS_UNCLASSIFIABLE,		/* unclassifiable ids, counted when planning */
 	RUNOPS_READER_READS,
 	RUNOPS_NCOUNTERS
 } RunopsCounter;

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * xact_int.h
- *	  What the files of the transaction module share.
+ *	  Declares the types and functions that the files of the transaction module
+ *	  share.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,7 +17,7 @@
 typedef struct RunopsLocalLeaf
 {
 	Oid			relid;
-	bool		routed;			/* reached by rows that core routes */
+	bool		routed;			/* are its rows routed by core? */
 	int64		before;			/* rows written when the statement began; -1 if
 								 * they are not counted */
 } RunopsLocalLeaf;
@@ -25,7 +26,7 @@ typedef struct RunopsLocalLeaf
 typedef enum RunopsWritten
 {
 	RUNOPS_NOT_WRITTEN,
-	RUNOPS_PERHAPS_WRITTEN,		/* nothing can be told before it has ended */
+	RUNOPS_PERHAPS_WRITTEN,		/* unknown before the statement has ended */
 	RUNOPS_WRITTEN
 } RunopsWritten;
 

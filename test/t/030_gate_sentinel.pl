@@ -160,7 +160,7 @@ my $store_standby = PostgreSQL::Test::Cluster->new('store_standby');
 $store_standby->init_from_backup($store, 'base', has_streaming => 1);
 $store_standby->start;
 point_at($store_standby, 'run_ops');
-verdict_is('unknown', qr/it is in recovery, and a store has to be written to/, 'a standby as writer');
+verdict_is('unknown', qr/it is in recovery, but a store must accept writes/, 'a standby as writer');
 point_at($store, 'run_ops');
 verdict_is('distinct', qr/another database/, 'its primary');
 
