@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * flags.c
- *	  The kind of a new root: the switch, the gate, and the flags, with what
- *	  each backend remembers of them.
+ *	  Decides the kind of a new root from the switch, the gate and the flags,
+ *	  and caches the flags in each backend.
  *
- * At any instant every session finds the same flag in effect.  A flip is in
- * effect from a time on that stands in its row, not from the moment on at which
- * a session learns of it, and set_mint_kind() puts that time so far ahead that
- * all have learned of it before (flip.c).  All sessions of a server read
- * the same clock.
+ * At any instant every session finds the same flag in effect.  A flip takes
+ * effect at a time that is stored in its row, and not when a session learns of
+ * it.  set_mint_kind() puts that time so far ahead that all sessions have
+ * learned of the flip before (flip.c).  All sessions of a server read the same
+ * clock.
  *
- * The rows are read by index scans of our own, under a snapshot of the moment:
- * an old snapshot of a transaction would show flags of another time, and who
- * mints needs no privilege on the table.  A row is read once; then the backend
- * remembers it, or that there is none, until the table is written (topology/config_cache.c).
- * Before each use the backend looks whether that has happened.
+ * The rows are read by index scans with a current snapshot.  The transaction's
+ * snapshot may be old and would show old flags; and a role that mints needs no
+ * privilege on the table.  A backend reads a row once.  Then it remembers the
+ * row, or that there is none, until the table is written
+ * (topology/config_cache.c).  Before each use the backend processes
+ * invalidations.
  *
- * Nothing that goes wrong here may keep a run from being triggered, so errors
- * are caught, for which it takes a subtransaction; what is remembered is used
- * without one.
+ * No failure here may keep a run from being triggered.  So errors are caught,
+ * which needs a subtransaction; using a remembered flag needs none.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -49,7 +49,7 @@
 #include "mint/mint_int.h"
 #include "topology/topology.h"
 
-/* columns of mint_config, in the order of 60-mint.sql, and its index by org */
+/* columns of mint_config, in the order of 60-mint.sql, and its index on org */
 #define Anum_mint_config_org 1
 #define Anum_mint_config_kind 2
 #define Anum_mint_config_previous 3
@@ -57,10 +57,10 @@
 #define Anum_mint_config_effective_at 5
 #define MINT_CONFIG_INDEX "mint_config_org_key"
 
-/* A backend that has met more organizations than this starts again. */
+/* If a backend has met more organizations than this, it empties its cache. */
 #define MAX_FLAGS 10000
 
-/* What is longer is no organization's name, and is not remembered. */
+/* A longer name is not the name of an organization, and is not remembered. */
 #define MAX_ORG_LEN 255
 
 /* An organization; org is NULL for the global flag. */
@@ -76,7 +76,7 @@ typedef struct FlagEntry
 	RunopsMintFlag flag;
 } FlagEntry;
 
-/* stores by name: a digit, a letter, or "new" */
+/* number of store names for new ids: a digit, a letter, or "new" */
 #define NSTORES (10 + 26 + 1)
 
 static void forget_flags(void);
@@ -85,12 +85,12 @@ static void forget_servers(void);
 static RunopsConfigCache flag_table = {.table = "mint_config",.forget = forget_flags};
 static RunopsConfigCache store_table = {.table = "store_config",.forget = forget_servers};
 
-/* The flags that are remembered; both NULL if there are none. */
+/* The remembered flags; both are NULL if there are none. */
 static MemoryContext flags_cxt = NULL;
 static HTAB *flags = NULL;
-static uint64 flags_forgotten = 0;	/* how often that was */
+static uint64 flags_forgotten = 0;	/* counts how often they were */
 
-/* The server of each store, InvalidOid for none. */
+/* The server of each store; InvalidOid for none. */
 static Oid	servers[NSTORES];
 static bool servers_valid = false;
 static uint64 servers_forgotten = 0;
@@ -98,9 +98,9 @@ static uint64 servers_forgotten = 0;
 PG_FUNCTION_INFO_V1(runops_mint_kind_at);
 
 /*
- * Forget all flags: the table was written.
+ * Config cache callback: forget all flags, because the table was written.
  *
- * The memory is freed by the next lookup.
+ * The next lookup frees the memory.
  */
 static void
 forget_flags(void)
@@ -110,7 +110,7 @@ forget_flags(void)
 }
 
 /*
- * Forget which server each store has.
+ * Config cache callback: forget the server of each store.
  */
 static void
 forget_servers(void)
@@ -120,7 +120,7 @@ forget_servers(void)
 }
 
 /*
- * System cache callback: a server was altered, renamed or dropped.
+ * Syscache callback: a server was altered, renamed or dropped.
  */
 static void
 server_callback(Datum arg, int cacheid, uint32 hashvalue)
@@ -129,7 +129,7 @@ server_callback(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Hash and comparison of an organization.
+ * Hash function for the key of an organization.
  */
 static uint32
 hash_flag_key(const void *key, Size keysize)
@@ -140,7 +140,7 @@ hash_flag_key(const void *key, Size keysize)
 }
 
 /*
- * Compare two organizations; 0 if they are the same.
+ * Comparison function for the keys of two organizations; 0 if they are equal.
  */
 static int
 match_flag_key(const void *key1, const void *key2, Size keysize)
@@ -155,7 +155,7 @@ match_flag_key(const void *key1, const void *key2, Size keysize)
 }
 
 /*
- * The key of an organization, NULL for the global flag.
+ * The hash key of an organization; NULL stands for the global flag.
  */
 static FlagKey
 flag_key(text *org)
@@ -172,7 +172,7 @@ flag_key(text *org)
 }
 
 /*
- * A kind in a column of mint_config; none if it is NULL.
+ * The kind in a column of mint_config; RUNOPS_MINT_NONE if it is NULL.
  */
 static RunopsMintKind
 kind_column(HeapTuple tuple, TupleDesc tupdesc, int attnum)
@@ -188,7 +188,7 @@ kind_column(HeapTuple tuple, TupleDesc tupdesc, int attnum)
 }
 
 /*
- * A time in a column of mint_config.
+ * The time in a column of mint_config.
  */
 static TimestampTz
 time_column(HeapTuple tuple, TupleDesc tupdesc, int attnum, TimestampTz if_null)
@@ -200,8 +200,7 @@ time_column(HeapTuple tuple, TupleDesc tupdesc, int attnum, TimestampTz if_null)
 }
 
 /*
- * Read the row of an organization, or the global one for NULL, as the table is
- * now.
+ * Read the current row of an organization, or the global row for NULL.
  */
 void
 runops_mint_read_flag(text *org, RunopsMintFlag *flag)
@@ -240,7 +239,7 @@ runops_mint_read_flag(text *org, RunopsMintFlag *flag)
 }
 
 /*
- * A flag that is remembered; false if it is not.
+ * Get a remembered flag; returns false if it is not remembered.
  */
 static bool
 remembered_flag(text *org, RunopsMintFlag *flag)
@@ -256,7 +255,7 @@ remembered_flag(text *org, RunopsMintFlag *flag)
 }
 
 /*
- * A flag, remembered from now on.
+ * Read a flag and remember it.
  */
 static void
 look_up_flag(text *org, RunopsMintFlag *flag)
@@ -270,7 +269,7 @@ look_up_flag(text *org, RunopsMintFlag *flag)
 
 	runops_mint_read_flag(org, flag);
 	if (forgotten != flags_forgotten || key.len > MAX_ORG_LEN)
-		return;					/* it may be out of date already, or is odd */
+		return;					/* it may be outdated already, or too long */
 
 	if (flags != NULL && hash_get_num_entries(flags) >= MAX_FLAGS)
 		flags = NULL;
@@ -302,14 +301,15 @@ look_up_flag(text *org, RunopsMintFlag *flag)
 }
 
 /*
- * From when on the kind of a flag is in effect, and no longer the previous one.
+ * The time from which the kind of a flag is in effect, instead of the previous
+ * one.
  *
- * A shorter grace than at the flip counts at once; a longer one does not bring
- * the previous kind back.
+ * If the grace is shorter now than at the flip, the shorter one counts at
+ * once; a longer one does not bring the previous kind back.
  *
- * A flip is not in effect before it is committed; see flip.c for what
- * becomes of one that is committed too late.  Without a grace nobody has
- * promised anything, and a transaction sees what it has written.
+ * A flip is not in effect before it is committed; flip.c refuses a commit that
+ * would be too late.  Without a grace no session depends on the stored time,
+ * and a transaction sees the flip that it has written.
  */
 TimestampTz
 runops_mint_due(const RunopsMintFlag *flag)
@@ -327,7 +327,7 @@ runops_mint_due(const RunopsMintFlag *flag)
 }
 
 /*
- * The kind that a flag says at an instant; below is what holds without it.
+ * The kind of a flag at an instant; "below" is the kind if the flag has none.
  */
 RunopsMintKind
 runops_mint_flag_at(const RunopsMintFlag *flag, RunopsMintKind below, TimestampTz at)
@@ -341,7 +341,7 @@ runops_mint_flag_at(const RunopsMintFlag *flag, RunopsMintKind below, TimestampT
 }
 
 /*
- * The number of the store that ids of a kind name.
+ * The index in servers[] of the store that ids of a kind name.
  */
 static int
 store_number(RunopsMintKind kind)
@@ -367,7 +367,7 @@ look_up_servers(void)
 		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, server_callback, (Datum) 0);
 		registered = true;
 	}
-	/* only to be told when it is written */
+	/* register the cache to be called when the table is written */
 	table_close(runops_config_cache_open(&store_table), AccessShareLock);
 
 	memset(servers, 0, sizeof(servers));
@@ -386,8 +386,9 @@ look_up_servers(void)
 }
 
 /*
- * What a root becomes whose flags say this kind: a cuid unless the gate to the
- * kind's store is open.  No store is asked: one that nobody has proved is closed.
+ * Apply the gate to the kind that the flags of a root give: a cuid unless the
+ * gate to the store of that kind is open.  No store is asked; a store without
+ * a standing proof is closed.
  */
 static RunopsMintKind
 past_the_gate(RunopsMintKind kind)
@@ -402,7 +403,7 @@ past_the_gate(RunopsMintKind kind)
 }
 
 /*
- * The kind that the flags of an organization say at an instant.
+ * The kind that the flags of an organization give at an instant.
  */
 static RunopsMintKind
 flags_at(const RunopsMintFlag *flag, const RunopsMintFlag *global, TimestampTz at)
@@ -411,7 +412,7 @@ flags_at(const RunopsMintFlag *flag, const RunopsMintFlag *global, TimestampTz a
 }
 
 /*
- * The kind of a root as the tables say, which may fail.
+ * The kind of a root, read from the tables; may fail.
  */
 static RunopsMintKind
 read_kind(text *org)
@@ -429,10 +430,11 @@ read_kind(text *org)
 }
 
 /*
- * The same, and a cuid if it fails.
+ * The same, but a cuid on failure.
  *
- * A cancel is no failure.  Before PostgreSQL 17 a parallel query could start no
- * subtransaction, but what calls this is not parallel safe.
+ * A cancel is raised and not treated as a failure.  Before PostgreSQL 17 a
+ * parallel query could not start a subtransaction, but the SQL functions that
+ * call this are not parallel safe.
  */
 static RunopsMintKind
 read_kind_or_cuid(text *org)
@@ -478,9 +480,10 @@ read_kind_or_cuid(text *org)
 }
 
 /*
- * The kind of a new root of an organization, or of no known one for NULL: the
- * switch, then the gate, then the organization's flag, then the global one.  The
- * first that says no, and any failure, makes it a cuid.
+ * The kind of a new root of an organization; NULL stands for an unknown one.
+ * The switch comes first, then the gate, the organization's flag, and the
+ * global flag.  If the switch is off, the gate is closed or anything fails,
+ * the root gets a cuid.
  */
 RunopsMintKind
 runops_mint_kind_of_root(text *org)
@@ -491,7 +494,7 @@ runops_mint_kind_of_root(text *org)
 	if (!runops_mint_enabled || runops_gate_closed_reason() != NULL)
 		return RUNOPS_MINT_CUID;
 
-	/* learn of flips, also in the middle of a transaction */
+	/* learn of flips even in the middle of a transaction */
 	AcceptInvalidationMessages();
 
 	if (remembered_flag(NULL, &global) &&
@@ -518,7 +521,7 @@ runops_mint_kind_of_root(text *org)
 /*
  * _mint_kind_at(org text, at timestamptz) returns text
  *
- * The kind that the flags say at an instant, as they are set now.
+ * The kind at an instant according to the current flags.
  */
 Datum
 runops_mint_kind_at(PG_FUNCTION_ARGS)

@@ -1,19 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * flip.c
- *	  Flips the kind that roots of an organization, or all, get: set_mint_kind().
+ *	  Implements set_mint_kind(), which flips the kind of the roots of one or
+ *	  all organizations.
  *
- * A flip takes effect one grace after it was stamped.  For all sessions to find
- * the same kind at any instant, each has to have learned of the flip before.
- * They learn of it at its commit, and the stamp is older than that; so flips
- * wait for each other before they take their stamp, and a transaction that is
- * still open when its flip is nearly due is not committed.
+ * A flip takes effect one grace after its stamp.  All sessions must find the
+ * same kind at any instant, so each session must learn of the flip before
+ * that.  Sessions learn of a flip when it commits, but its stamp is older.  So
+ * flips wait for each other before they take their stamp, and a transaction
+ * that is still open when its flip is nearly due is not committed.
  *
- * More generally, a change of a flag gives another kind than before from some
- * instant on: when it is due itself, or when the flip that it calls off would
- * have been due, or a flip of the global flag that it overrides.  The change must
- * be committed a margin before that instant, a tenth of the grace, which is what
- * a commit may take.
+ * More generally, a change of a flag changes the kind from some instant on.
+ * That is the time when the change itself is due, or when a flip would have
+ * been due that the change cancels, or a flip of the global flag that the
+ * change overrides.  The change must be committed by a margin before that
+ * instant.  The margin is a tenth of the grace, and leaves time for the commit
+ * itself.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -38,26 +40,32 @@
 #include "base/guc.h"
 #include "mint/mint_int.h"
 
-/* The margin is the grace divided by this, and no longer than this many ms. */
+/*
+ * The margin is the grace divided by this, but at most this many milliseconds.
+ */
 #define MARGIN_DIVISOR	10
 #define MAX_MARGIN		10000
 
-/* A change of this transaction, and when it must be committed. */
+/*
+ * A change made by this transaction, and the time by which it must be
+ * committed.
+ */
 typedef struct Change
 {
-	SubTransactionId subid;		/* what would undo it by a rollback */
+	SubTransactionId subid;		/* subtransaction whose rollback undoes it */
 	TimestampTz deadline;
 } Change;
 
-/* Those of this transaction, in TopTransactionContext. */
+/* The changes of this transaction, in TopTransactionContext. */
 static List *changes = NIL;
 
 PG_FUNCTION_INFO_V1(runops_set_mint_kind);
 
 /*
- * At the end of a transaction: refuse to commit a change too late.
+ * Transaction callback: refuse to commit a change too late.
  *
- * A prepared transaction can be committed at any time, so it is refused, too.
+ * PREPARE TRANSACTION is refused too, because a prepared transaction can be
+ * committed at any time.
  */
 static void
 change_xact_callback(XactEvent event, void *arg)
@@ -75,7 +83,7 @@ change_xact_callback(XactEvent event, void *arg)
 					ereport(ERROR,
 							(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 							 errmsg("could not commit the change of a mint kind in time"),
-							 errdetail("It had to be committed before %s, so that every session learns of it before it takes effect.",
+							 errdetail("The transaction had to commit before %s, so that every session learns of the change before it takes effect.",
 									   timestamptz_to_str(change->deadline)),
 							 errhint("Call runops.set_mint_kind() in a transaction of its own.")));
 			}
@@ -85,7 +93,7 @@ change_xact_callback(XactEvent event, void *arg)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						 errmsg("cannot PREPARE a transaction that has changed a mint kind"),
-						 errdetail("It might be committed after the change was to take effect."),
+						 errdetail("The prepared transaction might be committed after the time at which the change takes effect."),
 						 errhint("Call runops.set_mint_kind() in a transaction of its own.")));
 			break;
 		case XACT_EVENT_COMMIT:
@@ -101,7 +109,8 @@ change_xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * At the end of a subtransaction: its changes are its parent's, or gone.
+ * Subtransaction callback: give its changes to the parent, or drop them on
+ * abort.
  */
 static void
 change_subxact_callback(SubXactEvent event, SubTransactionId subid,
@@ -149,7 +158,8 @@ note_deadline(TimestampTz deadline)
 }
 
 /*
- * The kind that a flag, above the global one if there is one, says at an instant.
+ * The kind of a flag, or else of the global flag if there is one, at an
+ * instant.
  */
 static RunopsMintKind
 kind_at(const RunopsMintFlag *flag, const RunopsMintFlag *global, TimestampTz at)
@@ -163,8 +173,8 @@ kind_at(const RunopsMintFlag *flag, const RunopsMintFlag *global, TimestampTz at
 }
 
 /*
- * The first instant from now on at which a flag says another kind after a change
- * than before it; DT_NOEND if there is none.
+ * The first instant from now on at which the flag before a change and the flag
+ * after it give different kinds; DT_NOEND if there is none.
  */
 static TimestampTz
 first_difference(const RunopsMintFlag *before, const RunopsMintFlag *after,
@@ -191,11 +201,12 @@ first_difference(const RunopsMintFlag *before, const RunopsMintFlag *after,
 }
 
 /*
- * The row of an organization, or the global one for NULL, after it was set to a
- * kind, or to none; false if it stays as it is.
+ * Compute the row of an organization, or the global row for NULL, after it is
+ * set to a kind or to none.  Returns false if it does not change.
  *
- * The stamp is set where the kind changes, and what is in effect now becomes the
- * previous kind.  Without a row the kind is the one in effect without it.
+ * If the kind changes, the row gets a new stamp, and the kind in effect now
+ * becomes the previous kind.  Without a row the current kind is the one in
+ * effect without it.
  */
 static bool
 change_flag(const RunopsMintFlag *before, RunopsMintKind kind,
@@ -220,10 +231,10 @@ change_flag(const RunopsMintFlag *before, RunopsMintKind kind,
 }
 
 /*
- * Write a row, and delete those that say nothing any more.
+ * Write a row, and delete the rows that have no effect any more.
  *
- * It is the owner of the table who writes: whoever may call the function needs no
- * privilege on the table, and could break its rules if he had one.
+ * The rows are written as the owner of the table.  A caller needs no privilege
+ * on the table, and with one he could break its rules.
  */
 static void
 write_flag(Oid relid, text *org, const RunopsMintFlag *flag, TimestampTz now)
@@ -275,8 +286,8 @@ write_flag(Oid relid, text *org, const RunopsMintFlag *flag, TimestampTz now)
 }
 
 /*
- * The table of the flags, locked so that nobody else writes to it before this
- * transaction ends.
+ * Open the table of the flags with a lock that keeps others from writing to it
+ * until this transaction ends.
  */
 static Oid
 lock_flags(void)
@@ -293,8 +304,8 @@ lock_flags(void)
 /*
  * set_mint_kind(org text, kind text) returns void
  *
- * Flip the flag of an organization, or the global one for NULL; a kind of NULL
- * removes it, which is a flip to what holds without it.
+ * Set the flag of an organization, or the global flag for NULL.  A kind of
+ * NULL removes the flag, which is a flip to the kind in effect without it.
  */
 Datum
 runops_set_mint_kind(PG_FUNCTION_ARGS)
@@ -312,20 +323,20 @@ runops_set_mint_kind(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized mint kind \"%s\"", text_to_cstring(PG_GETARG_TEXT_PP(1))),
-				 errhint("Pass \"cuid\", \"ksuid\", \"runops\", \"shard:\" and the name of a store, or NULL to remove the entry.")));
+				 errhint("Pass \"cuid\", \"ksuid\", \"runops\", \"shard:\" followed by the name of a store, or NULL to remove the flag.")));
 
 	PreventCommandIfReadOnly("set_mint_kind()");
 	PreventCommandIfParallelMode("set_mint_kind()");
 	PreventCommandDuringRecovery("set_mint_kind()");
 
-	/* flips take their stamps one after the other */
+	/* flips must take their stamps one after the other */
 	relid = lock_flags();
 	now = GetCurrentTimestamp();
 
 	runops_mint_read_flag(org, &before);
 	if (org != NULL)
 		runops_mint_read_flag(NULL, &global);
-	/* a removed entry is one until its grace has passed */
+	/* a removed flag still counts until its grace has passed */
 	if (before.found && before.kind.kind == RUNOPS_ID_NONE && now >= runops_mint_due(&before))
 		before.found = false;
 

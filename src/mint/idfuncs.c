@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * idfuncs.c
- *	  SQL functions over the id codec.
+ *	  Implements the SQL functions that read ids.
  *
- * store_of() is the expression behind every partition key, so it is called for
- * each row that is inserted or not pruned.  It allocates nothing: its results
- * are constants of this file, returned by reference.  That is safe because a
- * caller may neither change nor free a pass-by-reference result: it may as well
- * be the argument itself, inside a disk buffer (a varchar length cast returns
- * that).  The constants are in read-only memory, so a caller that breaks the
- * rule is found at once.  They outlive every memory context, and a backend
+ * store_of() is in every partition key, so it is called for each row that is
+ * inserted or not pruned.  It allocates nothing: its results are constants of
+ * this file, returned by reference.  That is safe because a caller must
+ * neither change nor free a pass-by-reference result, which may be the
+ * argument itself inside a disk buffer (a cast to varchar(n) returns its
+ * argument).  The constants are in read-only memory, so a caller that breaks
+ * this rule crashes at once.  They outlive every memory context, and a backend
  * never unloads a library.
  *
  * Copyright (c) 2026, The runops authors
@@ -32,8 +32,8 @@
 #include "mint/mint_int.h"
 
 /*
- * A constant of type text.  It has the plain four-byte header, for which
- * SET_VARSIZE() has no form that an initializer could use.
+ * A constant of type text.  It has a plain four-byte header, for which
+ * SET_VARSIZE() cannot be used in an initializer.
  */
 typedef struct ConstText
 {
@@ -52,7 +52,7 @@ typedef struct ConstText
 static const ConstText store_legacy = CONST_TEXT("legacy");
 static const ConstText store_new = CONST_TEXT(RUNOPS_NEW_STORE);
 
-/* Shards by character, less '0' */
+/* Shards by character, minus '0' */
 static const ConstText store_shard['z' - '0' + 1] = {
 #define SHARD(c, s)	[c - '0'] = CONST_TEXT(s)
 	SHARD('0', "0"), SHARD('1', "1"), SHARD('2', "2"), SHARD('3', "3"),
@@ -73,7 +73,7 @@ static const ConstText kind_ksuid = CONST_TEXT("ksuid");
 static const ConstText kind_runops = CONST_TEXT("runops");
 static const ConstText kind_shard = CONST_TEXT("shard");
 
-/* An error message quotes no more octets of an id than this. */
+/* An error message quotes at most this many octets of an id. */
 #define MAX_QUOTED_ID	8192
 
 /* Columns of parse_id() */
@@ -155,8 +155,8 @@ runops_is_classifiable(PG_FUNCTION_ARGS)
 /*
  * same_store(alias text, key text) returns boolean
  *
- * Does the alias name the same store as the key, or none?  One call, because
- * every row that is written is checked by it.
+ * Does the alias name the same store as the key, or no store?  This is one
+ * call because it checks every row that is written.
  */
 Datum
 runops_same_store(PG_FUNCTION_ARGS)
@@ -183,7 +183,7 @@ runops_same_store(PG_FUNCTION_ARGS)
 }
 
 /*
- * The name of a kind, NULL for unclassifiable.
+ * The name of a kind; NULL for an unclassifiable id.
  */
 static const ConstText *
 kind_name(RunopsIdKind kind)
@@ -220,7 +220,7 @@ runops_id_kind(PG_FUNCTION_ARGS)
 }
 
 /*
- * The OID of a label of an enum, which must exist.
+ * The OID of a label of an enum; raises if the label does not exist.
  */
 static Oid
 enum_label_oid(Oid enumtype, const char *label)
@@ -277,7 +277,7 @@ runops_raise_unclassifiable(text *id)
 			 errmsg("unclassifiable run id \"%s%s\" (length %d)",
 					pnstrdup(str, quoted), quoted < len ? "..." : "",
 					pg_mbstrlen_with_len(str, len)),
-			 errdetail("What follows the first underscore is neither 25 nor 27 letters and digits, nor a 26-character id of version 1 or 2."),
+			 errdetail("The part after the first underscore is neither 25 nor 27 letters and digits, nor a 26-character id of version 1 or 2."),
 			 errhint("Use runops.try_residency() to get NULL instead of an error.")));
 }
 
@@ -312,7 +312,7 @@ runops_try_residency(PG_FUNCTION_ARGS)
 }
 
 /*
- * parse_id(id text) returns a record of what the id says
+ * Return the parts of the id as a record.
  *
  * Every time that an id can hold is a valid timestamp: 48 bits of milliseconds
  * end in the year 10889.
@@ -378,7 +378,8 @@ runops_parse_id(PG_FUNCTION_ARGS)
 /*
  * to_friendly_id(entity text, id text) returns text
  *
- * "<entity>_<id>", or the id itself if it starts like that already.
+ * Return "<entity>_<id>", or the id itself if it already starts with
+ * "<entity>_".
  */
 Datum
 runops_to_friendly_id(PG_FUNCTION_ARGS)
@@ -412,8 +413,8 @@ runops_to_friendly_id(PG_FUNCTION_ARGS)
 /*
  * from_friendly_id(friendly_id text, entity text) returns text
  *
- * The bare id.  Stricter than the classifier: exactly one underscore, and
- * something on both sides of it.
+ * Return the bare id.  This is stricter than the classifier: there must be
+ * exactly one underscore, with text on both sides.
  */
 Datum
 runops_from_friendly_id(PG_FUNCTION_ARGS)
@@ -450,7 +451,7 @@ runops_from_friendly_id(PG_FUNCTION_ARGS)
 			memcmp(str, VARDATA_ANY(entity), prefix_len) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("friendly id \"%s\" is not one of entity \"%s\"",
+					 errmsg("friendly id \"%s\" does not have the entity \"%s\"",
 							pnstrdup(str, pg_mbcliplen(str, len, MAX_QUOTED_ID)),
 							text_to_cstring(entity)),
 					 errdetail("Its entity is \"%s\".",

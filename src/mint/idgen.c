@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * idgen.c
- *	  SQL functions that generate ids.
+ *	  Implements the SQL functions that generate ids.
  *
- * Strong randomness costs about the same for a few octets as for some
- * thousands, so each backend keeps a pool of it.  A pool filled before fork()
- * would hand the same octets to every child, which is how a preloaded library
- * makes duplicate ids; so pool and sequences carry the process they belong to,
- * and any other process starts with new ones.  Octets are wiped as they are
- * handed out: a later core dump shows none that an id was made of.
+ * Getting strong random octets costs about the same for a few octets as for
+ * some thousands, so each backend keeps a pool of them.  A pool filled before
+ * fork() would give the same octets to every child process, so a preloaded
+ * library would make duplicate ids.  Therefore the pool and the sequences
+ * store the PID of their process, and any other process starts new ones.
+ * Octets are wiped when they are used, so a later core dump does not show the
+ * octets of an id.
  *
- * Parallel workers are processes of their own and so have pools of their own;
- * the functions are PARALLEL SAFE as gen_random_uuid() is.
+ * Parallel workers are separate processes and so have their own pools.  The
+ * functions are PARALLEL SAFE like gen_random_uuid().
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,13 +28,13 @@
 #include "base/compat.h"
 #include "mint/mint_int.h"
 
-/* Octets of randomness to get at a time. */
+/* Number of random octets to get at a time. */
 #define POOL_SIZE	4096
 
-/* What this process generates ids from. */
+/* The state from which this process generates ids. */
 static struct
 {
-	int			pid;			/* the process all of this belongs to */
+	int			pid;			/* the process that owns this state */
 	size_t		used;			/* octets of the pool handed out */
 	uint8		pool[POOL_SIZE];
 	RunopsIdGenerator generator;
@@ -45,9 +46,10 @@ PG_FUNCTION_INFO_V1(runops_gen_run_ops_id);
 PG_FUNCTION_INFO_V1(runops_gen_shard_id);
 
 /*
- * Hand out len octets of the pool, filling it first where it is short.
+ * Copy len octets out of the pool.  If the pool has too few left, fill it
+ * first.
  *
- * What is left of a pool that is short goes unused.
+ * The octets left over by a refill are not used.
  */
 static void
 pool_random(void *buf, size_t len)
@@ -62,7 +64,7 @@ pool_random(void *buf, size_t len)
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR),
 					 errmsg("could not generate random values"),
-					 errdetail("The operating system or the OpenSSL library gave no strong random numbers."),
+					 errdetail("The operating system or the OpenSSL library did not return strong random numbers."),
 					 errhint("Check the random number source of the server's host.")));
 		source.used = 0;
 	}
@@ -73,7 +75,7 @@ pool_random(void *buf, size_t len)
 }
 
 /*
- * The state to generate from, this process's own.
+ * The generator state of this process.
  */
 static RunopsIdGenerator *
 own_generator(void)
@@ -91,7 +93,8 @@ own_generator(void)
 /*
  * The clock, in milliseconds since 1970, rounded down.
  *
- * Not the transaction's time: an id is as old as itself.
+ * It is not the transaction's start time: an id gets the time at which it was
+ * made.
  */
 static int64
 clock_ms(void)
@@ -102,8 +105,8 @@ clock_ms(void)
 }
 
 /*
- * An id of len characters as text, or an error if it could not be made, which
- * only the time can be the reason for.
+ * Return an id of len characters as text.  Raises if the id could not be made,
+ * which can only happen because of the time.
  */
 static text *
 generated(const char *kind, bool made, const char *id, size_t len)
@@ -119,7 +122,7 @@ generated(const char *kind, bool made, const char *id, size_t len)
 }
 
 /*
- * An id of any kind; a run-ops id has the region.
+ * A new id of any kind; a run-ops id gets the region.
  */
 text *
 runops_idgen(RunopsMintKind kind, char region)
@@ -180,7 +183,7 @@ runops_gen_ksuid(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("payload of a KSUID must not be longer than %d bytes", RUNOPS_KSUID_PAYLOAD),
 					 errdetail("The payload has %zu bytes.", lead_len),
-					 errhint("Pass at most %d bytes; what is missing is filled with random ones.",
+					 errhint("Pass at most %d bytes; the rest is filled with random bytes.",
 							 RUNOPS_KSUID_PAYLOAD)));
 
 		made = runops_id_make_ksuid(own_generator(), clock_ms(), pool_random,
@@ -191,10 +194,10 @@ runops_gen_ksuid(PG_FUNCTION_ARGS)
 }
 
 /*
- * The region character of a region's name.
+ * The region character for the name of a region.
  *
- * A single character stands for itself; a name that is not known is '0', so
- * that a new region never keeps an id from being made.
+ * A single character stands for itself.  An unknown name becomes '0', so that
+ * a new region never keeps an id from being made.
  */
 char
 runops_region_char(text *region)
@@ -243,7 +246,7 @@ runops_gen_shard_id(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("shard must not be null"),
-				 errdetail("A shard is named by one character, a lower-case letter or a digit."),
+				 errdetail("The name of a shard is a lower-case letter or a digit."),
 				 errhint("Pass the name of a store, such as \"e\".")));
 
 	shard = PG_GETARG_TEXT_PP(0);
@@ -251,7 +254,7 @@ runops_gen_shard_id(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid shard \"%s\"", text_to_cstring(shard)),
-				 errdetail("A shard is named by one character, a lower-case letter or a digit."),
+				 errdetail("The name of a shard is a lower-case letter or a digit."),
 				 errhint("Pass the name of a store, such as \"e\".")));
 
 	PG_RETURN_TEXT_P(runops_idgen((RunopsMintKind) {RUNOPS_ID_SHARD, VARDATA_ANY(shard)[0]}, '0'));

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * kind.c
- *	  The kinds of new ids: their names, and the stores that they name.
+ *	  Converts the kinds of new ids to and from their names, and to their
+ *	  stores.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -14,7 +15,7 @@
 #include "base/compat.h"
 #include "mint/mint_int.h"
 
-/* "shard:", and what a kind of that form is longer by */
+/* "shard:", and its length */
 #define SHARD_PREFIX		"shard:"
 #define SHARD_PREFIX_LEN	(sizeof(SHARD_PREFIX) - 1)
 
@@ -28,7 +29,7 @@ runops_mint_same(RunopsMintKind a, RunopsMintKind b)
 }
 
 /*
- * Read the name of a kind; false if there is no such kind.
+ * Parse the name of a kind; returns false if there is no such kind.
  */
 bool
 runops_mint_parse(text *name, RunopsMintKind *kind)
@@ -54,7 +55,7 @@ runops_mint_parse(text *name, RunopsMintKind *kind)
 }
 
 /*
- * The name of a kind, which is not RUNOPS_MINT_NONE.
+ * The name of a kind other than RUNOPS_MINT_NONE.
  */
 text *
 runops_mint_name(RunopsMintKind kind)
@@ -76,7 +77,7 @@ runops_mint_name(RunopsMintKind kind)
 }
 
 /*
- * The store that ids of a kind name, into a buffer of RUNOPS_STORE_LEN.
+ * Copy the store that ids of a kind name into a buffer of RUNOPS_STORE_LEN.
  */
 void
 runops_mint_store(RunopsMintKind kind, char *store)

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * mint.h
- *	  New ids, and the kind that each of them gets.
+ *	  Makes new ids, and decides the kind of each.
  *
- * A child has the kind of its parent; the kind of a root follows from the flags of
- * its organization.  Nothing here raises because a store cannot be used: then the
- * kind is cuid.  What a backend remembers of flags is forgotten when their table
- * is written.
+ * A child has the kind of its parent; the kind of a root follows from the
+ * flags of its organization.  If a store cannot be used, nothing here raises
+ * an error: the kind is cuid.  A backend forgets its cached flags when their
+ * table is written.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,7 +23,7 @@
 /* The kind of a new id: cuid, ksuid, runops, or shard:c. */
 typedef struct RunopsMintKind
 {
-	RunopsIdKind kind;			/* RUNOPS_ID_NONE: nothing is said */
+	RunopsIdKind kind;			/* RUNOPS_ID_NONE: no kind is set */
 	char		shard;			/* of RUNOPS_ID_SHARD, else '\0' */
 } RunopsMintKind;
 

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * mint_funcs.c
- *	  SQL functions that choose the kind of a new id and make it.
+ *	  Implements the SQL functions that choose the kind of a new id and make
+ *	  it.
  *
- * A family of rows stays in one store because its ids do: whatever has a parent
- * takes the parent's shape, and asks neither flag nor gate.  Only the root of a
- * family follows the flags; see flags.c.
+ * A family of rows stays in one store because its ids do.  A row with a parent
+ * takes the kind of the parent's id, and no flag and no gate is checked.  Only
+ * the root of a family follows the flags; see flags.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -19,8 +20,8 @@
 #include "mint/mint_int.h"
 
 /*
- * What ids are made for: the prefixes of friendly ids, and the rows that have
- * none.  Roots can be runs and batches alone.
+ * The entities that get ids: the prefixes of friendly ids, and rows without a
+ * friendly id.  Only runs and batches can be roots.
  */
 static const char *const entities[] = {
 	"run", "batch", "item", "attempt", "snapshot", "waitpoint", "edge",
@@ -37,8 +38,8 @@ PG_FUNCTION_INFO_V1(runops_mint_batch_id);
 /*
  * mint_kind(org text) returns text
  *
- * The kind of a new root of an organization, or of one that is not known.  What
- * keeps it from being known makes it a cuid; see flags.c.
+ * The kind of a new root of an organization; NULL stands for an unknown one.
+ * If the kind cannot be read, it is cuid; see flags.c.
  */
 Datum
 runops_mint_kind(PG_FUNCTION_ARGS)
@@ -49,7 +50,8 @@ runops_mint_kind(PG_FUNCTION_ARGS)
 }
 
 /*
- * The kind of what has this parent, and its region if it says one, else '0'.
+ * The kind of a child of this parent, and the parent's region, or '0' if its
+ * id has none.
  *
  * Raises unclassifiable_run_id.
  */
@@ -82,8 +84,7 @@ runops_inherited_mint_kind(PG_FUNCTION_ARGS)
 }
 
 /*
- * The number of an entity, by its place in entities[]; raises if there is no
- * such entity.
+ * The index of an entity in entities[]; raises if there is no such entity.
  */
 static int
 entity_number(text *entity)
@@ -94,7 +95,7 @@ entity_number(text *entity)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("entity must not be null"),
-				 errhint("Pass what the id is for, such as \"run\".")));
+				 errhint("Pass the entity that the id is for, such as \"run\".")));
 
 	for (int i = 0; i < lengthof(entities); i++)
 		if (len == strlen(entities[i]) && memcmp(VARDATA_ANY(entity), entities[i], len) == 0)
@@ -103,16 +104,16 @@ entity_number(text *entity)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unrecognized entity \"%s\"", text_to_cstring(entity)),
-			 errdetail("Ids are made for runs and batches, and for what belongs to them."),
+			 errdetail("An entity is a run, a batch, or a kind of row that belongs to one."),
 			 errhint("Pass one of \"run\", \"batch\", \"item\", \"attempt\", \"snapshot\", \"waitpoint\", \"edge\", \"checkpoint\", \"restore\", \"dependency\", \"queue\", \"worker\", \"bulk\", \"error\", \"session\".")));
 }
 
 /*
- * A new id: of the parent's shape if there is a parent, else of the flags' if it
- * is for a root, else a cuid.
+ * A new id.  With a parent it has the parent's kind, for a root it has the
+ * kind that the flags give, and else it is a cuid.
  *
- * A child is in the region of its parent unless another is given.  Each argument
- * may be NULL.
+ * A child is in the region of its parent unless another region is given.  Each
+ * argument may be NULL.
  */
 static text *
 mint(bool root, text *org, text *parent, text *region)

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * mint_int.h
- *	  What the files of minting share: flags, generators, and names of kinds.
+ *	  Declares what the files of the mint module share: flags, generators and
+ *	  kinds.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,12 +17,13 @@
 typedef struct RunopsMintFlag
 {
 	bool		found;			/* is there a row? */
-	bool		own;			/* is it this transaction that wrote it? */
-	RunopsMintKind kind;		/* RUNOPS_MINT_NONE: what holds without a row */
-	RunopsMintKind previous;	/* what holds until the flip is due;
+	bool		own;			/* did this transaction write it? */
+	RunopsMintKind kind;		/* RUNOPS_MINT_NONE: the kind without a row
+								 * applies */
+	RunopsMintKind previous;	/* the kind until the flip is due;
 								 * RUNOPS_MINT_NONE: there was no flip */
 	TimestampTz flipped_at;
-	TimestampTz effective_at;	/* flipped_at and the grace of that time */
+	TimestampTz effective_at;	/* flipped_at plus the grace at that time */
 } RunopsMintFlag;
 
 /* in idfuncs.c */

@@ -3,9 +3,10 @@
  * seam.c
  *	  Decides in which store a waitpoint is completed.
  *
- * A waitpoint belongs to the store that its id names.  What waits for it may
- * belong to another family: then the completion is pinned to legacy, where such
- * a wait was recorded, and the waitpoint's own residency is told besides.
+ * A waitpoint belongs to the store that its id names.  The run that waits for
+ * it may belong to another family.  In that case the completion is pinned to
+ * legacy, where such a wait was recorded, and the result also has the
+ * waitpoint's own residency.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,7 +24,7 @@
 #include "gate/gate.h"
 #include "mint/mint_int.h"
 
-/* What a wait can be ended by; also in the CHECK of unblock_config. */
+/* The kinds of events that end a wait; also in the CHECK of unblock_config. */
 static const char *const route_kinds[] = {
 	"MANUAL", "DATETIME", "RESUME_TOKEN", "IDEMPOTENCY_REUSE", "RUN"
 };
@@ -51,7 +52,8 @@ enum
 PG_FUNCTION_INFO_V1(runops_completion_store);
 
 /*
- * Raise unless this is one of the kinds of routes that end a wait; NULL is none.
+ * Raise unless kind is a route kind, which names how a wait ends; NULL is not
+ * one.
  */
 void
 runops_seam_check_route_kind(const char *kind)
@@ -66,12 +68,12 @@ runops_seam_check_route_kind(const char *kind)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 kind ? errmsg("unknown route kind: \"%s\"", kind) :
 			 errmsg("route kind must not be NULL"),
-			 errdetail("A wait is ended by one of MANUAL, DATETIME, RESUME_TOKEN, IDEMPOTENCY_REUSE and RUN."),
-			 errhint("Pass one of these, in upper case.")));
+			 errdetail("The route kinds are MANUAL, DATETIME, RESUME_TOKEN, IDEMPOTENCY_REUSE and RUN."),
+			 errhint("Pass one of the route kinds in upper case.")));
 }
 
 /*
- * The value of the residency enum with this label.
+ * The enum value of the residency with this label.
  */
 static Datum
 residency_value(Oid enumtypoid, const char *label)
@@ -87,7 +89,7 @@ residency_value(Oid enumtypoid, const char *label)
 }
 
 /*
- * Is this argument given, and true?
+ * Is this argument given and true?
  */
 static bool
 arg_is_true(FunctionCallInfo fcinfo, int arg)
@@ -96,8 +98,8 @@ arg_is_true(FunctionCallInfo fcinfo, int arg)
 }
 
 /*
- * Why the completion is pinned to legacy, the first reason that holds; NULL if
- * it is not.  residency is the type of the argument.
+ * The first reason that pins the completion to legacy; NULL if there is none.
+ * residency is the type of the argument.
  */
 static const char *
 pinned_reason(FunctionCallInfo fcinfo, Oid residency)
@@ -115,10 +117,10 @@ pinned_reason(FunctionCallInfo fcinfo, Oid residency)
 }
 
 /*
- * The store that a waitpoint's id names, copied to store[RUNOPS_STORE_LEN].
+ * Copy the store that a waitpoint's id names to store[RUNOPS_STORE_LEN].
  *
- * An id of no known shape is an error: to complete it in the wrong place would
- * leave whoever waits for it waiting.
+ * An unclassifiable id is an error: if the waitpoint were completed in the
+ * wrong place, its run would wait for ever.
  */
 static void
 store_of_waitpoint(FunctionCallInfo fcinfo, char *store)
@@ -130,7 +132,7 @@ store_of_waitpoint(FunctionCallInfo fcinfo, char *store)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("waitpoint_id must not be NULL"),
-				 errdetail("The id says where the waitpoint stands."),
+				 errdetail("The id names the store of the waitpoint."),
 				 errhint("Pass the id of the waitpoint that is completed.")));
 
 	id = PG_GETARG_TEXT_PP(ARG_WAITPOINT_ID);
@@ -144,9 +146,9 @@ store_of_waitpoint(FunctionCallInfo fcinfo, char *store)
  * completion_store(waitpoint_id, route_kind, tree_owner_residency,
  *					is_cross_tree_idempotency, has_legacy_parent)
  *
- * With the flag off there is one database, and nothing is looked at.  With the
- * gate closed nothing can be said: legacy would be a guess.  A store that is
- * named and may not be touched is an error as well.
+ * With the flag off there is only one database, so nothing is checked.  With
+ * the gate closed altogether the function raises, because legacy would be a
+ * guess.  If the named store may not be used, the function raises too.
  */
 Datum
 runops_completion_store(PG_FUNCTION_ARGS)

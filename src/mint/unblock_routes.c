@@ -3,9 +3,9 @@
  * unblock_routes.c
  *	  Counts the calls of completion_store() in the body of a routine.
  *
- * The body is read by core's scanner, so that what stands in comments and string
- * literals is not taken for a call: neither is a query that is put together as
- * a string.  PL/pgSQL is made of the same tokens as SQL.
+ * Core's scanner reads the body, so text in comments and string literals does
+ * not count as a call.  For the same reason a call in a query that is built as
+ * a string is not counted.  PL/pgSQL has the same tokens as SQL.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,23 +23,24 @@
 #include "mint/mint_int.h"
 
 /*
- * The token of an identifier.  The grammar's header is not installed; every
- * grammar over core's scanner declares the tokens that carry a value first, in
- * one order, because the scanner returns the same numbers to all of them.
+ * The token of an identifier.  The grammar's header is not installed.  Every
+ * grammar that uses core's scanner declares the tokens with a value first and
+ * in the same order, because the scanner returns the same numbers to all of
+ * them.
  */
 #define TOKEN_IDENT 258
 
-/* The function that is counted. */
+/* The function whose calls are counted. */
 #define COUNTED_FUNCTION "completion_store"
 
-/* What was seen last, as far as it matters. */
+/* The last relevant tokens. */
 typedef enum CallState
 {
 	SEEN_OTHER,
 	SEEN_SCHEMA,				/* "runops" */
 	SEEN_SCHEMA_DOT,			/* "runops." */
 	SEEN_OTHER_DOT,				/* a dot after something else */
-	SEEN_END_OF_CALL,			/* ")": what follows is an alias */
+	SEEN_END_OF_CALL,			/* ")": the next name is an alias */
 	SEEN_FUNCTION				/* "completion_store", qualified or not */
 } CallState;
 
@@ -47,7 +48,7 @@ PG_FUNCTION_INFO_V1(runops_count_calls);
 PG_FUNCTION_INFO_V1(runops_check_route_kind);
 
 /*
- * What has been seen after one more token.
+ * The state after one more token.
  */
 static CallState
 next_state(CallState state, int token, const char *ident)
@@ -71,7 +72,7 @@ next_state(CallState state, int token, const char *ident)
 /*
  * _count_calls(body text) returns integer
  *
- * Raises what the scanner raises if the text is not made of tokens.
+ * Raises the scanner's error if the text cannot be split into tokens.
  */
 Datum
 runops_count_calls(PG_FUNCTION_ARGS)
@@ -87,7 +88,7 @@ runops_count_calls(PG_FUNCTION_ARGS)
 
 	scanner = scanner_init(body, &extra, &ScanKeywords, ScanKeywordTokens);
 
-	/* whoever created the routine has been warned */
+	/* the user who created the routine has seen the warnings */
 	scanner_without_warnings(&extra);
 
 	while ((token = core_yylex(&value, &location, scanner)) != 0)

@@ -13,7 +13,7 @@
  * still come between the two commits.  If the connection to a store is lost
  * while it commits, the store may have committed or not.
  *
- * Callbacks run in the opposite order of their registration. postgres_fdw
+ * Callbacks run in the opposite order of their registration.  postgres_fdw
  * registers its own with its first connection, and we register ours after
  * that.
  *
