@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * cache.c
- *	  The shared cache of what resolvers read: its memory.
+ *	  Manages the memory of the shared cache of resolver values.
  *
- * See control_plane.h for the rules.
+ * control_plane.h has the rules.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,7 +23,7 @@
 #include "base/guc.h"
 #include "control_plane/cache_int.h"
 
-/* The names of the tranches, which are those of the wait events. */
+/* The names of the LWLock tranches; they also appear as wait events. */
 #define CACHE_TRANCHE "runops_cache"
 #define SLOT_TRANCHE "runops_cache_slot"
 #define HASH_TRANCHE "runops_cache_hash"
@@ -32,12 +32,12 @@
 /* NULL if the library was not preloaded. */
 CacheShared *runops_cache_shared = NULL;
 
-/* This backend's mappings; NULL before it needs them. */
+/* This backend's mappings; NULL until they are needed. */
 dsa_area   *runops_cache_area = NULL;
 dshash_table *runops_cache_table = NULL;
 
 /*
- * Ask for the shared memory and the locks.
+ * Request the shared memory and the locks.
  */
 void
 runops_cache_shmem_request(void)
@@ -45,14 +45,14 @@ runops_cache_shmem_request(void)
 	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(CacheShared)),
 									runops_tags_shmem_size()));
 	RequestNamedLWLockTranche(CACHE_TRANCHE, 1);
-	/* of these only the number and the name are used */
+	/* only the number and the name of these tranches are used */
 	RequestNamedLWLockTranche(SLOT_TRANCHE, 1);
 	RequestNamedLWLockTranche(HASH_TRANCHE, 1);
 	RequestNamedLWLockTranche(DSA_TRANCHE, 1);
 }
 
 /*
- * The number of a tranche.
+ * The number of an LWLock tranche.
  */
 static int
 tranche_id(const char *name)
@@ -61,14 +61,14 @@ tranche_id(const char *name)
 }
 
 /*
- * Find the shared memory, or set it up if this is the postmaster.
+ * Attach to the shared memory, or initialize it if this is the postmaster.
  */
 void
 runops_cache_shmem_startup(void)
 {
 	bool		found;
 
-	/* after a crash there is new memory, and the old mappings are gone */
+	/* after a crash the memory is new, and the old mappings are gone */
 	runops_cache_area = NULL;
 	runops_cache_table = NULL;
 
@@ -98,7 +98,8 @@ runops_cache_shmem_startup(void)
 }
 
 /*
- * Is anything cached?  Not without shared memory, and not with the flag off.
+ * Is the cache in use?  It is not without shared memory, and not with the flag
+ * off.
  */
 bool
 runops_cache_enabled(void)
@@ -107,7 +108,7 @@ runops_cache_enabled(void)
 }
 
 /*
- * Map the dynamic memory, and make it if nobody has yet.
+ * Map the dynamic shared memory, and create it if no backend has done so.
  */
 void
 runops_cache_attach(void)
@@ -127,7 +128,7 @@ runops_cache_attach(void)
 	if (runops_cache_table != NULL)
 		return;
 
-	/* what is half made when an error comes goes with the transaction */
+	/* an error in between frees the incomplete mapping with the transaction */
 	oldcxt = MemoryContextSwitchTo(TopMemoryContext);
 	LWLockAcquire(runops_cache_shared->lock, LW_EXCLUSIVE);
 	if (runops_cache_shared->dsa == DSA_HANDLE_INVALID)
@@ -152,8 +153,8 @@ runops_cache_attach(void)
 }
 
 /*
- * Search the slots of this database, or with an invalid OID for a free one.  The
- * caller holds the lock.
+ * Search the slots of this database by name; with InvalidOid, search for a
+ * free slot.  The caller holds the lock.
  */
 int
 runops_cache_search_slots(Oid dbid, const char *name)

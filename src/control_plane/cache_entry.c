@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * cache_entry.c
- *	  The shared cache of what resolvers read: its entries.
+ *	  Looks up, stores and frees the entries of the shared cache of resolver
+ *	  values.
  *
- * See cache.h for the rules: what makes a value invalid, and which lock protects
- * what.
+ * control_plane.h has the rules: when a value is invalid, and which lock
+ * protects which fields.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -21,13 +22,13 @@
 #include "base/guc.h"
 #include "control_plane/cache_int.h"
 
-/* Larger values are read each time. */
+/* Larger values are not cached. */
 #define MAX_ENTRY_SIZE (1024 * 1024)
 
 /*
- * A chunk that is not listed yet.  If an error comes before it is, the next store
- * of this backend frees it: the error may have come while locks were held that
- * freeing needs.
+ * A chunk that is not yet in a list.  If an error occurs before it is, the
+ * next store of this backend frees it.  The error itself cannot, because the
+ * locks needed for freeing may be held.
  */
 static dsa_pointer unlisted = InvalidDsaPointer;
 
@@ -61,8 +62,8 @@ entry_matches(CacheEntry *entry, const char *key, int keylen)
 /*
  * Is an entry invalid, as opposed to expired?
  *
- * What a standby has read was not invalidated by the writes that it replayed
- * later, and is forgotten once it takes writes itself.
+ * A value that was read on a standby is not invalidated by the writes that the
+ * standby replays later.  It becomes invalid when the standby is promoted.
  */
 static bool
 entry_invalid(CacheEntry *entry)
@@ -72,8 +73,8 @@ entry_invalid(CacheEntry *entry)
 }
 
 /*
- * The entry that a link leads to; NULL at the end.  Finding the address of memory
- * that this backend has not mapped yet may fail.
+ * The entry behind a link; NULL at the end.  This may fail if the backend has
+ * not mapped that memory yet.
  */
 static CacheEntry *
 neighbour(dsa_pointer link)
@@ -82,10 +83,10 @@ neighbour(dsa_pointer link)
 }
 
 /*
- * Take an entry out of the order of its slot and free it.
+ * Remove an entry from the list of its slot and free it.
  *
- * The caller holds the slot's lock, and has taken the entry out of the hash
- * table, so that nobody else can have it.
+ * The caller holds the slot's lock, and has removed the entry from the hash
+ * table, so no other backend can find it.
  */
 static void
 free_entry(CacheSlot *slot, dsa_pointer chunk)
@@ -108,7 +109,7 @@ free_entry(CacheSlot *slot, dsa_pointer chunk)
 }
 
 /*
- * Drop an entry.  The caller holds the slot's lock.
+ * Remove an entry completely.  The caller holds the slot's lock.
  */
 static void
 drop_entry(CacheSlot *slot, dsa_pointer chunk)
@@ -120,7 +121,7 @@ drop_entry(CacheSlot *slot, dsa_pointer chunk)
 }
 
 /*
- * Drop the entry of a key if it is expired or invalid.
+ * Remove the entry of a key if it is expired or invalid.
  */
 static void
 drop_dead(RunopsCacheSlot ref, const EntryKey *key)
@@ -150,9 +151,9 @@ drop_dead(RunopsCacheSlot ref, const EntryKey *key)
 }
 
 /*
- * Look for the value of a key; it is returned as a copy.
+ * Look up the value of a key and return a copy.
  *
- * Counts a hit, or a miss.  What turns out to be expired or invalid goes.
+ * This counts a hit or a miss.  An expired or invalid entry is removed.
  */
 RunopsCacheAnswer
 runops_cache_lookup(RunopsCacheSlot slot, const char *key, int keylen,
@@ -197,15 +198,15 @@ runops_cache_lookup(RunopsCacheSlot slot, const char *key, int keylen,
 }
 
 /*
- * Make room for one more entry: what is expired or invalid goes first, then the
- * oldest.  The caller holds the slot's lock.
+ * Make room for one more entry.  Expired and invalid entries are removed
+ * first, then the oldest one.  The caller holds the slot's lock.
  */
 static void
 make_room(RunopsCacheSlot ref, CacheSlot *slot)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	/* looking at all of them only pays if something is expired */
+	/* searching all entries only pays off if one has expired */
 	if (slot->nentries >= runops_cache_max_entries && slot->earliest <= now)
 	{
 		dsa_pointer chunk = slot->first;
@@ -237,8 +238,8 @@ make_room(RunopsCacheSlot ref, CacheSlot *slot)
 }
 
 /*
- * Put a chunk in the place of an older one with the same key.  The caller holds
- * the slot's lock and that of the hash entry.
+ * Put a chunk in the place of an older one with the same key.  The caller
+ * holds the slot's lock and the lock of the hash entry.
  */
 static void
 replace_entry(CacheSlot *slot, HashEntry *hashed, dsa_pointer chunk)
@@ -249,7 +250,7 @@ replace_entry(CacheSlot *slot, HashEntry *hashed, dsa_pointer chunk)
 	CacheEntry *prev = neighbour(old->prev);
 	CacheEntry *next = neighbour(old->next);
 
-	/* every address is known: nothing can fail from here on */
+	/* every address is mapped, so nothing can fail from here on */
 	entry->next = old->next;
 	entry->prev = old->prev;
 	if (prev != NULL)
@@ -268,11 +269,11 @@ replace_entry(CacheSlot *slot, HashEntry *hashed, dsa_pointer chunk)
 }
 
 /*
- * Put a new chunk in the hash table and in the order of its slot.  The caller
- * holds the slot's lock, which keeps the entry of that key, if any, as it is.
+ * Put a new chunk into the hash table and the list of its slot.  The caller
+ * holds the slot's lock, which protects an existing entry of that key.
  *
- * Returns false if what is there was read later.  Where a valid value is
- * replaced, the new one takes its place in the order.
+ * Returns false if the existing value was read later.  If a valid value is
+ * replaced, the new one keeps its place in the list.
  */
 static bool
 insert_entry(RunopsCacheSlot ref, CacheSlot *slot, dsa_pointer chunk)
@@ -332,10 +333,10 @@ insert_entry(RunopsCacheSlot ref, CacheSlot *slot, dsa_pointer chunk)
 }
 
 /*
- * Keep what was read for a key; value NULL is that there is no row.
+ * Store the value that was read for a key; NULL means that there is no row.
  *
- * Does nothing if it has become invalid since it was read, or if there is no
- * memory for it.  Returns false if the slot is not there any more.
+ * Does nothing if the value has become invalid since it was read, or if there
+ * is no memory for it.  Returns false if the slot does not exist any more.
  */
 bool
 runops_cache_store(RunopsCacheSlot ref, const char *key, int keylen,
@@ -386,7 +387,7 @@ runops_cache_store(RunopsCacheSlot ref, const char *key, int keylen,
 }
 
 /*
- * Give back the slot of this name in a database, or all of its slots if name is
+ * Free the slot of this name in a database, or all of its slots if name is
  * NULL.
  */
 void

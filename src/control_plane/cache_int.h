@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * cache_int.h
- *	  The shared cache of what resolvers read: how it lies in memory.
+ *	  Declares the memory layout of the shared cache of resolver values.
  *
  * Slots are an array in the main shared memory.  Entries are in dynamic shared
- * memory, which the first backend that needs it makes: each is a chunk with its
- * tags, key and value, listed by its slot in the order of insertion, and found
- * through one hash table by a hash of database, slot and key.  The chunk has the
- * key in full, so that two keys of one hash are never mixed up.
+ * memory, which the first backend that needs it creates.  Each entry is a
+ * chunk with its tags, key and value.  Its slot lists it in the order of
+ * insertion, and one hash table finds it by a hash of database, slot and key.
+ * The chunk has the full key, so two keys with the same hash are never
+ * confused.
  *
- * A dropped slot is given to the next one, with another generation, and whoever
- * still knows it by the old one finds nothing and stores nothing.
+ * A dropped slot is reused with another generation.  A backend that still
+ * remembers the old generation finds nothing and stores nothing.
  *
- * See control_plane.h for the locks.
+ * control_plane.h describes the locks.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -36,37 +37,44 @@ typedef struct RunopsCacheSlot
 	uint32		generation;
 } RunopsCacheSlot;
 
-/* What a look into the cache has given. */
+/* The result of a lookup in the cache. */
 typedef enum RunopsCacheAnswer
 {
-	RUNOPS_CACHE_MISS,			/* nothing: read, and keep */
-	RUNOPS_CACHE_BYPASS,		/* this transaction has invalidated it: read */
+	RUNOPS_CACHE_MISS,			/* no entry: read the value and store it */
+	RUNOPS_CACHE_BYPASS,		/* this transaction has invalidated it: read
+								 * the value only */
 	RUNOPS_CACHE_VALUE,			/* a value */
-	RUNOPS_CACHE_ABSENT			/* there is no row */
+	RUNOPS_CACHE_ABSENT			/* an entry that says that there is no row */
 } RunopsCacheAnswer;
 
-/* How long, and until what happens, a value is good. */
+/* The conditions under which a value stays valid. */
 typedef struct RunopsCacheFill
 {
-	uint64		stamp;			/* from before the snapshot it was read with */
+	uint64		stamp;			/* taken before the snapshot that read the
+								 * value */
 	TimestampTz expires;
-	bool		in_recovery;	/* was this a standby then? */
+	bool		in_recovery;	/* was this server a standby then? */
 	const RunopsTag *tags;
 	int			ntags;
 } RunopsCacheFill;
 
-/* What a slot counts; the order of the columns of runops._resolver_stats(). */
+/*
+ * The counters of a slot, in the order of the columns of
+ * runops._resolver_stats().
+ */
 typedef enum RunopsCacheCounter
 {
-	RUNOPS_CACHE_HITS,			/* answered by the cache */
-	RUNOPS_CACHE_NEGATIVE_HITS, /* of these, that there is no row */
-	RUNOPS_CACHE_MISSES,		/* read */
-	RUNOPS_CACHE_EVICTIONS,		/* entries that gave way to others */
+	RUNOPS_CACHE_HITS,			/* lookups that the cache answered */
+	RUNOPS_CACHE_NEGATIVE_HITS, /* those that found "no row" */
+	RUNOPS_CACHE_MISSES,		/* lookups that had to read */
+	RUNOPS_CACHE_EVICTIONS,		/* entries replaced by others */
 	RUNOPS_CACHE_INVALIDATIONS, /* entries found invalid and dropped */
 	RUNOPS_CACHE_NCOUNTERS
 } RunopsCacheCounter;
 
-/* How many slots there can be, in all databases; others are not cached. */
+/*
+ * The number of slots, over all databases; further resolvers are not cached.
+ */
 #define RUNOPS_CACHE_SLOTS 1024
 
 /* The key of the hash table. */
@@ -86,14 +94,15 @@ typedef struct HashEntry
 	dsa_pointer chunk;
 } HashEntry;
 
-/* An entry.  The links are those of the order of insertion. */
+/* An entry.  The links are in the order of insertion. */
 typedef struct CacheEntry
 {
 	dsa_pointer next;
 	dsa_pointer prev;
 	EntryKey	key;
 	Size		size;			/* of the chunk */
-	uint64		stamp;			/* valid while no tag has a greater number */
+	uint64		stamp;			/* valid while no cell of its tags has a
+								 * greater number */
 	TimestampTz expires;
 	bool		absent;			/* there was no row: no value follows */
 	bool		in_recovery;	/* read on a standby */
@@ -111,27 +120,27 @@ typedef struct CacheEntry
 /* A slot. */
 typedef struct CacheSlot
 {
-	Oid			dbid;			/* invalid: free */
+	Oid			dbid;			/* InvalidOid: free */
 	char		name[NAMEDATALEN];
-	uint32		generation;		/* how often it was given away */
-	LWLock		lock;			/* protects all to the counters */
+	uint32		generation;		/* how often the slot was reused */
+	LWLock		lock;			/* protects the fields up to the counters */
 	dsa_pointer first;			/* the oldest entry */
 	dsa_pointer last;
 	TimestampTz earliest;		/* no entry expires before it */
-	TimestampTz latest;			/* none expires after it */
+	TimestampTz latest;			/* no entry expires after it */
 	int			nentries;
 	Size		bytes;
 	pg_atomic_uint64 counters[RUNOPS_CACHE_NCOUNTERS];
 } CacheSlot;
 
-/* What is in shared memory; the tags' cells follow. */
+/* The contents of the shared memory; the cells of the tags follow. */
 typedef struct CacheShared
 {
 	LWLock	   *lock;
 	int			hash_tranche;
 	int			dsa_tranche;
-	uint64		seed[2];		/* of the hashes of keys */
-	dsa_handle	dsa;			/* invalid before somebody has made it */
+	uint64		seed[2];		/* for the hashes of keys */
+	dsa_handle	dsa;			/* invalid until a backend has created it */
 	dshash_table_handle table;
 	CacheSlot	slots[RUNOPS_CACHE_SLOTS];
 } CacheShared;

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * cache_slots.c
- *	  The shared cache of what resolvers read: who has which slot.
+ *	  Assigns the slots of the shared cache to resolvers.
  *
- * See control_plane.h for the rules.
+ * control_plane.h has the rules.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -20,7 +20,7 @@
 #include "base/compat.h"
 #include "control_plane/cache_int.h"
 
-/* Microseconds that a new slot is left alone, though there is nothing in it. */
+/* For this many microseconds a new slot is not freed, although it is empty. */
 #define SLOT_RESPITE USECS_PER_SEC
 
 /* The columns of runops._resolver_stats(). */
@@ -29,8 +29,9 @@
 PG_FUNCTION_INFO_V1(runops_resolver_stats);
 
 /*
- * Give back a slot in which everything has expired, of any database.  Its resolver
- * may be gone: one that was never committed, say.  False if there is none.
+ * Free a slot of any database whose entries have all expired.  Its resolver
+ * may not exist, for example because its transaction was rolled back.  Returns
+ * false if there is no such slot.
  */
 static bool
 free_expired_slot(void)
@@ -61,8 +62,8 @@ free_expired_slot(void)
 }
 
 /*
- * Find the slot of this name in this database, or take one.  False if all are
- * taken.
+ * Find the slot of this name in this database, or take a free one.  Returns
+ * false if all are taken.
  */
 static bool
 take_slot(const char *name, RunopsCacheSlot *slot)
@@ -102,7 +103,7 @@ take_slot(const char *name, RunopsCacheSlot *slot)
 }
 
 /*
- * The slot of this name in this database.  False if all are taken.
+ * The slot of this name in this database.  Returns false if all are taken.
  */
 bool
 runops_cache_slot(const char *name, RunopsCacheSlot *slot)
@@ -131,7 +132,7 @@ runops_cache_reset_counters(void)
 }
 
 /*
- * _resolver_stats(): what the cache has of each slot of this database.
+ * _resolver_stats(): the counters of each slot of this database.
  */
 Datum
 runops_resolver_stats(PG_FUNCTION_ARGS)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * cache_tags.c
- *	  When each tag of the shared cache was last invalidated.
+ *	  Records when each tag of the shared cache was last invalidated.
  *
- * See cache.h for the protocol.  Cells are only ever raised, so that two
- * backends that raise the same one need no lock, and the order in which they
- * arrive does not matter.
+ * control_plane.h describes the protocol.  The value of a cell only ever
+ * grows, so two backends that raise the same cell need no lock, and their
+ * order does not matter.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -19,17 +19,17 @@
 
 #include "control_plane/cache_int.h"
 
-/* What is in shared memory. */
+/* The contents of the shared memory. */
 typedef struct TagCells
 {
-	pg_atomic_uint64 last;		/* the last number taken */
+	pg_atomic_uint64 last;		/* the last number that was assigned */
 	pg_atomic_uint64 cells[RUNOPS_CACHE_CELLS];
 } TagCells;
 
 static TagCells *tags_shared = NULL;
 
 /*
- * How much shared memory the cells take.
+ * The size of the cells in shared memory.
  */
 Size
 runops_tags_shmem_size(void)
@@ -38,7 +38,7 @@ runops_tags_shmem_size(void)
 }
 
 /*
- * Set the cells up in shared memory, unless they were found there.
+ * Initialize the cells in shared memory, unless they exist already.
  */
 void
 runops_tags_shmem_start(void *memory, bool found)
@@ -53,8 +53,9 @@ runops_tags_shmem_start(void *memory, bool found)
 }
 
 /*
- * What the tags of a kind in one slot have in common; slot NULL is all slots of
- * the database, and no database is all of them.
+ * The common hash of all tags of a kind in one slot.  If slot is NULL, it
+ * stands for all slots of the database, and InvalidOid stands for all
+ * databases.
  */
 uint64
 runops_tags_prefix(Oid dbid, RunopsTagKind kind, const char *slot)
@@ -78,7 +79,8 @@ runops_tags_make(uint64 prefix, const char *id, int len)
 }
 
 /*
- * The stamp of what is read from now on.  The caller takes its snapshot after it.
+ * The stamp for values that are read from now on.  The caller must take its
+ * snapshot after this call.
  */
 uint64
 runops_tags_now(void)
@@ -90,7 +92,8 @@ runops_tags_now(void)
 }
 
 /*
- * Raise an atomic to a value, unless it is there already.
+ * Raise an atomic to a value, unless it already has that value or a greater
+ * one.
  */
 static void
 raise_to(pg_atomic_uint64 *atomic, uint64 value)
@@ -102,9 +105,9 @@ raise_to(pg_atomic_uint64 *atomic, uint64 value)
 }
 
 /*
- * Invalidate what carries one of these tags and was read before now.
+ * Invalidate all values that have one of these tags and were read before now.
  *
- * Called after a commit, so it may not fail.
+ * This is called after a commit, so it must not fail.
  */
 void
 runops_tags_bump(const RunopsTag *tags, int ntags)
@@ -122,7 +125,7 @@ runops_tags_bump(const RunopsTag *tags, int ntags)
 }
 
 /*
- * Has none of these tags been invalidated since the stamp was taken?
+ * Was none of these tags invalidated since the stamp was taken?
  */
 bool
 runops_tags_valid(uint64 stamp, const RunopsTag *tags, int ntags)

@@ -1,39 +1,41 @@
 /*-------------------------------------------------------------------------
  *
  * control_plane.h
- *	  The shared cache of what resolvers read of the control plane, and what
- *	  invalidates it.
+ *	  Declares the shared cache of the values that resolvers read, and its
+ *	  invalidation.
  *
  * One cache serves all backends and databases.  A slot holds the values of one
- * resolver, each under the text of its key; a value is the bytes of a jsonb, or
- * the fact that there was no row.
+ * resolver, each under the text of its key.  A value is the bytes of a jsonb,
+ * or the fact that there was no row.
  *
- * When a value is wrong.  Every value has tags: its slot, its environments, its
+ * Validity.  Every value has tags: its slot, its environments, its
  * organizations.  A tag is the number of a cell in a fixed array, found by
- * hashing, and a cell holds when it was last invalidated, as a number that only
- * grows.  A value carries the number that was current before its reader took
- * its snapshot, its stamp, and is valid as long as no cell of its tags holds a
- * greater one.  Whoever invalidates takes a new number after his transaction
- * has become visible to others, and before his client hears of it.  So a reader
- * who did not see the change has a stamp that is too old, whenever its value
- * arrives, and nothing has to be undone if anybody dies on the way.  Two tags
- * that share a cell cost a needless read, and the array never grows.
+ * hashing.  A cell holds the number of its last invalidation; numbers only
+ * grow.  The stamp of a value is the number that was current before its reader
+ * took its snapshot.  The value is valid as long as no cell of its tags holds
+ * a greater number.  An invalidating transaction takes a new number after it
+ * has become visible to others, and before its client gets the answer.  So a
+ * reader that did not see the change has a stamp that is too old, no matter
+ * when its value arrives, and nothing has to be undone if a backend dies in
+ * between.  Two tags that share a cell cause a needless read, and the array
+ * never grows.
  *
- * The numbers are microseconds of the clock, pushed forward where the clock
- * stands still or goes back.  That gives a reader whose snapshot is older than
- * he knows (that of a transaction in another database, say) a safe stamp: the
- * start of his transaction.
+ * The numbers are microseconds of the clock, and are increased further if the
+ * clock stands still or goes back.  A reader may not know how old its snapshot
+ * is, for example the snapshot of a transaction in another database.  The
+ * start of its own transaction is then a safe stamp.
  *
  * Locks, in the order in which they are taken:
  *
- * - CacheShared->lock: which slots there are, and the handles of the dynamic
- *	 memory.  Shared to search, exclusive to change.
- * - CacheSlot->lock, exclusive: the order of the slot's entries, and what it
- *	 counts of them.  Every change of an entry needs it.
- * - the lock of a partition of the hash table, taken by dshash: reading an entry
- *	 needs it shared, freeing or replacing one exclusive.  A hit takes no other.
+ * - CacheShared->lock protects the assignment of slots and the handles of the
+ *	 dynamic memory.  It is shared for a search and exclusive for a change.
+ * - CacheSlot->lock, exclusive, protects the list of the slot's entries and
+ *	 their counts.  Every change of an entry needs it.
+ * - The lock of a partition of the hash table is taken by dshash.  Reading an
+ *	 entry needs it shared, freeing or replacing one exclusive.  A hit takes no
+ *	 other lock.
  *
- * Cells, and the counters of a slot, are atomics.
+ * Cells and the counters of a slot are atomics.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -45,24 +47,25 @@
 #include "datatype/timestamp.h"
 #include "executor/execdesc.h"
 
-/* What a tag stands for. */
+/* The kinds of tags. */
 typedef enum RunopsTagKind
 {
-	RUNOPS_TAG_SLOT,			/* everything in a slot, or in all of them */
+	RUNOPS_TAG_SLOT,			/* everything in one slot, or in all slots */
 	RUNOPS_TAG_ENVIRONMENT,
 	RUNOPS_TAG_ORGANIZATION,
-	RUNOPS_TAG_ORGANIZATION_ALONE,	/* what belongs to no environment of it */
-	RUNOPS_TAG_REFERRING,		/* rows of stores that refer to a key, see integrity/reference.c */
-	RUNOPS_TAG_REFERRED			/* rows of stores with a key that is referred to */
+	RUNOPS_TAG_ORGANIZATION_ALONE,	/* its values without environment */
+	RUNOPS_TAG_REFERRING,		/* rows of stores that refer to a key; see
+								 * integrity/reference.c */
+	RUNOPS_TAG_REFERRED			/* rows of stores whose key is referred to */
 } RunopsTagKind;
 
 /* A tag: the number of its cell. */
 typedef uint32 RunopsTag;
 
-/* How many cells there are, in all databases. */
+/* The number of cells, for all databases. */
 #define RUNOPS_CACHE_CELLS 65536
 
-/* How far a command reaches. */
+/* The scope of a DDL command. */
 typedef enum RunopsDdlScope
 {
 	RUNOPS_DDL_NOTHING,
@@ -70,7 +73,7 @@ typedef enum RunopsDdlScope
 	RUNOPS_DDL_CLUSTER
 } RunopsDdlScope;
 
-/* What to do when a command has run; see runops_watch_command(). */
+/* The action to take after a command has run; see runops_watch_command(). */
 typedef struct RunopsWatchedCommand
 {
 	RunopsDdlScope scope;

@@ -1,23 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * pending.c
- *	  What a transaction invalidates in the shared cache when it commits.
+ *	  Collects the tags that a transaction invalidates in the shared cache at
+ *	  commit.
  *
- * Triggers on watched tables, invalidate_environment() and its like, and the
- * DDL of watch_ddl.c collect tags.  Until the transaction ends they make the
- * transaction itself pass by the cache; a subtransaction that aborts takes its
- * own along, and the end of an aborted transaction all of them.
+ * Triggers on watched tables, functions such as invalidate_environment(), and
+ * the DDL handled in watch_ddl.c collect tags.  Until the transaction ends, it
+ * bypasses the cache for these tags.  An aborted subtransaction drops its own
+ * tags, and the end of an aborted transaction drops all.
  *
- * At a commit the tags are raised twice.  The first time comes once the rows
- * are visible to others, while the transaction still holds its locks: whoever
- * has waited for a row finds the cache invalidated.  The second time comes after
- * the messages about catalogs have been sent.  Before that another backend may
- * still read by an old plan or connection, and what it reads must not last.
- * Both come before the client is told.  They can fail at neither point, so that
- * collecting needs memory and raising none.
+ * At a commit the cells of the tags are raised twice.  The first time is when
+ * the rows are visible to others, while the transaction still holds its locks.
+ * So a session that has waited for a row finds the cache invalidated.  The
+ * second time is after the catalog invalidation messages were sent.  Until
+ * then another backend may still read with an old plan or connection, and the
+ * value that it reads must not stay valid.  Both come before the client gets
+ * the answer.  No error may occur at either point, so memory is allocated when
+ * a tag is collected, and raising the cells allocates nothing.
  *
- * Nothing can be kept for COMMIT PREPARED, which another backend may run: that
- * invalidates all of its database, see watch_ddl.c.
+ * Nothing can be kept for COMMIT PREPARED, which another backend may run.  So
+ * COMMIT PREPARED invalidates the values of its whole database; see
+ * watch_ddl.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,7 +35,7 @@
 #include "base/compat.h"
 #include "control_plane/cache_int.h"
 
-/* A tag to invalidate, and the subtransaction that wants it. */
+/* A tag to invalidate, and the subtransaction that collected it. */
 typedef struct PendingTag
 {
 	RunopsTag	tag;
@@ -40,21 +43,21 @@ typedef struct PendingTag
 } PendingTag;
 
 /*
- * What this transaction invalidates, each tag once, in TopTransactionContext.
- * A tag stands there for the outermost subtransaction that wants it, since it
- * was found there when an inner one came.
+ * The tags that this transaction invalidates, each once, in
+ * TopTransactionContext.  A tag belongs to the outermost subtransaction that
+ * collected it: an inner one finds it there already.
  */
 static PendingTag *pending = NULL;
 static int	npending = 0;
 static int	maxpending = 0;
 
-/* The same as a set, to look at. */
+/* The same tags as a bitmap, for lookups. */
 static uint8 pending_set[RUNOPS_CACHE_CELLS / BITS_PER_BYTE];
 
 static bool callbacks_registered = false;
 
 /*
- * Take a tag out of the set.
+ * Remove a tag from the bitmap.
  */
 static inline void
 clear_bit(RunopsTag tag)
@@ -72,7 +75,7 @@ is_pending(RunopsTag tag)
 }
 
 /*
- * Forget everything, at the end of a transaction.
+ * Forget all tags at the end of a transaction.
  */
 static void
 forget_pending(void)
@@ -84,7 +87,7 @@ forget_pending(void)
 }
 
 /*
- * Raise everything.  May not fail.
+ * Raise the cells of all tags.  Must not fail.
  */
 static void
 raise_pending(void)
@@ -94,7 +97,7 @@ raise_pending(void)
 }
 
 /*
- * Transaction callback: the first time, or the end of it all.
+ * Transaction callback: raise the cells the first time, or forget the tags.
  */
 static void
 watch_xact_callback(XactEvent event, void *arg)
@@ -114,7 +117,7 @@ watch_xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * Resource owner callback: the second time.
+ * Resource owner callback: raise the cells the second time.
  */
 static void
 watch_release_callback(ResourceReleasePhase phase, bool isCommit,
@@ -129,14 +132,14 @@ watch_release_callback(ResourceReleasePhase phase, bool isCommit,
 }
 
 /*
- * Subtransaction callback: what an aborted one wanted is not wanted; what a
- * finished one wanted, its parent wants.
+ * Subtransaction callback: drop the tags of an aborted subtransaction, or give
+ * the tags of a committed one to its parent.
  */
 static void
 watch_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 					   SubTransactionId parentSubid, void *arg)
 {
-	/* the innermost one's are the last */
+	/* the tags of the innermost one are last */
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
 		for (int i = npending; i > 0 && pending[i - 1].subid == mySubid; i--)
@@ -150,7 +153,8 @@ watch_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 }
 
 /*
- * Invalidate a tag when this transaction commits, and pass it by until then.
+ * Invalidate a tag when this transaction commits, and bypass the cache for it
+ * until then.
  */
 void
 runops_invalidate(RunopsTag tag)

@@ -1,17 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * resolver.c
- *	  Reads a value of the control plane: resolve(), from the cache if it can.
+ *	  Implements resolve(), which reads a value of the control plane, if
+ *	  possible from the cache.
  *
  * The query of a resolver runs with the rights of the role that registered it,
- * in an operation restricted for security, with that role's search path, and
- * under settings that do not depend on the session: what one caller has read is
- * served to all who may call.  Its snapshot is a new one whatever the caller's
- * isolation level, so that a read and a hit give the same.
+ * as a security-restricted operation, with that role's search path, and under
+ * settings that do not depend on the session.  This is needed because a value
+ * read for one caller is served to all callers.  The query always gets a new
+ * snapshot, whatever the caller's isolation level, so that a read and a hit
+ * return the same value.
  *
- * What the backend remembers of resolvers is dropped as a whole when the table
- * of them is written or a role changes, but not while a query of theirs runs:
- * a call from within such a query then reads its resolver for itself.
+ * The backend's cache of resolvers is dropped as a whole when resolver_config
+ * is written or a role changes, but not while a resolver's query runs.  A call
+ * from within such a query then reads its resolver for itself.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -56,10 +58,10 @@
 #define Anum_resolver_search_path			7
 #define Anum_resolver_keys					8
 
-/* What has longer keys is read each time. */
+/* Values with longer keys are not cached. */
 #define MAX_KEY_LENGTH 1024
 
-/* What a query must not take from the session; see also execute(). */
+/* Settings that a query must not take from the session; see also execute(). */
 static const struct
 {
 	const char *name;
@@ -84,19 +86,22 @@ static RunopsConfigCache config_cache = {
 	.forget = forget_resolvers
 };
 
-/* What the backend remembers, in a context of its own; NULL: nothing yet. */
+/* The backend's cache, in its own memory context; NULL: nothing yet. */
 static HTAB *resolvers = NULL;
 static MemoryContext resolvers_cxt = NULL;
 static bool resolvers_valid = false;
 
-/* How many queries of resolvers are running, and how often one was asked. */
+/*
+ * How many resolver queries are running, and how many resolvers were asked
+ * for.
+ */
 static int	running = 0;
 static uint64 asked = 0;
 
 PG_FUNCTION_INFO_V1(runops_resolver_resolve);
 
 /*
- * Callback of the configuration: only remember it.
+ * Config cache callback: only set a flag.
  */
 static void
 forget_resolvers(void)
@@ -105,8 +110,8 @@ forget_resolvers(void)
 }
 
 /*
- * Syscache callback for roles and their memberships, on which plans with row
- * security depend.
+ * Syscache callback for roles and their memberships; plans with row security
+ * depend on them.
  */
 static void
 role_callback(Datum arg, int cacheid, uint32 hashvalue)
@@ -115,7 +120,7 @@ role_callback(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Make an empty memory of resolvers, and free the plans of the old one.
+ * Start a new, empty cache of resolvers, and free the plans of the old one.
  */
 static void
 reset_resolvers(void)
@@ -158,7 +163,7 @@ reset_resolvers(void)
 }
 
 /*
- * A column of resolver_config as a string, NULL if it is.
+ * A column of resolver_config as a string; NULL if the column is null.
  */
 static char *
 config_string(HeapTuple tuple, TupleDesc tupdesc, int attno)
@@ -175,7 +180,7 @@ config_string(HeapTuple tuple, TupleDesc tupdesc, int attno)
 }
 
 /*
- * Length of an interval in microseconds; a month has 30 days.
+ * The length of an interval in microseconds; a month counts as 30 days.
  */
 static int64
 interval_length(const Interval *interval)
@@ -185,8 +190,8 @@ interval_length(const Interval *interval)
 }
 
 /*
- * Read the configuration of a resolver into memory of the current context;
- * false if there is none.
+ * Read the configuration of a resolver into the current memory context;
+ * returns false if there is none.
  */
 bool
 runops_resolver_find(const char *slot, RunopsResolver *resolver)
@@ -229,7 +234,7 @@ runops_resolver_find(const char *slot, RunopsResolver *resolver)
 }
 
 /*
- * Look up what a resolver needs of the cache.
+ * Look up the cache slot and the tags of a resolver.
  */
 static void
 find_cache_slot(RunopsResolver *resolver)
@@ -267,7 +272,7 @@ find_resolver(const char *slot)
 	bool		keep;
 	bool		exists;
 
-	/* a hit takes no lock, so it must ask for itself what has changed */
+	/* a hit takes no lock, so the invalidations must be processed here */
 	AcceptInvalidationMessages();
 
 	if (strlen(slot) < NAMEDATALEN)
@@ -306,7 +311,7 @@ find_resolver(const char *slot)
 }
 
 /*
- * Error context of a query of a resolver.
+ * Error context callback for the query of a resolver.
  */
 static void
 resolver_error_callback(void *arg)
@@ -315,7 +320,7 @@ resolver_error_callback(void *arg)
 }
 
 /*
- * Give a query the settings that are the same for all callers.
+ * Set the settings that must be the same for all callers.
  */
 static void
 fix_settings(RunopsResolver *resolver)
@@ -334,9 +339,9 @@ fix_settings(RunopsResolver *resolver)
 }
 
 /*
- * Run the query of a resolver with values for its parameters, in SPI.
+ * Run the query of a resolver in SPI, with values for its parameters.
  *
- * *keep becomes false if the result may not be kept.
+ * *keep is set to false if the result must not be cached.
  */
 static void
 execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
@@ -349,9 +354,9 @@ execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(resolver->registrant)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the role that registered resolver \"%s\" does not exist any more",
+				 errmsg("the role that registered resolver \"%s\" no longer exists",
 						resolver->slot),
-				 errhint("Drop the resolver, and register it as another role.")));
+				 errhint("Drop the resolver and register it as another role.")));
 
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	SetUserIdAndSecContext(resolver->registrant,
@@ -360,7 +365,7 @@ execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
 	save_nestlevel = NewGUCNestLevel();
 	fix_settings(resolver);
 
-	/* what is remembered of a query must be that of the plan that runs */
+	/* the facts stored for a query must be those of the plan that runs */
 	if (resolver->plan != NULL && running == 1 && !SPI_plan_is_valid(resolver->plan))
 	{
 		SPI_freeplan(resolver->plan);
@@ -369,11 +374,11 @@ execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
 	if (resolver->plan == NULL)
 		runops_resolver_prepare(resolver);
 
-	/* before the query runs, whose functions may write */
+	/* check this before the query runs, because its functions may write */
 	if (*keep && runops_resolver_wrote(resolver))
 		*keep = false;
 
-	/* a standby may not have what was written before the stamp */
+	/* a standby may lack rows that were committed before the stamp */
 	if (*keep)
 		runops_reader_suspend();
 	rc = SPI_execute_snapshot(resolver->plan, values, nulls, GetLatestSnapshot(),
@@ -390,13 +395,13 @@ execute(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
 		ereport(ERROR,
 				(errcode(ERRCODE_CARDINALITY_VIOLATION),
 				 errmsg("resolver \"%s\" found more than one row", resolver->slot),
-				 errhint("Its query must return no row or one for each key.")));
+				 errhint("Make its query return at most one row for each key.")));
 }
 
 /*
- * The same, counted among those that run.
+ * The same, counted in "running".
  *
- * For PG_FINALLY() gcc -Os warns of a variable in that macro.
+ * This does not use PG_FINALLY(), because gcc -Os warns of a variable in it.
  */
 static void
 execute_counted(RunopsResolver *resolver, Datum *values, const char *nulls, bool *keep)
@@ -416,8 +421,8 @@ execute_counted(RunopsResolver *resolver, Datum *values, const char *nulls, bool
 }
 
 /*
- * Add the tags of an id as one kind to an array: that in all slots and that in
- * this one.
+ * Add the tags of an id of one kind to an array: one for all slots, and one
+ * for this slot.
  */
 static int
 add_tags(RunopsResolver *resolver, RunopsTag *tags, int ntags, RunopsTagKind kind,
@@ -432,7 +437,7 @@ add_tags(RunopsResolver *resolver, RunopsTag *tags, int ntags, RunopsTagKind kin
 }
 
 /*
- * The ids that are not null in a column of type text[], which may be null.
+ * The non-null ids in a column of type text[]; the column itself may be null.
  */
 static int
 ids_of_column(HeapTuple row, TupleDesc tupdesc, int attno, Datum **ids)
@@ -457,8 +462,8 @@ ids_of_column(HeapTuple row, TupleDesc tupdesc, int attno, Datum **ids)
 }
 
 /*
- * The tags of a value: its slot, each element of its key, which may be an
- * environment or an organization, and what is in the row's columns for them.
+ * The tags of a value: its slot; each element of its key, which may be an
+ * environment or an organization; and the ids in the row's tag columns.
  */
 static RunopsTag *
 value_tags(RunopsResolver *resolver, Datum *keys, const char *nulls,
@@ -503,7 +508,7 @@ value_tags(RunopsResolver *resolver, Datum *keys, const char *nulls,
 }
 
 /*
- * How long what is read now may be used, in microseconds.
+ * How long a value that is read now may be used, in microseconds.
  */
 static int64
 time_to_live(RunopsResolver *resolver)
@@ -513,7 +518,8 @@ time_to_live(RunopsResolver *resolver)
 }
 
 /*
- * Keep what was read for a key, unless this transaction invalidates it.
+ * Cache the value that was read for a key, unless this transaction invalidates
+ * it.
  */
 static void
 keep_value(RunopsResolver *resolver, StringInfo cache_key, Datum *keys,
@@ -529,8 +535,8 @@ keep_value(RunopsResolver *resolver, StringInfo cache_key, Datum *keys,
 		return;
 
 	/*
-	 * A transaction in another database, or a function of the user's, may see
-	 * what was there when our transaction began.
+	 * A transaction in another database, or a user's function, may use a
+	 * snapshot as old as the start of our transaction.
 	 */
 	if (resolver->distant)
 		fill->stamp = Min(fill->stamp, (uint64) GetCurrentTransactionStartTimestamp() - 1);
@@ -540,9 +546,10 @@ keep_value(RunopsResolver *resolver, StringInfo cache_key, Datum *keys,
 }
 
 /*
- * Read the value of a key, and keep it if it may be kept.
+ * Read the value of a key, and cache it if that is allowed.
  *
- * Returns NULL if there is no row; the value is in the caller's context.
+ * Returns NULL if there is no row; the value is in the caller's memory
+ * context.
  */
 static Jsonb *
 read_value(RunopsResolver *resolver, Datum *keys, const char *nulls,
@@ -568,13 +575,18 @@ read_value(RunopsResolver *resolver, Datum *keys, const char *nulls,
 		fill.stamp = runops_tags_now();
 	}
 
-	/* what was invalidated before the stamp has also sent its messages */
+	/*
+	 * messages of invalidations that are older than the stamp have been sent
+	 */
 	AcceptInvalidationMessages();
 
 	asked_before = asked;
 	execute_counted(resolver, keys, nulls, &keep);
 
-	/* what invalidates the value of another resolver would not reach this one */
+	/*
+	 * an invalidation for the value of another resolver would not reach this
+	 * one
+	 */
 	if (asked != asked_before)
 		keep = false;
 
@@ -599,8 +611,8 @@ read_value(RunopsResolver *resolver, Datum *keys, const char *nulls,
 }
 
 /*
- * The text of a key under which its value is cached: different for different
- * keys.
+ * Build the text of a key under which its value is cached; different keys have
+ * different texts.
  */
 static void
 make_cache_key(StringInfo buf, Datum *keys, bool *isnull, int nkeys)
@@ -619,10 +631,11 @@ make_cache_key(StringInfo buf, Datum *keys, bool *isnull, int nkeys)
 }
 
 /*
- * The value of a key in a slot, or NULL if there is confirmed to be no row.
+ * The value of a key in a slot, or NULL if it is known that there is no row.
  *
- * *from_cache, if asked for, says whether it was read just now.  Raises if the
- * slot has no resolver, another number of keys, or more than one row for it.
+ * If from_cache is not NULL, *from_cache is set to whether the value came from
+ * the cache.  Raises if the slot has no resolver, if the number of keys is
+ * wrong, or if there is more than one row.
  */
 Jsonb *
 runops_resolve_key(const char *slot, ArrayType *key, bool *from_cache)
@@ -642,7 +655,7 @@ runops_resolve_key(const char *slot, ArrayType *key, bool *from_cache)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("wrong number of keys for resolver \"%s\"", slot),
-				 errdetail("It takes %d, and %d were given.", resolver->nkeys, nkeys)));
+				 errdetail("The resolver takes %d, but %d were given.", resolver->nkeys, nkeys)));
 
 	if (resolver->cached)
 	{
@@ -684,7 +697,7 @@ runops_resolver_resolve(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the array of keys must not be null"),
-				 errhint("An element of it may be.")));
+				 errhint("An element of the array may be null.")));
 
 	value = runops_resolve_key(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 							   PG_GETARG_ARRAYTYPE_P(1), NULL);

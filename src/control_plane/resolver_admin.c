@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * resolver_admin.c
- *	  Which resolvers there are: add_resolver() and drop_resolver().
+ *	  Implements add_resolver() and drop_resolver().
  *
- * These are in C because the query has to be looked at under the search path of
- * the caller.  The table is written with the rights of its owner, so that nobody
- * else needs any: a row says whose rights its query runs with, and that must be
- * the role that has registered it.
+ * These functions are in C because the query must be checked under the
+ * caller's search path.  The table is written as its owner, so that no other
+ * role needs a privilege on it: a row says with whose rights its query runs,
+ * and that must be the role that registered it.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(runops_add_resolver);
 PG_FUNCTION_INFO_V1(runops_drop_resolver);
 
 /*
- * The owner of the table of resolvers.
+ * The owner of resolver_config.
  */
 static Oid
 config_owner(void)
@@ -53,8 +53,8 @@ config_owner(void)
 }
 
 /*
- * Run a statement about the table of resolvers as its owner; returns how many
- * rows it wrote.
+ * Run a statement on resolver_config as its owner; returns the number of rows
+ * that it wrote.
  */
 static uint64
 write_config(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
@@ -79,10 +79,12 @@ write_config(const char *sql, int nargs, Oid *types, Datum *values, const char *
 }
 
 /*
- * The schemas of the caller's search path, for the setting of that name.
+ * The schemas of the caller's search path, in the format of the setting
+ * search_path.
  *
- * That of temporary tables comes last, not first: a query must not find there
- * what it found elsewhere when it was registered.
+ * The schema of temporary tables comes last and not first: the query must not
+ * later find a temporary table instead of the table that it found when it was
+ * registered.
  */
 static char *
 current_search_path(void)
@@ -106,7 +108,7 @@ current_search_path(void)
 }
 
 /*
- * Raise unless this is a name that a slot can have.
+ * Raise unless this is a valid name for a slot.
  */
 static void
 check_slot_name(const char *slot)
@@ -119,7 +121,7 @@ check_slot_name(const char *slot)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
 				 errmsg("slot name \"%s\" is too long", slot),
-				 errdetail("It may have %d bytes.", NAMEDATALEN - 1)));
+				 errdetail("The limit is %d bytes.", NAMEDATALEN - 1)));
 }
 
 /*
@@ -164,7 +166,7 @@ runops_add_resolver(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the time to live of a resolver must not be negative"),
-					 errhint("Zero caches nothing; null is the setting \"%s\".",
+					 errhint("A value of 0 caches nothing; null means the setting \"%s\".",
 							 "runops.control_plane_cache_ttl")));
 	}
 
@@ -196,7 +198,8 @@ runops_add_resolver(PG_FUNCTION_ARGS)
 /*
  * drop_resolver(slot text, if_exists boolean) returns void
  *
- * For the role that has registered it, its members, and superusers.
+ * Only the role that registered it, members of that role, and superusers may
+ * do this.
  */
 Datum
 runops_drop_resolver(PG_FUNCTION_ARGS)
@@ -220,7 +223,7 @@ runops_drop_resolver(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to drop resolver \"%s\"", slot),
-				 errdetail("Another role has registered it.")));
+				 errdetail("Another role has registered the resolver.")));
 
 	write_config("DELETE FROM " RUNOPS_SCHEMA ".resolver_config"
 				 " WHERE slot OPERATOR(pg_catalog.=) $1",

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * resolver_int.h
- *	  A resolver: a query that reads one value of the control plane by its key.
+ *	  Declares the resolver, which is a query that reads one value of the
+ *	  control plane by its key.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -22,21 +23,24 @@ typedef struct RunopsResolver
 	char	   *query;
 	char	   *environment_column; /* NULL: there is none */
 	char	   *organization_column;
-	int64		ttl;			/* microseconds; -1: that of the setting */
-	Oid			registrant;		/* with whose rights the query runs */
-	char	   *search_path;	/* where its names are looked for */
-	int			nkeys;			/* how many parameters it has */
+	int64		ttl;			/* microseconds; -1: use the setting */
+	Oid			registrant;		/* the query runs as this role */
+	char	   *search_path;	/* for the names in the query */
+	int			nkeys;			/* number of parameters */
 
-	bool		cached;			/* is there a slot of the cache for it? */
+	bool		cached;			/* does it have a slot of the cache? */
 	RunopsCacheSlot cache;
-	RunopsTag	tags[3];		/* of all databases, this one, and the slot */
-	uint64		prefixes[3][2]; /* of environments, organizations, and these
-								 * alone; in all slots and in this one */
+	RunopsTag	tags[3];		/* for all databases, this database, and the
+								 * slot */
+	uint64		prefixes[3][2]; /* for environments, for organizations, and for
+								 * organizations alone; in all slots and in
+								 * this slot */
 
 	SPIPlanPtr	plan;			/* NULL: not made yet */
 	bool		transient;		/* for one call only? */
 	bool		distant;		/* may its snapshot be older than ours? */
-	bool		opaque;			/* may it read what is not in relids? */
+	bool		opaque;			/* may it read relations that are not in
+								 * relids? */
 } RunopsResolver;
 
 /* in resolver_query.c */

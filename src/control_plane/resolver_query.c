@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * resolver_query.c
- *	  The query of a resolver: what it has to look like, and its plan.
+ *	  Checks and plans the query of a resolver.
  *
- * The query runs as a subquery, so that its row comes as a jsonb, beside the
- * values of the columns that carry its tags.
+ * The query runs as a subquery.  The outer query returns its row as a jsonb,
+ * and the values of the columns that carry its tags.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,7 +33,7 @@
 #include "control_plane/resolver_int.h"
 
 /*
- * Walker: the greatest number of a parameter in a raw parse tree.
+ * Raw parse tree walker: find the greatest parameter number.
  */
 static bool
 parameter_walker(Node *node, void *context)
@@ -70,7 +70,7 @@ prepare(const char *sql, int nkeys)
 }
 
 /*
- * The only plan source of a statement that has been prepared.
+ * The only plan source of a prepared statement.
  */
 static CachedPlanSource *
 plan_source(SPIPlanPtr plan)
@@ -79,8 +79,9 @@ plan_source(SPIPlanPtr plan)
 }
 
 /*
- * An expression for the values of a tag column, as text[]; "NULL" if no column
- * is given.  Raises if the result does not have the column, or more than once.
+ * An SQL expression for the values of a tag column, as text[]; a NULL if no
+ * column is given.  Raises if the result lacks the column, or has it more than
+ * once.
  */
 static char *
 tag_expression(TupleDesc tupdesc, const char *column)
@@ -99,8 +100,8 @@ tag_expression(TupleDesc tupdesc, const char *column)
 		if (OidIsValid(type))
 			ereport(ERROR,
 					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
-					 errmsg("column \"%s\" is more than once in the result of the query", column),
-					 errhint("Give each column of the query a name of its own.")));
+					 errmsg("column \"%s\" occurs more than once in the result of the query", column),
+					 errhint("Give each column of the query a different name.")));
 		type = att->atttypid;
 	}
 	if (!OidIsValid(type))
@@ -116,11 +117,11 @@ tag_expression(TupleDesc tupdesc, const char *column)
 }
 
 /*
- * Check the query of a resolver; returns how many keys it has, and the query
- * without what is around the statement.
+ * Check the query of a resolver.  Returns the number of its keys, and the
+ * query without text around the statement.
  *
- * It is one SELECT that writes and locks nothing, reads no temporary table, and
- * has the two columns in its result, as far as they are given.
+ * The query must be one SELECT that writes and locks nothing and reads no
+ * temporary table, and its result must have the tag columns that are given.
  */
 int
 runops_resolver_check(const char *query, const char *environment_column,
@@ -152,12 +153,12 @@ runops_resolver_check(const char *query, const char *environment_column,
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the query of a resolver must neither write nor lock rows"),
-				 errdetail("Its result is kept, so most of the time it does not run.")));
+				 errdetail("The result is cached, so the query does not run on each call.")));
 	if (query_uses_temp_object_compat(tree))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the query of a resolver must not use temporary tables"),
-				 errdetail("Other sessions do not have them.")));
+				 errdetail("Other sessions cannot see them.")));
 	tag_expression(source->resultDesc, environment_column);
 	tag_expression(source->resultDesc, organization_column);
 	SPI_finish();
@@ -166,7 +167,7 @@ runops_resolver_check(const char *query, const char *environment_column,
 }
 
 /*
- * Make the plan of a resolver, as the role that is current now.
+ * Make the plan of a resolver, as the current role.
  *
  * The caller is connected to SPI.  The plan stays until it is freed.
  */
@@ -190,7 +191,7 @@ runops_resolver_prepare(RunopsResolver *resolver)
 	resolver->opaque = false;
 	foreach(lc, source->invalItems)
 	{
-		/* functions of core are not listed */
+		/* functions of core are not listed as dependencies */
 		if (((PlanInvalItem *) lfirst(lc))->cacheId == PROCOID)
 			resolver->distant = resolver->opaque = true;
 	}
@@ -198,17 +199,20 @@ runops_resolver_prepare(RunopsResolver *resolver)
 	{
 		Oid			relid = lfirst_oid(lc);
 
-		/* a table that is gone must not be found among the caller's own */
+		/*
+		 * if a table was dropped, the caller's temporary table must not
+		 * replace it
+		 */
 		if (get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("the query of resolver \"%s\" must not use temporary tables",
 							resolver->slot),
-					 errdetail("It finds temporary table \"%s\" where it once found another.",
+					 errdetail("The query finds temporary table \"%s\" instead of the table that it found when it was registered.",
 							   get_rel_name(relid)),
-					 errhint("Make the other table again, or drop the resolver.")));
+					 errhint("Create the other table again, or drop the resolver.")));
 
-		/* a child may be foreign, now or later */
+		/* a child table may be foreign, now or later */
 		if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
 			has_subclass(relid))
 			resolver->distant = true;
@@ -218,10 +222,10 @@ runops_resolver_prepare(RunopsResolver *resolver)
 }
 
 /*
- * Does this transaction hold a lock on a relation that writers take?
+ * Does this transaction hold a writer's lock on a relation?
  *
- * A sequence is not meant: who counts his reads by one has not changed what he
- * reads.
+ * Sequences do not count: nextval() in the query takes such a lock too, but
+ * changes no value that the query reads.
  */
 static bool
 write_locked(Oid relid)
@@ -239,10 +243,10 @@ write_locked(Oid relid)
 }
 
 /*
- * Would the query see what this transaction has written and not yet committed?
- * Such a value must not reach others.
+ * Could the query see rows that this transaction has written and not yet
+ * committed?  Such a value must not reach others.
  *
- * Errs on the side of yes.
+ * If in doubt, the answer is yes.
  */
 bool
 runops_resolver_wrote(RunopsResolver *resolver)
@@ -250,7 +254,7 @@ runops_resolver_wrote(RunopsResolver *resolver)
 	bool		has_xid = TransactionIdIsValid(GetTopTransactionIdIfAny());
 	ListCell   *lc;
 
-	/* writing a foreign table takes no number of a transaction here */
+	/* writing to a foreign table assigns no transaction ID here */
 	if (!has_xid && !resolver->distant)
 		return false;
 	if (has_xid && resolver->opaque)

@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * watch.c
- *	  Which rows that are written invalidate what in the shared cache.
+ *	  Invalidates values of the shared cache when rows of watched tables are
+ *	  written.
  *
- * Triggers of watched tables, and invalidate_environment() and its like.  pending.c
- * keeps what they collect.
+ * The file has the trigger function of watched tables, and functions such as
+ * invalidate_environment().  pending.c keeps the tags that they collect.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -35,8 +36,9 @@ PG_FUNCTION_INFO_V1(runops_invalidate_organization);
 PG_FUNCTION_INFO_V1(runops_resolver_changed);
 
 /*
- * Invalidate an id of one kind, or with id NULL everything, in the slots named
- * by the arguments of a trigger from the third on, or in all if there are none.
+ * Invalidate an id of one kind, or everything if id is NULL.  The slots are
+ * named by the arguments of a trigger from the third on; without these, all
+ * slots are meant.
  */
 static void
 invalidate_in_slots(RunopsTagKind kind, const char *id, int nslots, char **slots)
@@ -52,8 +54,9 @@ invalidate_in_slots(RunopsTagKind kind, const char *id, int nslots, char **slots
 }
 
 /*
- * The value of a column that is an argument of a trigger; NULL if it is null or
- * there is none.  Sets *missing if the column is not there any more.
+ * The value of a column that is named by a trigger argument; NULL if it is
+ * null or no column is given.  Sets *missing if the column does not exist any
+ * more.
  */
 static char *
 watched_value(const char *column, HeapTuple row, TupleDesc tupdesc, bool *missing)
@@ -73,12 +76,12 @@ watched_value(const char *column, HeapTuple row, TupleDesc tupdesc, bool *missin
 }
 
 /*
- * Invalidate by one row of a watched table.
+ * Invalidate the values that a row of a watched table concerns.
  *
- * If it names an environment, that is what it is about: what belongs to other
- * environments of its organization stays.  A row whose columns are all NULL may
- * concern anybody; so may any row if a column that was given to watch() is not
- * there any more.
+ * If the row names an environment, it concerns only that environment, and
+ * values of other environments of the organization stay valid.  A row whose
+ * columns are all NULL may concern every value.  The same is true for any row
+ * if a column that was given to watch() does not exist any more.
  */
 static void
 invalidate_by_row(Trigger *trigger, HeapTuple row, TupleDesc tupdesc)
@@ -107,9 +110,9 @@ invalidate_by_row(Trigger *trigger, HeapTuple row, TupleDesc tupdesc)
 /*
  * _watch() returns trigger
  *
- * Of a watched table, after each row, or after TRUNCATE.  The arguments are the
- * columns of the environment and the organization, empty if there is none, and
- * then the slots.
+ * Trigger function of a watched table, for each row and for TRUNCATE.  The
+ * arguments are the columns of the environment and the organization, empty if
+ * there is none, followed by the slots.
  */
 Datum
 runops_watch_trigger(PG_FUNCTION_ARGS)
@@ -124,7 +127,7 @@ runops_watch_trigger(PG_FUNCTION_ARGS)
 	if (!TRIGGER_FIRED_AFTER(trigdata->tg_event) || trigdata->tg_trigger->tgnargs < 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by a trigger of its own", "_watch"),
+				 errmsg("function \"%s\" was not called by a trigger that watch() has created", "_watch"),
 				 errhint("Use %s.watch().", RUNOPS_SCHEMA)));
 
 	if (!runops_cache_enabled())
@@ -205,8 +208,9 @@ runops_invalidate_organization(PG_FUNCTION_ARGS)
 /*
  * _resolver_changed() returns trigger
  *
- * Row trigger of resolver_config, whose first column is the slot: what the old
- * query has read is not what the new one would.
+ * Row trigger of resolver_config, whose first column is the slot.  The values
+ * that the old query has read are invalid, because the new query may read
+ * others.
  */
 Datum
 runops_resolver_changed(PG_FUNCTION_ARGS)

@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * watch_ddl.c
- *	  DDL that may change what a resolver reads invalidates its values.  And which
- *	  transactions write to foreign tables, which no lock here tells in full.
+ *	  Invalidates resolver values on DDL that may change them, and tracks which
+ *	  transactions write to foreign tables.
  *
- * Which objects a query depends on is not looked into: its tables, the views
- * and functions over them, their policies, the privileges of the registrant,
- * servers and user mappings all count, and DDL is rare.  So a command that
- * could concern any of these invalidates all slots of its database, and one
- * about roles those of all databases.  What only makes new objects, or objects
- * that do not change rows, is left out.
+ * The objects that a query depends on are not examined: its tables, views,
+ * functions, policies, the privileges of the registrant, servers and user
+ * mappings all count, and DDL is rare.  So a command that could concern any of
+ * these invalidates all slots of its database, and a command about roles those
+ * of all databases.  Commands that only create new objects, and commands on
+ * objects that do not change rows, are ignored.
  *
- * The tags are collected before the command runs: if it fails they go with it.
- * They are collected again after it, since some commands commit on the way.
+ * The tags are collected before the command runs: if it fails, they are
+ * dropped with it.  They are collected again afterwards, because some commands
+ * commit in between.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -42,10 +43,10 @@
 static bool wrote_foreign = false;
 
 /*
- * Is there a table among those of TRUNCATE whose own trigger cannot tell?
+ * Does TRUNCATE include a table whose own trigger may not fire?
  *
  * A partition may be watched through its parent, whose trigger does not fire,
- * and a foreign table cannot have one before PostgreSQL 16.
+ * and a foreign table cannot have a TRUNCATE trigger before PostgreSQL 16.
  */
 static bool
 truncates_untold(TruncateStmt *stmt)
@@ -61,12 +62,12 @@ truncates_untold(TruncateStmt *stmt)
 			return true;
 	}
 
-	/* whatever refers to the tables, perhaps a partition, goes with them */
+	/* CASCADE truncates all referencing tables, which may be partitions */
 	return stmt->behavior == DROP_CASCADE;
 }
 
 /*
- * Are all of the tables of a DROP temporary ones?
+ * Are all tables of a DROP temporary?
  */
 static bool
 drops_temporary(DropStmt *stmt)
@@ -89,7 +90,7 @@ drops_temporary(DropStmt *stmt)
 }
 
 /*
- * Does ALTER ROLE change nothing but how the role logs in?
+ * Does ALTER ROLE change only how the role logs in?
  */
 static bool
 alters_login_only(AlterRoleStmt *stmt)
@@ -109,7 +110,7 @@ alters_login_only(AlterRoleStmt *stmt)
 }
 
 /*
- * How far a command reaches.
+ * The scope of a command.
  */
 static RunopsDdlScope
 ddl_scope(Node *stmt)
@@ -135,7 +136,7 @@ ddl_scope(Node *stmt)
 		case T_RenameStmt:
 			return ((RenameStmt *) stmt)->renameType == OBJECT_ROLE ? RUNOPS_DDL_CLUSTER : RUNOPS_DDL_DATABASE;
 
-			/* new objects, and those that change no rows */
+			/* new objects, and objects that change no rows */
 		case T_AlterDatabaseSetStmt:
 		case T_AlterDatabaseStmt:
 		case T_AlterEventTrigStmt:
@@ -177,7 +178,7 @@ ddl_scope(Node *stmt)
 }
 
 /*
- * The tag of everything in this database, or in all.
+ * The tag of everything in this database, or in all databases.
  */
 static RunopsTag
 scope_tag(RunopsDdlScope scope)
@@ -188,8 +189,8 @@ scope_tag(RunopsDdlScope scope)
 }
 
 /*
- * A command is about to run: invalidate what it may change, and note what has to
- * be done when it has run.
+ * A command is about to run: invalidate the values that it may change, and
+ * note the actions to take after it has run.
  */
 void
 runops_watch_command(Node *stmt, RunopsWatchedCommand *command)
@@ -212,7 +213,7 @@ runops_watch_command(Node *stmt, RunopsWatchedCommand *command)
 	if (IsA(stmt, CopyStmt) && ((CopyStmt *) stmt)->is_from)
 		wrote_foreign = true;
 
-	/* the tree may be gone when it has run */
+	/* the parse tree may be gone when the command has run */
 	command->commits_prepared = IsA(stmt, TransactionStmt) &&
 		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
 	command->drops_extension = IsA(stmt, DropStmt) &&
@@ -220,7 +221,7 @@ runops_watch_command(Node *stmt, RunopsWatchedCommand *command)
 }
 
 /*
- * A command has run: invalidate what it has changed.
+ * A command has run: invalidate the values that it has changed.
  */
 void
 runops_watch_command_done(const RunopsWatchedCommand *command)
@@ -230,7 +231,7 @@ runops_watch_command_done(const RunopsWatchedCommand *command)
 	if (command->drops_extension && !OidIsValid(get_extension_oid("runops", true)))
 		runops_cache_purge(MyDatabaseId, NULL);
 
-	/* the tags of the prepared transaction are not known, and it is committed */
+	/* the tags of the prepared transaction are not known */
 	if (command->commits_prepared)
 	{
 		RunopsTag	tags[2] = {scope_tag(RUNOPS_DDL_DATABASE), scope_tag(RUNOPS_DDL_CLUSTER)};
@@ -240,8 +241,8 @@ runops_watch_command_done(const RunopsWatchedCommand *command)
 }
 
 /*
- * A statement is about to start: note whether it writes to a foreign table, or to
- * a partitioned one, which may have foreign partitions.
+ * A statement is about to start: note whether it writes to a foreign table, or
+ * to a partitioned table, which may have foreign partitions.
  */
 void
 runops_watch_statement(QueryDesc *queryDesc, int eflags)
@@ -265,8 +266,8 @@ runops_watch_statement(QueryDesc *queryDesc, int eflags)
 /*
  * May this transaction have written to a foreign table?
  *
- * What it has written there, others do not see, and it sees by any foreign table
- * of that server.
+ * Other transactions do not see its rows there, but this transaction sees them
+ * through any foreign table of that server.
  */
 bool
 runops_wrote_foreign(void)
@@ -275,7 +276,7 @@ runops_wrote_foreign(void)
 }
 
 /*
- * Transaction callback: nothing is written.
+ * Transaction callback: reset.
  */
 static void
 forget_writes(XactEvent event, void *arg)
@@ -285,7 +286,7 @@ forget_writes(XactEvent event, void *arg)
 }
 
 /*
- * Watch the ends of transactions.
+ * Register the transaction callback.
  */
 void
 runops_watch_init(void)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * catalog_transfer.c
- *	  What attach and detach carry from one table to another in the catalogs.
+ *	  Moves catalog entries from one table to another for attach and detach.
  *
- * SQL can express none of this without loss: GRANT names another grantor, an
- * identity column that is dropped and added again gets another sequence, and
+ * SQL commands cannot do this without loss: GRANT records another grantor, an
+ * identity column that is dropped and added again gets a new sequence, and
  * ANALYZE of a routed table reads every store.
  *
- * Columns are matched by name; attribute numbers differ where the old table
- * has dropped columns.  Both tables are locked by the caller against every
+ * Columns are matched by name, because attribute numbers differ if the old
+ * table has dropped columns.  The caller has locked both tables against every
  * other use.
  *
  * Copyright (c) 2026, The runops authors
@@ -52,8 +52,8 @@ PG_FUNCTION_INFO_V1(runops_detach_partition);
 PG_FUNCTION_INFO_V1(runops_forget_compression);
 
 /*
- * Raise unless the caller owns both tables; the functions here write what no
- * privilege but ownership allows to change.
+ * Raise unless the caller owns both tables; the functions here write catalog
+ * entries that only an owner may change.
  */
 static void
 check_owner_of_both(Oid from, Oid to)
@@ -70,8 +70,8 @@ check_owner_of_both(Oid from, Oid to)
 }
 
 /*
- * Give the tuple, which is of pg_class or pg_attribute, the ACL found in
- * another one, and record on which roles it depends.
+ * Set the ACL of a pg_class or pg_attribute tuple to the ACL of another tuple,
+ * and record the dependencies on its roles.
  */
 static void
 carry_acl(Relation catalog, HeapTuple from, HeapTuple to, int aclattno,
@@ -113,7 +113,7 @@ carry_acl(Relation catalog, HeapTuple from, HeapTuple to, int aclattno,
 /*
  * carry_privileges("from" regclass, "to" regclass)
  *
- * Give a table and its columns exactly the privileges of another one.
+ * Give a table and its columns exactly the privileges of another table.
  */
 Datum
 runops_carry_privileges(PG_FUNCTION_ARGS)
@@ -164,7 +164,7 @@ runops_carry_privileges(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raise that one of two tables which should have the same columns lacks one.
+ * Raise that one of two tables, which must have the same columns, lacks one.
  */
 static void
 missing_column(Oid relid, const char *attname)
@@ -178,7 +178,7 @@ missing_column(Oid relid, const char *attname)
 }
 
 /*
- * Set attidentity of a column found by name.
+ * Set attidentity of a column, which is found by its name.
  */
 static void
 set_identity(Relation pg_attribute, Oid relid, const char *attname, char identity)
@@ -195,8 +195,9 @@ set_identity(Relation pg_attribute, Oid relid, const char *attname, char identit
 }
 
 /*
- * Make a sequence belong to the column of the same name of another table,
- * as it belongs to one of the first: as a serial's, or as an identity's.
+ * Make a sequence belong to the column of the same name of another table, with
+ * the same kind of dependency: as a serial column's or an identity column's
+ * sequence.
  */
 static void
 carry_sequence(Relation pg_attribute, Form_pg_depend dep, Oid to)
@@ -222,7 +223,7 @@ carry_sequence(Relation pg_attribute, Form_pg_depend dep, Oid to)
 
 	if (dep->deptype == DEPENDENCY_INTERNAL)
 	{
-		/* partitions of a partitioned table share its identity from 17 on */
+		/* since PostgreSQL 17 partitions share the identity of their parent */
 		List	   *children = find_all_inheritors(dep->refobjid, NoLock, NULL);
 		ListCell   *lc;
 
@@ -244,8 +245,8 @@ carry_sequence(Relation pg_attribute, Form_pg_depend dep, Oid to)
  * carry_sequences("from" regclass, "to" regclass)
  *
  * Make the sequences of a table's identity and serial columns belong to
- * another table.  They keep OID, name, options and state, and their schema,
- * which has to be that of the other table.
+ * another table.  They keep their OID, name, options, state and schema, so
+ * both tables must be in the same schema.
  */
 Datum
 runops_carry_sequences(PG_FUNCTION_ARGS)
@@ -296,11 +297,11 @@ runops_carry_sequences(PG_FUNCTION_ARGS)
 /*
  * spread_identity(leaf regclass)
  *
- * Make the identity columns of a leaf those of its own partitions too.
+ * Copy the identity property of a leaf's columns to its own partitions.
  *
- * From PostgreSQL 17 on partitions share the identity of their parent.  ATTACH
- * gives it to the leaf and no further; DETACH takes it away from all of them
- * and fails where it is missing.
+ * Since PostgreSQL 17 partitions share the identity of their parent.  ATTACH
+ * sets it on the leaf but not on the partitions of the leaf.  DETACH removes
+ * it from all of them, and fails if it is missing.
  */
 Datum
 runops_spread_identity(PG_FUNCTION_ARGS)
@@ -335,10 +336,11 @@ runops_spread_identity(PG_FUNCTION_ARGS)
 /*
  * forget_compression(leaf regclass)
  *
- * Take the compression methods away that a foreign leaf got from its parent.
+ * Remove the compression methods that a foreign leaf got from its parent.
  *
- * They mean nothing there, SQL cannot change them, and a dump that has them
- * cannot be restored: pg_dump writes a command that foreign tables refuse.
+ * They have no effect there, and SQL cannot change them.  A dump that has them
+ * cannot be restored, because pg_dump writes a command that foreign tables
+ * refuse.
  */
 Datum
 runops_forget_compression(PG_FUNCTION_ARGS)
@@ -373,8 +375,9 @@ runops_forget_compression(PG_FUNCTION_ARGS)
 /*
  * carry_statistics(leaf regclass, parent regclass)
  *
- * Give a partitioned table the column statistics of its only leaf that holds
- * rows.  Nothing ever analyzes it by itself, and ANALYZE would read the stores.
+ * Copy the column statistics of its only leaf with rows to a partitioned
+ * table.  Autovacuum never analyzes a partitioned table, and ANALYZE would
+ * read the stores.
  */
 Datum
 runops_carry_statistics(PG_FUNCTION_ARGS)
@@ -437,13 +440,14 @@ set_constraint_parent(Relation pg_constraint, Oid conoid, Oid parent)
 /*
  * detach_partition(parent regclass, leaf regclass)
  *
- * ALTER TABLE parent DETACH PARTITION leaf.
+ * This runs ALTER TABLE parent DETACH PARTITION leaf.
  *
- * Core takes a foreign key that points at the leaf for one that points at the
- * parent if it has a parent itself, and refuses to detach when it is in use.
- * But nothing can point at a routed table.  These are the keys of partitions,
- * whose parent is the key of their own partitioned table, which points at the
- * leaf as well; they are made to look like keys of plain tables meanwhile.
+ * A foreign key that references the leaf and has a parent constraint is
+ * treated by core as if it referenced the routed table too, so core refuses to
+ * detach while it is in use.  But no foreign key can reference a routed table.
+ * These constraints belong to partitions of another partitioned table, whose
+ * own constraint references the leaf as well.  For the time of the command
+ * they are made to look like constraints of plain tables.
  */
 Datum
 runops_detach_partition(PG_FUNCTION_ARGS)

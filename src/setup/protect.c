@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * protect.c
- *	  Keeps routed tables from being dropped with what they stand on.
+ *	  Keeps routed tables from being dropped together with objects that they
+ *	  depend on.
  *
- * DROP ... CASCADE of the extension, of its partition function or of a server
- * would take every row of store legacy with it, so dropping what routed tables
- * stand on is refused while they are routed.  The last word has the object
- * access hook, which sees every object that goes, however the command reached
- * it.  Before it, an event trigger looks at the objects that a DROP names, so
- * that a plain DROP is refused with our hint and not with core's advice to use
- * CASCADE.  The event trigger also loads the library, and thereby the hook,
- * where it is not preloaded.
+ * DROP ...  CASCADE of the extension, of its partition function or of a server
+ * would delete every row of store legacy.  So dropping an object that routed
+ * tables depend on is refused while they are routed.  The object access hook
+ * makes the final check, because it sees every dropped object, whatever
+ * command drops it.  Before that, an event trigger checks the objects that a
+ * DROP names, so that a plain DROP is refused with our hint and not with
+ * core's advice to use CASCADE.  The event trigger also loads the library, and
+ * so the hook, if it is not preloaded.
  *
- * What may go is read from the tables of stores and routed tables: detach and
- * drop_store delete their row first.
+ * The tables of stores and routed tables tell which objects may be dropped:
+ * detach and drop_store delete their row first.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -59,7 +60,7 @@ PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
 
 /*
- * Is a relation the foreign table that stands for the reader of a store?
+ * Is a relation the foreign table for the reader of a store?
  */
 static bool
 is_reader_table(Oid relid)
@@ -72,9 +73,10 @@ is_reader_table(Oid relid)
 }
 
 /*
- * The routed table that a relation is, or is a leaf of; InvalidOid if neither.
+ * The routed table that a relation is, or is a leaf of; InvalidOid if it is
+ * neither.
  *
- * The foreign leaf of a store that was dropped is a leaf no more.
+ * The foreign leaf of a store that was dropped does not count as a leaf.
  */
 static Oid
 routed_table_of(Oid relid)
@@ -123,7 +125,8 @@ routed_table_in_schema(Oid nsp)
 }
 
 /*
- * Raise routed_object_in_use: the object cannot go because of a routed table.
+ * Raise routed_object_in_use: the object cannot be dropped because of a routed
+ * table.
  */
 static void
 refuse_drop(const ObjectAddress *object, Oid routed)
@@ -136,17 +139,17 @@ refuse_drop(const ObjectAddress *object, Oid routed)
 			 errmsg("cannot drop routed table \"%s\"", name ? name : "?") :
 			 errmsg("cannot drop %s because table \"%s\" is routed",
 					getObjectDescription(object, false), name ? name : "?"),
-			 errdetail("The rows of store \"%s\" would go with it, and those of other stores could no longer be seen.",
+			 errdetail("The rows of store \"%s\" would be deleted, and queries could no longer see the rows of other stores.",
 					   RUNOPS_LEGACY_STORE),
 			 errhint("Make it a plain table first: SELECT runops.detach('%s')",
 					 name ? quote_qualified_identifier(get_namespace_name(get_rel_namespace(routed)), name) : "?")));
 }
 
 /*
- * Does every routed table stand on the object?
+ * Do all routed tables depend on the object?
  *
- * The table of routed tables counts: once it is gone, nothing tells any more
- * what is routed.
+ * table_config counts too: without it the routed tables are not known any
+ * more.
  */
 static bool
 all_stand_on(const ObjectAddress *object)
@@ -174,7 +177,7 @@ all_stand_on(const ObjectAddress *object)
 }
 
 /*
- * Raise if routed tables stand on the object.
+ * Raise if routed tables depend on the object.
  */
 static void
 protect_object(const ObjectAddress *object)
@@ -203,8 +206,8 @@ protect_object(const ObjectAddress *object)
 /*
  * Raise a clear error for TRUNCATE of a routed table with other stores.
  *
- * With the flag off there is one database and no more: the table is truncated
- * like any other.
+ * With the flag off there is only one database, so the table is truncated like
+ * any other.
  */
 static void
 refuse_truncate(Oid relid)
@@ -235,7 +238,7 @@ refuse_truncate(Oid relid)
 }
 
 /*
- * An object is dropped or truncated: the last word on what goes.
+ * An object is dropped or truncated: make the final check.
  */
 void
 runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId)
@@ -256,8 +259,8 @@ runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId)
 }
 
 /*
- * The object that a DROP names, as far as it is of a kind that is protected.
- * Nothing is locked: core looks the name up again, and the hook is behind it.
+ * The object that a DROP names, if it is of a protected kind.  Nothing is
+ * locked: core looks the name up again, and the hook checks the result.
  */
 static ObjectAddress
 named_object(ObjectType type, Node *name)
@@ -303,7 +306,7 @@ named_object(ObjectType type, Node *name)
  * Raise for a DROP of an object that is in use.
  *
  * The server of a store is refused here even when no table is routed; the hook
- * lets it go with the extension.
+ * allows it to be dropped with the extension.
  */
 static void
 check_drop(DropStmt *stmt)
@@ -323,7 +326,7 @@ check_drop(DropStmt *stmt)
 			runops_store_exists(strVal(lfirst(lc)), true))
 			what = psprintf(_("cannot drop server \"%s\" because it is a store"), strVal(lfirst(lc)));
 		else if (object.classId == RelationRelationId && is_reader_table(object.objectId))
-			what = psprintf(_("cannot drop foreign table \"%s\" because it stands for the reader of a store"),
+			what = psprintf(_("cannot drop foreign table \"%s\" because it represents the reader of a store"),
 							get_rel_name(object.objectId));
 		if (what != NULL)
 			ereport(ERROR,
@@ -335,8 +338,8 @@ check_drop(DropStmt *stmt)
 }
 
 /*
- * Is the relation a leaf of a store, or the old table?  A partition that somebody
- * made beside them is none.
+ * Is the relation a leaf of a store, or the old table?  A partition that a
+ * user has created beside them does not count.
  */
 static bool
 is_leaf_of_store(RangeVar *name)
@@ -351,7 +354,7 @@ is_leaf_of_store(RangeVar *name)
 }
 
 /*
- * Raise for a statement that takes a leaf away from a routed table.
+ * Raise for a statement that detaches a leaf from a routed table.
  */
 static void
 check_detach(AlterTableStmt *stmt)
@@ -371,13 +374,14 @@ check_detach(AlterTableStmt *stmt)
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 					 errmsg("cannot detach a partition of routed table \"%s\"", get_rel_name(relid)),
-					 errdetail("Its partitions are the stores, and rows of a store without one could not be seen."),
+					 errdetail("Each partition is a store, and queries could not see the rows of a store without its partition."),
 					 errhint("Use runops.detach for the table, or runops.drop_store for a store.")));
 	}
 }
 
 /*
- * Raise for a statement that gives the server of a store another name.
+ * Raise for a statement that renames an object that routed tables or stores
+ * depend on.
  */
 static void
 check_rename(RenameStmt *stmt)
@@ -396,7 +400,7 @@ check_rename(RenameStmt *stmt)
 							stmt->renameType == OBJECT_SCHEMA ? "schema" : "function",
 							stmt->renameType == OBJECT_SCHEMA ? RUNOPS_SCHEMA : "runops.store_of",
 							get_rel_name(linitial_oid(routed))),
-					 errdetail("Routed tables are known by this name."),
+					 errdetail("The extension finds routed tables by this name."),
 					 errhint("Use runops.detach for each table that the view \"runops.routed_tables\" lists.")));
 	}
 
@@ -417,7 +421,7 @@ check_rename(RenameStmt *stmt)
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 					 errmsg("cannot rename column \"%s\" because it is an alias of routed table \"%s\"",
 							stmt->subname, get_rel_name(relid)),
-					 errdetail("Its constraint has its name, in each store."),
+					 errdetail("The name of its constraint in each store contains the name of the column."),
 					 errhint("Use runops.detach, rename it here and in the stores, and attach the table again.")));
 		if (OidIsValid(relid) && OidIsValid(runops_config_table_oid("reference_config")))
 			reference = runops_reference_of_column(relid, stmt->subname);
@@ -425,20 +429,20 @@ check_rename(RenameStmt *stmt)
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 					 errmsg("cannot rename column \"%s\" because a reference names it", stmt->subname),
-					 errdetail("It is reference \"%s\".", reference),
-					 errhint("Use runops.drop_reference() before, and runops.add_reference() with the new name.")));
+					 errdetail("The reference is \"%s\".", reference),
+					 errhint("Use runops.drop_reference() first, and runops.add_reference() with the new name.")));
 	}
 
 	if (stmt->renameType == OBJECT_FOREIGN_SERVER && runops_store_exists(strVal(stmt->object), true))
 		ereport(ERROR,
 				(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 				 errmsg("cannot rename server \"%s\" because it is a store", strVal(stmt->object)),
-				 errdetail("The store is known by the name of its server."),
+				 errdetail("The extension finds the store by the name of its server."),
 				 errhint("Use runops.drop_store first, and runops.add_store with the new name.")));
 }
 
 /*
- * Event trigger on ddl_command_start: refuse what a statement names.
+ * Event trigger on ddl_command_start: refuse a statement on protected objects.
  */
 Datum
 runops_protect_start(PG_FUNCTION_ARGS)
@@ -473,8 +477,8 @@ runops_protect_start(PG_FUNCTION_ARGS)
 }
 
 /*
- * Is the constraint that a command adds or drops one that declares an alias?
- * Whoever does that sees to the stores himself.
+ * Does a command add or drop a constraint that declares an alias?  A user who
+ * does that must change the stores himself.
  */
 static bool
 declares_alias(AlterTableCmd *cmd)
@@ -488,7 +492,8 @@ declares_alias(AlterTableCmd *cmd)
 }
 
 /*
- * Does the ALTER TABLE change what the tables of other stores should be like?
+ * Does the ALTER TABLE change properties that the tables in other stores
+ * should have too?
  */
 static bool
 changes_stores(AlterTableStmt *stmt)
@@ -551,12 +556,12 @@ routed_table_with_type(Oid type)
 }
 
 /*
- * The routed table that a statement has changed, as far as the stores should
- * be like it; InvalidOid if it has changed none.
+ * The routed table that a statement has changed in a way that the stores
+ * should follow; InvalidOid if there is none.
  *
- * Not while a dump is restored: it says ONLY of what stands on the parent, its
- * search_path is empty when it makes the indexes of a leaf, and it adds no
- * label to an enum.
+ * While a dump is restored, the result is InvalidOid.  The dump uses ONLY for
+ * objects on the parent, its search_path is empty when it creates the indexes
+ * of a leaf, and it adds no label to an enum.
  */
 static Oid
 changed_routed_table(Node *parsetree)
@@ -587,8 +592,8 @@ changed_routed_table(Node *parsetree)
 }
 
 /*
- * Event trigger on ddl_command_end: say what to run after a change of a routed
- * table that does not reach the other stores.
+ * Event trigger on ddl_command_end: after a change of a routed table that does
+ * not reach the other stores, tell the user what to run.
  */
 Datum
 runops_protect_end(PG_FUNCTION_ARGS)
@@ -616,7 +621,7 @@ runops_protect_end(PG_FUNCTION_ARGS)
 			 errmsg("type %s of table \"%s\" was changed in this database only",
 					NameListToQuotedString(((AlterEnumStmt *) parsetree)->typeName), get_rel_name(routed)) :
 			 errmsg("table \"%s\" was changed in this database only", get_rel_name(routed)),
-			 errdetail("The other stores are as they were."),
+			 errdetail("The tables in the other stores were not changed."),
 			 errhint("Run for each of these stores: SELECT * FROM runops.provision(store, relation => %s)",
 					 quote_literal_cstr(name))));
 

@@ -1,10 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * setup.h
- *	  Attach, detach, provision and verify, as far as they are written in C.
+ *	  Declares the parts of attach, detach, provision and verify that are
+ *	  written in C.
  *
- * Most of it is DDL, and so PL/pgSQL: see sql/install.  SQL calls in here, and
- * the hooks call what protects objects that routed tables stand on.
+ * Most of them is DDL and is written in PL/pgSQL: see sql/install.  SQL
+ * functions call this module, and the hooks call it to protect objects that
+ * routed tables depend on.
  *
  * Copyright (c) 2026, The runops authors
  *
