@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * dead_when.c
- *	  The condition under which a row has lost its idempotency key, from the text
- *	  that add_idempotency was given.
+ *	  Checks and deparses the condition for rows that have lost their
+ *	  idempotency key.
  *
- * The text ends up in queries.  It is parsed here as one condition over the
- * table, and what the parser made of it is written out and used from then on.
+ * The text comes from add_idempotency and becomes part of queries.  It is
+ * parsed here as one condition over the table, and only the deparsed parse
+ * tree is used from then on.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -34,12 +35,12 @@
 PG_FUNCTION_INFO_V1(runops_dead_condition);
 
 /*
- * _dead_condition(relation regclass, condition text): the condition as core
- * writes it, with every name outside of pg_catalog qualified.
+ * _dead_condition(relation regclass, condition text): the deparsed condition,
+ * with every name outside of pg_catalog qualified.
  *
- * Called with the search_path pg_catalog, so names in the text must be qualified
- * likewise.  Raises unless it is a condition over one row that two evaluations
- * agree on.
+ * This runs with the search_path pg_catalog, so names in the text must be
+ * qualified too.  Raises unless it is a condition over one row that gives the
+ * same result when it is evaluated twice.
  */
 Datum
 runops_dead_condition(PG_FUNCTION_ARGS)
@@ -74,7 +75,7 @@ runops_dead_condition(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("\"%s\" calls a volatile function", condition),
-				 errdetail("A row that is found dead must be dead when its key is cleared."),
+				 errdetail("The condition must give the same result again when the key is cleared."),
 				 errhint("Use only functions that are marked IMMUTABLE or STABLE.")));
 	runops_expression_text_leave(&expression);
 

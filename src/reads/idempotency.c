@@ -1,16 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * idempotency.c
- *	  Finds the row that an idempotency key stands for, in whichever store it
- *	  is, and takes keys from rows.
+ *	  Finds the row that has an idempotency key, in whichever store it is, and
+ *	  clears the keys of rows.
  *
- * A key may be asked for by a parent of one store and be held by a run of
- * another: every store is asked, the family's own first.  A key that has expired,
- * or whose row is dead, is cleared on its row by an UPDATE that says so again, so
- * that of two that find it one clears it, and the other looks once more.
+ * A parent of one store may ask for a key that a run of another store has.  So
+ * every store is asked, the family's own store first.  If a key has expired or
+ * its row is dead, an UPDATE clears the key on the row and repeats this
+ * condition.  So if two transactions find the row, one of them clears the key,
+ * and the other looks again.
  *
- * Looking is no authority for there being one row only: what another transaction
- * has inserted is not seen before it commits.  Claims are (see integrity/claims.c).
+ * A lookup does not guarantee that there is only one row, because it does not
+ * see rows that another transaction has inserted but not yet committed.
+ * Claims guarantee it (see integrity/claims.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,10 +34,10 @@
 #include "reads/idempotency_int.h"
 #include "xact/xact.h"
 
-/* How often a key that others are clearing too is looked for in one store. */
+/* How often to look in one store for a key that others are clearing too. */
 #define MAX_LOOKS 10
 
-/* What was found. */
+/* The row that was found. */
 typedef struct FoundRow
 {
 	const char *store;
@@ -48,11 +50,11 @@ PG_FUNCTION_INFO_V1(runops_find_idempotent);
 PG_FUNCTION_INFO_V1(runops_reset_idempotency);
 
 /*
- * The store to look for a key first: the parent's, or without one that of the
- * next root.  Copied to store[RUNOPS_STORE_LEN].
+ * Copy the first store to look for a key to store[RUNOPS_STORE_LEN]: the
+ * parent's store, or without a parent the store of the next root.
  *
- * A parent of no known shape says nothing, and legacy is where such ids live.
- * With the flag off there is one database.
+ * An unclassifiable parent belongs to legacy.  With the flag off there is only
+ * one database.
  */
 static void
 family_store(text *org, text *parent, char *store)
@@ -88,7 +90,7 @@ runops_idempotency_store(PG_FUNCTION_ARGS)
 }
 
 /*
- * A column of a row at hand, copied to a context.
+ * Copy a column of a fetched row into a memory context.
  */
 static Datum
 copy_value(HeapTuple tuple, TupleDesc tupdesc, int column, MemoryContext context)
@@ -102,8 +104,9 @@ copy_value(HeapTuple tuple, TupleDesc tupdesc, int column, MemoryContext context
 }
 
 /*
- * Take the key from the dead rows of a store that have it.  How many those are;
- * sets found to one of them, as it is then.
+ * Clear the key of the dead rows of a store that have it, and return their
+ * number.  If there is one, "found" is set to one of them, as it is after the
+ * UPDATE.
  */
 static uint64
 clear_dead(const RunopsIdempotency *idem, const RunopsLeaf *leaf, const char *matches,
@@ -140,8 +143,8 @@ clear_dead(const RunopsIdempotency *idem, const RunopsLeaf *leaf, const char *ma
 }
 
 /*
- * Look for a key in one store.  True if a live row has it; found is set then, and
- * also to a row that it was taken from.
+ * Look for a key in one store.  Returns true if a live row has it.  "found" is
+ * set to that row, or to a row whose key was cleared.
  */
 static bool
 find_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf, Jsonb *key,
@@ -177,7 +180,7 @@ find_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf, Jsonb *key,
 			return true;
 		}
 
-		/* none if somebody else was faster: what has he made of it? */
+		/* if another transaction cleared the key first, look again */
 		if (clear_dead(idem, leaf, matches, dead, &args, caller, found) > 0)
 			return false;
 	}
@@ -185,12 +188,12 @@ find_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf, Jsonb *key,
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not clear the idempotency key of a row in store \"%s\"", leaf->store),
-			 errdetail("Other transactions change rows that have the key."),
+			 errdetail("Other transactions are changing rows that have the key."),
 			 errhint("Try again.")));
 }
 
 /*
- * Look for a key in all stores, the family's first.
+ * Look for a key in all stores, the family's store first.
  */
 static bool
 find_everywhere(const RunopsIdempotency *idem, Jsonb *key, const char *family,
@@ -220,8 +223,8 @@ find_everywhere(const RunopsIdempotency *idem, Jsonb *key, const char *family,
  * find_idempotent(relation, key, org, parent,
  *				   OUT outcome, OUT store, OUT id, OUT row)
  *
- * A hit is a live row that has the key; "cleared" says that a row had it and
- * lost it now; always one row.
+ * Always returns one row.  "hit" means that a live row has the key; "cleared"
+ * means that a row had it and has lost it now.
  */
 Datum
 runops_find_idempotent(PG_FUNCTION_ARGS)
@@ -244,7 +247,7 @@ runops_find_idempotent(PG_FUNCTION_ARGS)
 	family_store(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2),
 				 PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3), family);
 
-	/* what is decided here must not rest on what a reader knows */
+	/* this decision must not depend on the older rows of a reader */
 	runops_reader_suspend();
 	hit = find_everywhere(idem, PG_GETARG_JSONB_P(1), family, &found);
 	runops_reader_resume();
@@ -263,8 +266,8 @@ runops_find_idempotent(PG_FUNCTION_ARGS)
 }
 
 /*
- * Take the keys from the rows of a store that fulfil a condition, and give up
- * the claims on them.  How many rows those are.
+ * Clear the keys of the rows of a store that fulfil a condition, and release
+ * the claims on them.  Returns the number of rows.
  */
 static uint64
 reset_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf,
@@ -280,7 +283,7 @@ reset_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf,
 	Datum	   *ids;
 	Datum	   *keys;
 
-	/* a claim is given up by its key, which is gone once it is cleared */
+	/* a claim is released by its key, so read the key before it is cleared */
 	n = runops_run_query(psprintf("SELECT pg_catalog.format('%%s', %s), %s FROM %s AS t WHERE %s AND %s AND %s FOR UPDATE",
 								  target->pk, runops_idempotency_object(idem), target->table,
 								  pin, condition, has_key), args, 0, false);
@@ -308,7 +311,7 @@ reset_in_store(const RunopsIdempotency *idem, const RunopsLeaf *leaf,
 }
 
 /*
- * The stores where the rows of some ids can be; NULLs are none.
+ * The stores that may hold the rows of some ids; NULLs are ignored.
  */
 static RunopsStoreSet
 stores_of_ids(const RunopsTarget *target, ArrayType *ids)
@@ -331,10 +334,11 @@ stores_of_ids(const RunopsTarget *target, ArrayType *ids)
 /*
  * reset_idempotency(relation, key, ids, OUT store, OUT rows)
  *
- * A row for each store that can have such rows, with how many lost their key.
+ * Returns a row for each store that may have such rows, with the number of
+ * rows that lost their key.
  *
- * After a reset by key no row has it, so the claim on it is given up whoever has
- * it: the run of the winner may be long deleted.
+ * After a reset by key no row has it.  So the claim on the key is released
+ * whichever id has it: the winner's run may have been deleted long ago.
  */
 Datum
 runops_reset_idempotency(PG_FUNCTION_ARGS)
@@ -375,7 +379,7 @@ runops_reset_idempotency(PG_FUNCTION_ARGS)
 	SPI_connect();
 	if (PG_ARGISNULL(2))
 	{
-		/* known before the rows are: a later claim is not to be touched */
+		/* read it before the rows: a later claim must not be released */
 		key = runops_idempotency_text(idem, &args);
 		holder = runops_idempotency_holder(idem, key);
 	}

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * idempotency_int.h
- *	  The idempotency key of a routed table.
+ *	  Declares the idempotency key of a routed table.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -12,13 +12,13 @@
 
 #include "reads/reads_int.h"
 
-/* What add_idempotency was told of a table. */
+/* The configuration of a table, as given to add_idempotency. */
 typedef struct RunopsIdempotency
 {
 	RunopsTarget *target;
 	int			ncolumns;
-	AttrNumber *attnos;			/* of the key; the last one is what is cleared */
-	char	  **names;			/* the same, as they are */
+	AttrNumber *attnos;			/* of the key; the last one is cleared */
+	char	  **names;			/* the names of these columns */
 	char	   *expires;		/* quoted name of the column; NULL: none */
 	Oid			expires_type;	/* timestamp or timestamptz */
 	char	   *dead_when;		/* SQL over the columns; NULL: none */

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * idempotency_key.c
- *	  The idempotency key of a routed table, as SQL: which rows have it, which
- *	  of them have lost it, and what takes it from one.
+ *	  Builds the SQL for an idempotency key: which rows have it, which rows
+ *	  have lost it, and how to clear it.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -37,7 +37,7 @@
 #define Anum_claim_id 3
 
 /*
- * Take over a row of the configuration.
+ * Copy a row of the configuration.
  */
 static void
 read_config(RunopsIdempotency *idem, HeapTuple tuple, TupleDesc tupdesc)
@@ -74,7 +74,7 @@ read_config(RunopsIdempotency *idem, HeapTuple tuple, TupleDesc tupdesc)
 /*
  * The idempotency key of a table; raises if it has none.
  *
- * Whoever may use the table needs no privilege on the configuration.
+ * A role that may use the table needs no privilege on the configuration.
  */
 RunopsIdempotency *
 runops_idempotency(Oid relid)
@@ -140,7 +140,7 @@ runops_idempotency_key(const RunopsIdempotency *idem, Jsonb *key, RunopsArgs *ar
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the idempotency key has no \"%s\"", idem->names[i]),
-					 errdetail("A row is looked for by all columns of the key.")));
+					 errdetail("The object must have all columns of the key.")));
 		appendStringInfo(&sql, "%s%s", i > 0 ? " AND " : "",
 						 runops_equality(idem->target, idem->attnos[i], value, args));
 	}
@@ -149,9 +149,10 @@ runops_idempotency_key(const RunopsIdempotency *idem, Jsonb *key, RunopsArgs *ar
 }
 
 /*
- * The condition that a row has lost its key: it has expired, or the row is dead.
+ * The condition that a row has lost its key, because the key has expired or
+ * the row is dead.
  *
- * Times without a time zone are UTC.
+ * Times without a time zone are in UTC.
  */
 char *
 runops_idempotency_dead(const RunopsIdempotency *idem, RunopsArgs *args)
@@ -170,8 +171,8 @@ runops_idempotency_dead(const RunopsIdempotency *idem, RunopsArgs *args)
 }
 
 /*
- * What takes the key from a row, for SET: the last column of the key becomes
- * NULL, and the expiry.
+ * The SET list that clears the key of a row: the last column of the key and
+ * the expiry column become NULL.
  */
 char *
 runops_idempotency_assignment(const RunopsIdempotency *idem)
@@ -183,7 +184,7 @@ runops_idempotency_assignment(const RunopsIdempotency *idem)
 }
 
 /*
- * The key of a row as the text that claims are made on, as SQL over "t".
+ * SQL over "t" for the key of a row, in the text form that claims use.
  */
 char *
 runops_idempotency_object(const RunopsIdempotency *idem)
@@ -210,7 +211,8 @@ claim_scope(const RunopsIdempotency *idem)
 }
 
 /*
- * The primary key's index of a table; core's function for it has changed.
+ * The index of a table's primary key; the signature of core's function for it
+ * differs between majors.
  */
 static Oid
 primary_index(Relation rel)
@@ -220,8 +222,8 @@ primary_index(Relation rel)
 }
 
 /*
- * The id that has the claim on a key, as far as that is committed or this
- * transaction's; NULL if there is none.
+ * The id that has the claim on a key; NULL if there is none.  This sees
+ * committed claims and claims of this transaction.
  */
 text *
 runops_idempotency_holder(const RunopsIdempotency *idem, text *key)
@@ -253,7 +255,7 @@ runops_idempotency_holder(const RunopsIdempotency *idem, text *key)
 }
 
 /*
- * Give up the claim on a key if it is this id's.  The caller has connected to
+ * Release the claim on a key if this id has it.  The caller has connected to
  * SPI.
  */
 void
@@ -268,9 +270,9 @@ runops_idempotency_release(const RunopsIdempotency *idem, text *key, text *id)
 }
 
 /*
- * A key that was asked for as the text that claims are made on: each value as
- * the type of its column shows it.  args are those of runops_idempotency_key().
- * The caller has connected to SPI.
+ * The key that was asked for, in the text form that claims use: each value has
+ * the text form of its column's type. args are those of
+ * runops_idempotency_key().  The caller has connected to SPI.
  */
 text *
 runops_idempotency_text(const RunopsIdempotency *idem, const RunopsArgs *args)

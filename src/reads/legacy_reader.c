@@ -3,9 +3,10 @@
  * legacy_reader.c
  *	  Reads legacy rows of this database from the reader of legacy.
  *
- * The reader is a standby of this database, so the leaf has the same name there.
- * It is asked with the rights of the user mapping, which are not the caller's:
- * where those, or a policy, decide which rows are to be seen, it is not asked.
+ * The reader is a standby of this database, so the leaf has the same name
+ * there.  The query runs with the privileges of the user mapping, which are
+ * not the caller's.  So the reader is not used if the caller's privileges or a
+ * policy decide which rows are visible.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -28,10 +29,10 @@
 #include "xact/xact.h"
 
 /*
- * May the reader of legacy serve this look-up?
+ * May the reader of legacy serve this lookup?
  *
- * Not if this transaction has written to legacy: a standby knows only what is
- * committed.
+ * It may not if this transaction has written to legacy, because a standby has
+ * only committed rows.
  */
 bool
 runops_replica_serves(const RunopsTarget *target, const RunopsLeaf *leaf)
@@ -45,7 +46,8 @@ runops_replica_serves(const RunopsTarget *target, const RunopsLeaf *leaf)
 /*
  * A parameter as a literal of its type.
  *
- * Its text is made under fixed settings, which are those of the reader's session.
+ * The text is made under fixed settings, which are also those of the reader's
+ * session.
  */
 static char *
 literal(const RunopsArgs *args, int i)
@@ -63,9 +65,9 @@ literal(const RunopsArgs *args, int i)
 }
 
 /*
- * SQL with literals in the place of its parameters.
+ * Replace the parameters in SQL by literals.
  *
- * An identifier may hold a dollar sign, but then stands in quotes.
+ * An identifier may contain a dollar sign, but then it is quoted.
  */
 static char *
 inline_parameters(const char *sql, const RunopsArgs *args)
@@ -98,8 +100,8 @@ inline_parameters(const char *sql, const RunopsArgs *args)
 }
 
 /*
- * Make the row of a reader's answer what it would be here: times are shown in
- * the time zone of the session.
+ * Convert the row of a reader's answer to the form that it has here: the
+ * session's time zone applies to times.
  */
 static Jsonb *
 as_shown_here(const RunopsTarget *target, Jsonb *row)
@@ -125,7 +127,7 @@ as_shown_here(const RunopsTarget *target, Jsonb *row)
 }
 
 /*
- * The rows of legacy that fulfil a condition, as its reader knows them: a list of
+ * The rows of legacy that fulfil a condition, read from its reader: a list of
  * pointers to jsonb.
  */
 List *

@@ -1,19 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * page.c
- *	  Pages of a routed table in one order over all stores.
+ *	  Implements read_page(), which returns pages of a routed table in one
+ *	  order over all stores.
  *
- * The order is a column's and then the primary key's, so that it is total: ids
- * of different shapes interleave, and rows with equal values are told apart.  A
- * page begins behind the last row of the one before, by value and not by
- * position, whatever was inserted or deleted meanwhile.
+ * The order is by a column and then by the primary key, so it is total: ids of
+ * different shapes are mixed, and rows with equal values have a fixed order.
+ * A page begins after the last row of the previous page, by value and not by
+ * position, so rows that were inserted or deleted in between do not shift it.
  *
- * Texts are ordered byte by byte.  The databases of the stores may have different
- * default collations, and then agree on no other order.  But COLLATE "C" on a
- * column of another collation is nothing that postgres_fdw sends, while an
- * expression of type bytea is, and orders the same way.  See key_bytes().
+ * Texts are ordered byte by byte.  The databases of the stores may have
+ * different default collations, and then no other order is the same in all of
+ * them.  But postgres_fdw does not ship COLLATE "C" on a column of another
+ * collation.  It does ship an expression of type bytea, which has the same
+ * order.  See key_bytes().
  *
- * Each store is named in a query of its own (see planner/pinned_store.c) and sends at most a page.
+ * Each store is named in its own query (see planner/pinned_store.c) and sends
+ * at most one page.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -42,7 +45,7 @@
 PG_FUNCTION_INFO_V1(runops_read_page);
 
 /*
- * Does a collation order by bytes, in every database?
+ * Does a collation order by bytes in every database?
  */
 static bool
 is_byte_collation(Oid collation)
@@ -51,10 +54,10 @@ is_byte_collation(Oid collation)
 }
 
 /*
- * The bytes of a text column, as SQL.
+ * SQL for the bytes of a text column.
  *
- * convert_to() would be it, but is not immutable.  Doubling the backslash leaves
- * nothing that "escape" would not take as it is.
+ * convert_to() cannot be used, because it is not immutable.  With doubled
+ * backslashes the format "escape" returns each byte unchanged.
  */
 static char *
 key_bytes(const char *column)
@@ -97,9 +100,10 @@ ordering_operator(Oid type, int strategy)
 }
 
 /*
- * Find out how a column of the target is ordered by.
+ * Decide how to order by a column of the target.
  *
- * Raises if the column has no order, or one that may differ between databases.
+ * Raises if the column's type has no order, or an order that may differ
+ * between databases.
  */
 static void
 set_order_term(const RunopsTarget *target, AttrNumber attno, RunopsOrderTerm *term)
@@ -120,7 +124,9 @@ set_order_term(const RunopsTarget *target, AttrNumber attno, RunopsOrderTerm *te
 	term->nullable = !((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
 	ReleaseSysCache(tuple);
 
-	/* a jsonb has no collation, but the strings in it are compared by one */
+	/*
+	 * jsonb has no collation, but it compares the strings in it by a collation
+	 */
 	if (term->type == JSONBOID ||
 		(OidIsValid(term->collation) && !is_byte_collation(term->collation)))
 	{
@@ -138,21 +144,21 @@ set_order_term(const RunopsTarget *target, AttrNumber attno, RunopsOrderTerm *te
 }
 
 /*
- * Add the value of a cursor as a parameter to compare an order term with; its
- * number as SQL.
+ * Add the value of a cursor as a parameter to compare with an order term;
+ * returns its number as SQL.
  */
 static char *
 cursor_parameter(const RunopsOrderTerm *term, Datum value, RunopsArgs *args)
 {
-	/* a text and its bytes are the same to look at */
+	/* a text and its bytes have the same binary form */
 	return psprintf("$%d", runops_args_add(args, term->compared, value, false));
 }
 
 /*
- * The condition that a row comes behind the one that the cursor is of.
+ * The condition that a row comes after the row of the cursor.
  *
  * NULL is larger than every value, as in ORDER BY.  The first comparison alone
- * says where to start in an index.
+ * gives the start position in an index.
  */
 static char *
 behind_cursor(const RunopsPage *page, RunopsArgs *args)
@@ -185,7 +191,8 @@ behind_cursor(const RunopsPage *page, RunopsArgs *args)
 }
 
 /*
- * The query for a page: a page of each store, and of these the first.
+ * The query for a page: it reads a page from each store and returns the first
+ * page of these rows.
  */
 static char *
 page_query(const RunopsTarget *target, const RunopsPage *page, Jsonb *scope,
@@ -221,7 +228,7 @@ page_query(const RunopsTarget *target, const RunopsPage *page, Jsonb *scope,
 }
 
 /*
- * Check the arguments of read_page, and put them together.
+ * Check the arguments of read_page, and fill in the page.
  */
 static void
 get_page(FunctionCallInfo fcinfo, const RunopsTarget *target, RunopsPage *page)
@@ -235,7 +242,7 @@ get_page(FunctionCallInfo fcinfo, const RunopsTarget *target, RunopsPage *page)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("page_size must be at least 1"),
-				 errdetail("It is the largest number of rows that is returned.")));
+				 errdetail("The page size is the maximum number of rows that is returned.")));
 
 	set_order_term(target, runops_target_column(target, page->sort_name), &page->sort);
 	set_order_term(target, target->pk_attno, &page->key);
@@ -247,7 +254,7 @@ get_page(FunctionCallInfo fcinfo, const RunopsTarget *target, RunopsPage *page)
  * read_page(relation, scope, sort, page_size, after, descending,
  *			 OUT cursor, OUT row)
  *
- * The rows of the page, each with the cursor by which to go on behind it.
+ * Returns the rows of the page, each with the cursor for the page after it.
  */
 Datum
 runops_read_page(PG_FUNCTION_ARGS)
@@ -271,7 +278,7 @@ runops_read_page(PG_FUNCTION_ARGS)
 	sql = page_query(target, &page, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1), &args);
 
 	SPI_connect();
-	/* only of a plan for this page does LIMIT reach the stores */
+	/* only a custom plan pushes LIMIT down to the stores */
 	n = runops_run_query(sql, &args, CURSOR_OPT_CUSTOM_PLAN, true);
 	nestlevel = runops_cursor_settings();
 	for (uint64 i = 0; i < n; i++)

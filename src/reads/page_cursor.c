@@ -1,11 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * page_cursor.c
- *	  Cursors of pages: a row's place in the order, as jsonb.
+ *	  Makes and reads the cursors of pages: a row's position in the order, as
+ *	  jsonb.
  *
- * A cursor may be handed out to another session, or another program, and come
- * back much later.  So values are written as their type does under fixed
- * settings, and in full, and everything about a cursor that comes is checked.
+ * A cursor may be passed to another session or another program, and come back
+ * much later.  So values are written in the text form that their type has
+ * under fixed settings, and every part of a cursor that is passed in is
+ * checked.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -35,8 +37,8 @@ static const char *const settings[][2] = {
 };
 
 /*
- * Put the settings in place that cursors are made under; AtEOXact_GUC(true,
- * result) undoes it.
+ * Set the settings under which cursors are made; AtEOXact_GUC(true, result)
+ * restores them.
  */
 int
 runops_cursor_settings(void)
@@ -51,7 +53,7 @@ runops_cursor_settings(void)
 }
 
 /*
- * Raise for a cursor that is none.
+ * Raise for an invalid cursor.
  */
 static void
 malformed(const char *detail)
@@ -60,11 +62,11 @@ malformed(const char *detail)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("malformed cursor"),
 			 errdetail_internal("%s", detail),
-			 errhint("Pass the cursor of a row that read_page() has returned, unchanged.")));
+			 errhint("Pass a cursor that read_page() has returned, unchanged.")));
 }
 
 /*
- * A member of a cursor; raises if it is neither a string nor, if allowed, null.
+ * A member of a cursor; raises unless it is a string or, if allowed, null.
  */
 static JsonbValue *
 cursor_member(Jsonb *cursor, const char *name, bool may_be_null)
@@ -73,7 +75,7 @@ cursor_member(Jsonb *cursor, const char *name, bool may_be_null)
 
 	if (value == NULL ||
 		!(value->type == jbvString || (may_be_null && value->type == jbvNull)))
-		malformed(psprintf(_("The member \"%s\" is missing, or of a wrong type."), name));
+		malformed(psprintf(_("The member \"%s\" is missing or has a wrong type."), name));
 
 	return value;
 }
@@ -88,10 +90,11 @@ string_of(const JsonbValue *value)
 }
 
 /*
- * Read the text of a value as its type does, under fixed settings.
+ * Parse the text of a value by its type's input function, under fixed
+ * settings.
  *
- * In a subtransaction: what is wrong with it is the cursor's fault, and shall be
- * reported so.
+ * This runs in a subtransaction, so that an error in the text can be reported
+ * as an error of the cursor.
  */
 static Datum
 read_value(Oid type, char *text)
@@ -131,19 +134,21 @@ read_value(Oid type, char *text)
 
 	if (error != NULL)
 	{
-		/* a cancel is no fault of the cursor */
+		/* a cancel is not an error of the cursor */
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
 			ReThrowError(error);
-		malformed(psprintf(_("Its value cannot be read: %s."), error->message));
+		malformed(psprintf(_("The value cannot be parsed: %s."), error->message));
 	}
 
 	return result;
 }
 
 /*
- * The value of a cursor as what an order term is compared with.
+ * Convert the value of a cursor to the type that an order term is compared
+ * with.
  *
- * The bytes of a text are the text: both are a length and that many bytes.
+ * For bytea this is the text itself: both types are a length and that many
+ * bytes.
  */
 static Datum
 compared_value(const RunopsOrderTerm *term, char *text)
@@ -155,9 +160,10 @@ compared_value(const RunopsOrderTerm *term, char *text)
 }
 
 /*
- * Let a page begin behind a cursor.
+ * Make a page begin after a cursor.
  *
- * Raises invalid_parameter_value unless the cursor is one, and of this order.
+ * Raises invalid_parameter_value unless the cursor is valid and has the same
+ * order.
  */
 void
 runops_cursor_read(Jsonb *cursor, RunopsPage *page)
@@ -167,17 +173,17 @@ runops_cursor_read(Jsonb *cursor, RunopsPage *page)
 	char	   *sort;
 
 	if (!JB_ROOT_IS_OBJECT(cursor) || JB_ROOT_COUNT(cursor) != 4)
-		malformed(_("It is not an object of four members."));
+		malformed(_("The cursor is not a JSON object with four members."));
 
 	sort = string_of(cursor_member(cursor, "sort", false));
 	if (strcmp(sort, page->sort_name) != 0 ||
 		strcmp(string_of(cursor_member(cursor, "order", false)), order) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the cursor is of another order than the page"),
+				 errmsg("the cursor has another order than the page"),
 				 errdetail("The page is ordered by \"%s\", %s.", page->sort_name,
 						   page->descending ? _("descending") : _("ascending")),
-				 errhint("Begin without a cursor when the order changes.")));
+				 errhint("Read the first page without a cursor when the order changes.")));
 
 	value = cursor_member(cursor, "value", true);
 	page->after = true;
@@ -188,7 +194,7 @@ runops_cursor_read(Jsonb *cursor, RunopsPage *page)
 }
 
 /*
- * Push a member of a cursor; a NULL text is null.
+ * Push a member of a cursor; a NULL text becomes a JSON null.
  */
 static void
 push_member(JsonbInState *state, const char *name, const char *text)
@@ -210,8 +216,8 @@ push_member(JsonbInState *state, const char *name, const char *text)
 }
 
 /*
- * The cursor of a row, by the value of the column that the page is sorted by and
- * the text of the primary key.  Call it under runops_cursor_settings().
+ * Make the cursor of a row from the value of the sort column and the text of
+ * the primary key.  The caller must have called runops_cursor_settings().
  */
 Jsonb *
 runops_cursor_make(const RunopsPage *page, Datum value, bool isnull, const char *key)

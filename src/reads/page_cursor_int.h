@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * page_cursor_int.h
- *	  A page of a routed table, and the cursor that it begins behind.
+ *	  Declares a page of a routed table, and the cursor that it begins after.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -12,18 +12,19 @@
 
 #include "utils/jsonb.h"
 
-/* A column that pages are ordered by. */
+/* A column by which pages are ordered. */
 typedef struct RunopsOrderTerm
 {
 	char	   *column;			/* as SQL */
 	Oid			type;			/* its base type */
 	Oid			collation;
 	bool		nullable;
-	char	   *expression;		/* what is compared in its stead, as SQL */
-	Oid			compared;		/* the type of that: its own, or bytea */
+	char	   *expression;		/* SQL expression that is compared instead */
+	Oid			compared;		/* the type of the expression: its own, or
+								 * bytea */
 } RunopsOrderTerm;
 
-/* What page was asked for. */
+/* The page that was asked for. */
 typedef struct RunopsPage
 {
 	char	   *sort_name;
@@ -31,8 +32,8 @@ typedef struct RunopsPage
 	RunopsOrderTerm key;		/* of the primary key */
 	int			size;
 	bool		descending;
-	bool		after;			/* does it begin behind a cursor? */
-	bool		after_null;		/* whose value is NULL? */
+	bool		after;			/* does it begin after a cursor? */
+	bool		after_null;		/* is the cursor's value NULL? */
 	Datum		after_value;	/* of sort.compared */
 	Datum		after_key;		/* of key.compared */
 } RunopsPage;

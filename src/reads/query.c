@@ -3,10 +3,11 @@
  * query.c
  *	  Runs the queries of the functions that look rows up, with saved plans.
  *
- * A plan is kept by the text of its query.  The text is built from the catalogs
- * at each call, so that it is right whatever was renamed meanwhile; what else
- * changes, core's plan cache notices.  The least recently used of many plans is
- * dropped, and so in time is the plan of what is no longer there.
+ * A plan is found by the text of its query.  The text is built from the
+ * catalogs at each call, so it is right even if an object was renamed; core's
+ * plan cache notices all other changes.  If there are many plans, the least
+ * recently used one is dropped, so the plans for dropped objects go away in
+ * time.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -21,13 +22,13 @@
 
 #include "reads/reads_int.h"
 
-/* How many plans a backend keeps. */
+/* The maximum number of plans that a backend keeps. */
 #define MAX_PLANS 100
 
-/* A saved plan.  It lives in a context of its own, under CacheMemoryContext. */
+/* A saved plan.  It has its own memory context under CacheMemoryContext. */
 typedef struct SavedPlan
 {
-	dlist_node	node;			/* in plans, the last used first */
+	dlist_node	node;			/* in plans, the most recently used first */
 	MemoryContext cxt;
 	uint32		hash;			/* of the text */
 	char	   *sql;
@@ -35,7 +36,7 @@ typedef struct SavedPlan
 	int			nargs;
 	Oid		   *types;
 	SPIPlanPtr	plan;
-	int			users;			/* executions that are under way */
+	int			users;			/* number of running executions */
 } SavedPlan;
 
 static dlist_head plans = DLIST_STATIC_INIT(plans);
@@ -93,7 +94,8 @@ find_plan(const char *sql, uint32 hash, const RunopsArgs *args, int options)
 }
 
 /*
- * Drop plans that have not been used for long, if there are too many.
+ * Drop the plans that were not used for the longest time, if there are too
+ * many.
  */
 static void
 drop_old_plans(void)
@@ -115,7 +117,7 @@ drop_old_plans(void)
 }
 
 /*
- * Prepare a query and keep its plan.
+ * Prepare a query and save its plan.
  */
 static SavedPlan *
 make_plan(const char *sql, uint32 hash, const RunopsArgs *args, int options)
@@ -151,11 +153,11 @@ make_plan(const char *sql, uint32 hash, const RunopsArgs *args, int options)
 }
 
 /*
- * Run a query, and return the number of its rows; they are in SPI_tuptable.
+ * Run a query and return the number of its rows; the rows are in SPI_tuptable.
  *
- * The caller has connected to SPI.  options are those of a cursor.  If read_only
- * the query sees what the statement sees that runs it; otherwise what there is
- * now, this transaction's own work included.
+ * The caller has connected to SPI. options are cursor options.  If read_only
+ * is true, the query uses the snapshot of the calling statement.  Otherwise it
+ * uses a new snapshot, and sees the changes of this transaction.
  */
 uint64
 runops_run_query(const char *sql, const RunopsArgs *args, int options,

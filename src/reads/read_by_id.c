@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * read_by_id.c
- *	  Reads rows by id, and says where each was found or why it was not.
+ *	  Reads rows by id, and tells where each was found or why it was not.
  *
- * Each store that is asked gets one query, over the routed table, so that the
- * caller's privileges and policies hold, with its store named (see planner/pinned_store.c).  An
- * id that decides its store is looked for there alone; any other in the NEW
- * stores first and then in legacy, until it is found.
+ * Each store that is asked gets one query.  It is a query on the routed table,
+ * so that the caller's privileges and policies apply, and it names its store
+ * (see planner/pinned_store.c).  If an id decides its store, only that store
+ * is asked.  Any other id is looked up in the NEW stores first and then in
+ * legacy, until it is found.
  *
- * A store that cannot be asked is an error: nothing may be concluded from not
- * finding a row there.
+ * A store that cannot be asked is an error, because the row could be there.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -31,26 +31,27 @@
 #include "reads/reads_int.h"
 #include "xact/xact.h"
 
-/* An id that is looked for, once whatever the number of times it was given. */
+/* An id to look for; duplicates in the input share one entry. */
 typedef struct WantedId
 {
 	char	   *id;
-	RunopsStoreSet stores;		/* where its row can be */
-	const char *source;			/* where it was found; NULL: nowhere yet */
-	bool		by_key;			/* by its primary key, not by an alias? */
+	RunopsStoreSet stores;		/* where its row may be */
+	const char *source;			/* where it was found; NULL: not yet */
+	bool		by_key;			/* found by its primary key, and not by an
+								 * alias? */
 	Datum		row;			/* jsonb */
 } WantedId;
 
-/* A look-up of one id, as SQL over the alias "t". */
+/* A lookup of one id, as SQL over the alias "t". */
 typedef struct IdQuery
 {
 	const RunopsTarget *target;
-	char	   *match;			/* is it this row? */
-	char	   *scope;			/* is the row in the scope? */
-	RunopsArgs	args;			/* of both; the first is the id */
+	char	   *match;			/* condition: is it this row? */
+	char	   *scope;			/* condition: is the row in the scope? */
+	RunopsArgs	args;			/* for both; the first is the id */
 } IdQuery;
 
-/* What was found. */
+/* The row that was found. */
 typedef struct FoundById
 {
 	Datum		row;			/* jsonb */
@@ -61,7 +62,7 @@ PG_FUNCTION_INFO_V1(runops_read_through);
 PG_FUNCTION_INFO_V1(runops_read_many);
 
 /*
- * What read_through calls a leaf's store.
+ * The name that read_through has for a leaf's store.
  */
 static const char *
 source_of(const RunopsLeaf *leaf)
@@ -70,7 +71,7 @@ source_of(const RunopsLeaf *leaf)
 }
 
 /*
- * The same for a row that the store's reader has served.
+ * The same for a row that was read from the store's reader.
  */
 static const char *
 source_by_reader(const RunopsLeaf *leaf)
@@ -79,9 +80,10 @@ source_by_reader(const RunopsLeaf *leaf)
 }
 
 /*
- * What read_through says of an id that no store has.
+ * The result of read_through for an id that no store has.
  *
- * With the flag off there is one database, where age is no matter of routing.
+ * With the flag off there is only one database, so the age of the id is not
+ * considered.
  */
 static const char *
 source_of_miss(const RunopsTarget *target, text *id)
@@ -91,9 +93,10 @@ source_of_miss(const RunopsTarget *target, text *id)
 }
 
 /*
- * Look an id up in one store.  False if it is not there.
+ * Look up an id in one store; returns false if it is not there.
  *
- * A primary key goes before an alias of the same value.
+ * If it is a primary key of one row and an alias of another, the primary key
+ * counts.
  */
 static bool
 find_in_leaf(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
@@ -138,8 +141,8 @@ find_in_leaf(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
 }
 
 /*
- * Look an id up in legacy by its reader.  False if it is not there, or not in the
- * scope: that is not asked for apart, since it is rare.
+ * Look up an id in legacy by its reader.  Returns false if it is not there or
+ * not in the scope; the second case is rare, so it is not distinguished.
  */
 static bool
 find_by_replica(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
@@ -159,9 +162,9 @@ find_by_replica(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
 }
 
 /*
- * Look an id up in one store.  The source, NULL if it is not there.
+ * Look up an id in one store.  Returns the source, or NULL if it is not there.
  *
- * A reader may be behind: what it does not have is asked of the writer.
+ * A reader may be behind, so if it does not have the row, the writer is asked.
  */
 static const char *
 look_in_leaf(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
@@ -187,10 +190,11 @@ look_in_leaf(const IdQuery *query, const RunopsLeaf *leaf, FoundById *found)
 }
 
 /*
- * Look an id up in the stores where it can be.  The source, as read_through tells
- * it; sets row if it is found.
+ * Look up an id in the stores that may have it.  Returns the source for
+ * read_through, and sets *row if the row is found.
  *
- * A row outside of the scope is not found, whatever its age: it is there.
+ * A row outside the scope counts as not found, whatever its age, because it
+ * exists.
  */
 const char *
 runops_read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row)
@@ -204,7 +208,7 @@ runops_read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row
 	query.match = runops_target_match(target, "OPERATOR(pg_catalog.=) $1");
 	query.scope = runops_scope(target, scope, &query.args);
 
-	/* where the scope says the row is, and then everywhere else */
+	/* first the stores that the scope names, then the others */
 	likely = runops_scope_stores(target, scope);
 	for (int i = 0; i < 2 * target->nleaves; i++)
 	{
@@ -229,8 +233,8 @@ runops_read_by_id(const RunopsTarget *target, text *id, Jsonb *scope, Datum *row
 /*
  * read_through(relation, id, scope, OUT source, OUT row)
  *
- * Always one row.  A row outside of the scope is not found: whose it is, is
- * nobody's business.
+ * Always returns one row.  A row outside the scope is reported as not found,
+ * so that the caller does not learn that it exists.
  */
 Datum
 runops_read_through(PG_FUNCTION_ARGS)
@@ -269,7 +273,7 @@ compare_wanted(const void *a, const void *b)
 }
 
 /*
- * The wanted id of this text, or NULL.
+ * The entry of this id, or NULL.
  */
 static WantedId *
 find_wanted(WantedId *wanted, int nwanted, char *id)
@@ -280,7 +284,7 @@ find_wanted(WantedId *wanted, int nwanted, char *id)
 }
 
 /*
- * Sort the ids that are given and throw duplicates and NULLs out.
+ * Sort the given ids and remove duplicates and NULLs.
  */
 static WantedId *
 collect_wanted(const RunopsTarget *target, Datum *elems, bool *nulls, int nelems,
@@ -307,7 +311,7 @@ collect_wanted(const RunopsTarget *target, Datum *elems, bool *nulls, int nelems
 }
 
 /*
- * The ids that a store is to be asked for, as an array of text; NULL if none.
+ * The ids to ask a store for, as an array of text; NULL if there are none.
  */
 static ArrayType *
 ids_for_leaf(const RunopsLeaf *leaf, const WantedId *wanted, int nwanted)
@@ -326,8 +330,8 @@ ids_for_leaf(const RunopsLeaf *leaf, const WantedId *wanted, int nwanted)
 }
 
 /*
- * Note a row for the ids that it is the row of: values holds its primary key and
- * then its aliases, NULL for none.
+ * Assign a row to the wanted ids that identify it. values holds its primary
+ * key and then its aliases; NULL stands for none.
  */
 static void
 note_row(const char *source, Datum row, char **values, int nvalues,
@@ -346,7 +350,7 @@ note_row(const char *source, Datum row, char **values, int nvalues,
 }
 
 /*
- * Ask one store for what of the wanted ids it can have, by one statement.
+ * Ask one store, by one statement, for all wanted ids that it may have.
  */
 static void
 ask_leaf(const RunopsTarget *target, const RunopsLeaf *leaf, const char *source,
@@ -389,7 +393,7 @@ ask_leaf(const RunopsTarget *target, const RunopsLeaf *leaf, const char *source,
 }
 
 /*
- * A column of a row that is jsonb; NULL for null.
+ * A column of a row in jsonb form; NULL if it is null.
  */
 static char *
 field_of(Jsonb *row, const char *column)
@@ -401,7 +405,7 @@ field_of(Jsonb *row, const char *column)
 }
 
 /*
- * Ask the reader of legacy likewise.
+ * The same for the reader of legacy.
  */
 static void
 ask_replica(const RunopsTarget *target, const RunopsLeaf *leaf, const char *source,
@@ -428,8 +432,8 @@ ask_replica(const RunopsTarget *target, const RunopsLeaf *leaf, const char *sour
 }
 
 /*
- * Look up in one store what of the wanted ids it can have: what its reader does
- * not know is asked of the writer.
+ * Look up in one store all wanted ids that it may have; ids that its reader
+ * does not have are looked up by the writer.
  */
 static void
 read_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
@@ -461,9 +465,9 @@ read_leaf(const RunopsTarget *target, const RunopsLeaf *leaf,
 /*
  * read_many(relation, ids, OUT ord, OUT id, OUT source, OUT row)
  *
- * A row for each element, in order.  One statement for each store, however many
- * ids there are, and one more for what its reader does not know; none for a store
- * that can have none of them.
+ * Returns a row for each element, in order.  There is one statement for each
+ * store, no matter how many ids there are, and one more for the ids that its
+ * reader does not have.  A store that cannot have any of the ids is not asked.
  */
 Datum
 runops_read_many(PG_FUNCTION_ARGS)

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * reads_int.h
- *	  What the functions that look rows up by id share.
+ *	  Declares what the functions that look rows up by id share.
  *
- * No other module calls in here: SQL does.
+ * No other module calls these functions; SQL does.
  *
  * A lookup is a query on the routed table, or on one leaf of it, that runs with
  * the caller's rights by SPI, so that privileges, policies and the planner work as
@@ -25,9 +25,9 @@
 #include "topology/topology.h"
 
 /*
- * A routed table as those functions see it.
+ * A routed table, as these functions use it.
  *
- * Texts are SQL, quoted, over the table under the alias "t".
+ * The strings are quoted SQL over the table under the alias "t".
  */
 typedef struct RunopsTarget
 {
@@ -38,12 +38,14 @@ typedef struct RunopsTarget
 	AttrNumber	pk_attno;		/* of the single-column primary key */
 	char	   *pk;
 	Oid			pk_collation;
-	List	   *aliases;		/* of String: aliases that are unique alone */
-	List	   *alias_attnos;	/* of int: the same */
-	bool		decides;		/* does the primary key's shape name the store? */
+	List	   *aliases;		/* of String: aliases that are unique by
+								 * themselves */
+	List	   *alias_attnos;	/* of int: their attribute numbers */
+	bool		decides;		/* does the shape of the primary key name the
+								 * store? */
 	int			nleaves;
-	const RunopsLeaf **leaves;	/* in the order of looking: the stores that hold
-								 * rows, new first and legacy last */
+	const RunopsLeaf **leaves;	/* the leaves that hold rows, in the order of
+								 * lookups: new first and legacy last */
 } RunopsTarget;
 
 /* The values of a query's parameters. */
@@ -53,7 +55,7 @@ typedef struct RunopsArgs
 	int			size;
 	Oid		   *types;
 	Datum	   *values;
-	char	   *nulls;			/* 'n' or ' ' each, as SPI wants it */
+	char	   *nulls;			/* 'n' or ' ' for each, as in SPI */
 } RunopsArgs;
 
 /* in read_by_id.c */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * retention.c
- *	  Whether a row that is not found was deleted because of its age.
+ *	  Decides whether a missing row was deleted because of its age.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -24,9 +24,10 @@
 #define Anum_retention_keep 2
 
 /*
- * How long the legacy rows of a table are kept; NULL if nobody has said.
+ * How long the legacy rows of a table are kept; NULL if this is not
+ * configured.
  *
- * Whoever may read the table needs no privilege on the configuration.
+ * A role that may read the table needs no privilege on the configuration.
  */
 static Interval *
 retention_of(Oid relid)
@@ -61,10 +62,10 @@ retention_of(Oid relid)
 }
 
 /*
- * Is an id that was not found one of legacy, minted longer ago than the rows of
- * the table are kept?
+ * Is a missing id a legacy id that was minted longer ago than rows of the
+ * table are kept?
  *
- * Only legacy is cleaned up by age, and only an id that has a time tells.
+ * Only legacy is cleaned up by age, and only an id with a time has an age.
  */
 bool
 runops_past_retention(Oid relid, text *id)

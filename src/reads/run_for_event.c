@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * run_for_event.c
- *	  Reads a run with its environment, for the handler of an event.
+ *	  Reads a run with its environment for an event handler.
  *
- * The run is where its id says, the environment in the control plane, and the
- * two may disagree: a run whose environment is gone is another thing than a run
- * that is gone, and somebody should hear of it.
+ * The run is in the store that its id names, and the environment is in the
+ * control plane.  The two may disagree: a run whose environment is missing is
+ * not the same as a missing run, and it is reported with a WARNING.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -26,7 +26,8 @@
 PG_FUNCTION_INFO_V1(runops_read_run_for_event);
 
 /*
- * The environment of a run by its column, as text; NULL if the run has none.
+ * The environment of a run, from its column, as text; NULL if the run has
+ * none.
  */
 static char *
 environment_of(Jsonb *run, const char *column)
@@ -42,8 +43,8 @@ environment_of(Jsonb *run, const char *column)
 }
 
 /*
- * Resolve an environment as it is now, with the rights of the caller.  False if
- * there is none.
+ * Resolve an environment with a current snapshot and the caller's rights.
+ * Returns false if it does not exist.
  */
 static bool
 resolve_environment(text *slot, const char *environment, Datum *result)

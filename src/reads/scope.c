@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * scope.c
- *	  A scope, as SQL: a jsonb object of columns and the values they must have.
+ *	  Converts a scope to SQL: a jsonb object with columns and the values that
+ *	  they must have.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,10 +24,9 @@
 #include "reads/reads_int.h"
 
 /*
- * The qualified name of the operator by which two values of a type are equal,
- * as SQL.
+ * The qualified name of the equality operator of a type, as SQL.
  *
- * Raises if the type has none, as json.
+ * Raises if the type has none, for example json.
  */
 static char *
 equality_operator(Oid type)
@@ -55,7 +55,7 @@ equality_operator(Oid type)
 }
 
 /*
- * The text of a value, as the input function of its column's type shall read it.
+ * The text of a value, for the input function of its column's type.
  */
 static char *
 value_text(const RunopsTarget *target, AttrNumber attno, Oid type,
@@ -91,9 +91,9 @@ value_text(const RunopsTarget *target, AttrNumber attno, Oid type,
 }
 
 /*
- * The condition that a column has a value, as SQL; the value becomes a parameter
- * of the column's type, so that it compares as the column does and an index can
- * serve it.
+ * The condition that a column has a value, as SQL.  The value becomes a
+ * parameter of the column's type, so that the comparison is the column's own
+ * and can use an index.
  */
 char *
 runops_equality(const RunopsTarget *target, AttrNumber attno,
@@ -135,7 +135,7 @@ runops_scope(const RunopsTarget *target, Jsonb *scope, RunopsArgs *args)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a scope must be a JSON object"),
-				 errdetail("Its keys are columns of the table, its values what they must be equal to."),
+				 errdetail("Its keys are columns of the table, and its values are the values that these columns must have."),
 				 errhint("An example is {\"projectId\": \"project_1\"}.")));
 
 	initStringInfo(&sql);
@@ -153,8 +153,8 @@ runops_scope(const RunopsTarget *target, Jsonb *scope, RunopsArgs *args)
 }
 
 /*
- * The stores that a scope names by the key that decides, or by an alias: rows of
- * the scope are there.  All if it names none.
+ * The stores that a scope names by the deciding key or by an alias; rows of
+ * the scope are there.  All stores if it names none.
  */
 RunopsStoreSet
 runops_scope_stores(const RunopsTarget *target, Jsonb *scope)

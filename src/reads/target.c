@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * target.c
- *	  How a routed table is looked up by id: its primary key, the aliases that
- *	  are as good, and its stores in the order of looking.
+ *	  Describes how a routed table is searched by id: its primary key, its
+ *	  unique aliases, and the order of its stores.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,8 +27,8 @@
 #include "xact/xact.h"
 
 /*
- * The column of a valid unique index of that one column over all rows; 0 if the
- * index is another.
+ * The only column of a valid unique index over all rows; 0 if the index is of
+ * another kind.
  */
 static AttrNumber
 unique_column(Oid indexid)
@@ -58,7 +58,7 @@ column_sql(const RunopsTarget *target, AttrNumber attno)
 }
 
 /*
- * Find the primary key and the unique aliases by the indexes of the old table.
+ * Find the primary key and the unique aliases in the indexes of the old table.
  *
  * Raises if there is no primary key of one column that can hold an id.
  */
@@ -83,7 +83,7 @@ find_identity(RunopsTarget *target)
 
 			if (attno <= 0)
 				continue;
-			/* attribute numbers differ where the leaf has dropped columns */
+			/* attribute numbers differ if the leaf has dropped columns */
 			parent_attno = get_attnum(route->relid, get_attname(old, attno, false));
 			if (indexid == leaf->rd_pkindex)
 			{
@@ -107,7 +107,7 @@ find_identity(RunopsTarget *target)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" has no primary key to look an id up by", route->name),
-				 errdetail("It needs a primary key of one column, of type text or character varying."),
+				 errdetail("A lookup by id needs a primary key of one column, of type text or character varying."),
 				 errhint("Query the table by its columns instead.")));
 
 	target->pk = column_sql(target, target->pk_attno);
@@ -121,8 +121,9 @@ find_identity(RunopsTarget *target)
 /*
  * store_of(key) as SQL.
  *
- * XXX: what a key calls by name is printed without the schema pg_catalog, as
- * core does it everywhere; only a key that is more than columns has such names.
+ * XXX: Functions of a key are printed without the schema pg_catalog, as core
+ * prints them everywhere.  Only a key that is more than columns has such
+ * names.
  */
 static char *
 partition_key_sql(const RunopsTarget *target)
@@ -145,7 +146,7 @@ partition_key_sql(const RunopsTarget *target)
 }
 
 /*
- * Where a store stands in the order of looking: new, the shards, legacy.
+ * The position of a store in the order of lookups: new, the shards, legacy.
  */
 static int
 store_rank(const char *store)
@@ -154,9 +155,9 @@ store_rank(const char *store)
 }
 
 /*
- * Put the leaves that can hold rows into the order of looking.
+ * Sort the leaves that may hold rows into the order of lookups.
  *
- * With the flag off there is one database.
+ * With the flag off there is only one database.
  */
 static void
 order_leaves(RunopsTarget *target)
@@ -179,11 +180,11 @@ order_leaves(RunopsTarget *target)
 }
 
 /*
- * What there is to know of a routed table to look an id up in it.
+ * Collect the facts about a routed table for lookups by id.
  *
- * Raises if it is none, or has no primary key for that, and gate_closed if the
- * gate is closed altogether: then nobody knows whether an id that is not found
- * here exists.
+ * Raises if the table is not routed or has no suitable primary key.  Raises
+ * gate_closed if the gate is closed altogether, because a missing id might
+ * then exist in another store.
  */
 RunopsTarget *
 runops_target(Oid relid)
@@ -199,8 +200,8 @@ runops_target(Oid relid)
 				(errcode(name ? ERRCODE_UNDEFINED_OBJECT : ERRCODE_UNDEFINED_TABLE),
 				 name ? errmsg("table \"%s\" is not routed", name) :
 				 errmsg("relation with OID %u does not exist", relid),
-				 errdetail("The view \"%s.routed_tables\" lists the tables that are.", RUNOPS_SCHEMA),
-				 errhint("Use %s.attach() to make it one.", RUNOPS_SCHEMA)));
+				 errdetail("The view \"%s.routed_tables\" lists the routed tables.", RUNOPS_SCHEMA),
+				 errhint("Use %s.attach() to make it a routed table.", RUNOPS_SCHEMA)));
 	}
 	target->relid = relid;
 	target->route = route;
@@ -214,10 +215,10 @@ runops_target(Oid relid)
 }
 
 /*
- * The stores where the row of an id can be.
+ * The stores that may hold the row of an id.
  *
- * Raises if the id names a store that the table has no leaf for.  With the flag
- * off every id is looked for in the one database.
+ * Raises if the id names a store that the table has no leaf for.  With the
+ * flag off every id is looked up in the one database.
  */
 RunopsStoreSet
 runops_target_stores(const RunopsTarget *target, text *id)
@@ -236,9 +237,10 @@ runops_target_stores(const RunopsTarget *target, text *id)
 }
 
 /*
- * The condition that a row is an id's: its primary key is, or a unique alias.
+ * The condition that a row matches an id by its primary key or by a unique
+ * alias.
  *
- * comparison is SQL that follows the column.
+ * comparison is the SQL that follows the column.
  */
 char *
 runops_target_match(const RunopsTarget *target, const char *comparison)
@@ -256,7 +258,7 @@ runops_target_match(const RunopsTarget *target, const char *comparison)
 }
 
 /*
- * A column of the target by its exact name; raises if there is none.
+ * A column of the target by its exact name; raises if it does not exist.
  */
 AttrNumber
 runops_target_column(const RunopsTarget *target, const char *name)

@@ -4,16 +4,18 @@
  *	  Asks every new connection of postgres_fdw which database it has reached,
  *	  before it is used.
  *
- * A proof is about a server as it was: meanwhile its name may lead elsewhere, a
- * standby may have been promoted or a primary demoted.  So the first statement
- * on a connection, in the remote transaction that postgres_fdw has begun, asks
- * for the fingerprint, and one that differs from the proof's closes the gate.
- * libpq keeps the mark that a connection was asked, and tells when it ends.
+ * A proof describes a server at the time of the proof.  Since then its host
+ * name may have come to lead elsewhere, a standby may have been promoted, or a
+ * primary demoted.  So the first statement on a connection, in the remote
+ * transaction that postgres_fdw has begun, asks for the fingerprint.  If that
+ * differs from the proof, the gate is closed.  The mark that a connection was
+ * asked is stored with libpq's connection, and libpq tells when the connection
+ * ends.
  *
- * postgres_fdw connects without listening to a cancel, and as long as it takes
- * unless the server says otherwise.  Where it is about to connect, a connection
- * of our own is made first: that one can be cancelled, gives up in time, and is
- * asked the same.
+ * While postgres_fdw connects, it ignores a cancel, and it has no time limit
+ * unless the server sets one.  So before postgres_fdw has to connect, we make
+ * a connection of our own.  That one can be canceled, has a time limit, and is
+ * asked the same question.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -44,38 +46,43 @@
 #include "topology/topology.h"
 #include "xact/xact.h"
 
-/* One connection; lives as long as libpq's. */
+/* A connection; it lives as long as libpq's. */
 typedef struct Connection
 {
 	dlist_node	node;			/* in connections */
 	PGconn	   *conn;
-	Oid			umid;			/* the user mapping that it is for */
-	bool		asked;			/* and is it what was proved? */
+	Oid			umid;			/* its user mapping */
+	bool		asked;			/* did it reach the proved database? */
 	bool		standby;		/* was it in recovery then? */
-	bool		stale;			/* was server or mapping altered? */
+	bool		stale;			/* was its server or user mapping altered? */
 	uint64		changes;		/* runops_sentinel_changes() when it was asked */
 	int			nest_level;		/* of the transaction that used it last */
-	int			timeout_ms;		/* what connecting may take; 0 is for ever */
-	pg_atomic_uint64 *turns;	/* of the table that used it last; may be NULL */
-	bool		rolled_back;	/* was the last result that of a ROLLBACK? */
+	int			timeout_ms;		/* limit for connecting; 0 means none */
+	pg_atomic_uint64 *turns;	/* counter of the table that used it last; may
+								 * be NULL */
+	bool		rolled_back;	/* was the last result the result of a
+								 * ROLLBACK? */
 } Connection;
 
 static dlist_head connections = DLIST_STATIC_INIT(connections);
 static bool callbacks_registered = false;
 
-/* When this transaction has first used a server; in TopTransactionContext. */
+/* The first use of a server in this transaction; in TopTransactionContext. */
 typedef struct FirstUse
 {
 	Oid			serverid;
-	uint64		stamp;			/* as control_plane/cache.h has it */
+	uint64		stamp;			/* see control_plane.h */
 } FirstUse;
 
 static List *first_uses = NIL;
 
-/* What sets a connection up that is about to be used; NULL if nothing is. */
+/*
+ * The callback that sets up a connection before its use; NULL if there is
+ * none.
+ */
 static RunopsConnected on_use = NULL;
 
-/* The connection that postgres_fdw is going to use, if there is one. */
+/* The connection that postgres_fdw is going to use, if it exists. */
 static Connection *next_connection = NULL;
 
 /* What the last error of a store has said. */
@@ -131,14 +138,14 @@ runops_conn_error(void)
 }
 
 /*
- * libpq tells that something happens to a connection.
+ * libpq event callback for a connection.
  *
- * A result is the answer to what postgres_fdw has sent, one thing at a time: a
- * turn.  The one exception is ROLLBACK TO SAVEPOINT, which it sends together with
- * the RELEASE.  A result of COPY is an answer to nothing that is sent, and
- * postgres_fdw would take it without end.
+ * Each result is the answer to one request of postgres_fdw, and so one turn.
+ * The only exception is ROLLBACK TO SAVEPOINT, which it sends together with
+ * RELEASE.  postgres_fdw never sends COPY, so a result of COPY is no answer,
+ * and postgres_fdw would read it without end.
  *
- * This is called in the middle of libpq, and must not raise.
+ * This is called from inside libpq, so it must not raise.
  */
 static int
 connection_event(PGEventId event, void *info, void *passthrough)
@@ -181,8 +188,8 @@ connection_event(PGEventId event, void *info, void *passthrough)
 }
 
 /*
- * A server or a user mapping was altered: the connections that are not in use
- * will be made anew.
+ * Syscache callback: a server or a user mapping was altered, so postgres_fdw
+ * will replace its connections that are not in use.
  */
 static void
 mark_stale(Datum arg, int cacheid, uint32 hashvalue)
@@ -194,7 +201,7 @@ mark_stale(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * End the queries of a transaction that is aborted.
+ * Transaction callback: cancel the remote queries of an aborted transaction.
  */
 static void
 xact_callback(XactEvent event, void *arg)
@@ -216,7 +223,7 @@ xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * The same for a subtransaction, on the connections that were used in it.
+ * The same for a subtransaction, on the connections that it has used.
  */
 static void
 subxact_callback(SubXactEvent event, SubTransactionId mySubid,
@@ -245,7 +252,8 @@ subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 }
 
 /*
- * The OID of the mapping of a user for a server, or of PUBLIC's, or invalid.
+ * The OID of a user's mapping for a server, or of PUBLIC's; InvalidOid if
+ * there is none.
  */
 static Oid
 mapping_oid(Oid userid, Oid serverid)
@@ -263,11 +271,12 @@ mapping_oid(Oid userid, Oid serverid)
 }
 
 /*
- * The server was proved to lead to another database since a connection was
- * asked, and somebody wants it so: the connection still leads to the old one.
+ * The server was proved to lead to another database since this connection was
+ * asked.  A user has confirmed that change, but the connection still leads to
+ * the old database.
  *
- * It is cut, so that postgres_fdw makes another; in the middle of a transaction
- * that would be too late.
+ * Close the connection's socket, so that postgres_fdw makes a new connection.
+ * In the middle of a transaction that is too late, so raise an error.
  */
 static void
 cut_connection(Connection *c, Oid serverid, Oid relid)
@@ -278,7 +287,7 @@ cut_connection(Connection *c, Oid serverid, Oid relid)
 				 errmsg("cannot access store \"%s\" in this transaction any more",
 						OidIsValid(relid) ? runops_store_label(relid) :
 						GetForeignServer(serverid)->servername),
-				 errdetail("Its server was proved to lead to another database since the transaction began to use it."),
+				 errdetail("The server of the store now leads to another database than when the transaction began to use it."),
 				 errhint("Repeat the transaction.")));
 
 	if (PQsocket(c->conn) >= 0)
@@ -286,7 +295,7 @@ cut_connection(Connection *c, Oid serverid, Oid relid)
 }
 
 /*
- * The connection for a mapping that postgres_fdw is going to use, or NULL.
+ * The connection of a user mapping that postgres_fdw is going to use, or NULL.
  */
 static Connection *
 find_live_connection(Oid umid, Oid serverid, Oid relid)
@@ -302,7 +311,9 @@ find_live_connection(Oid umid, Oid serverid, Oid relid)
 		if (c->changes != runops_sentinel_changes(serverid) &&
 			PQstatus(c->conn) == CONNECTION_OK)
 			cut_connection(c, serverid, relid);
-		/* in a remote transaction it is used, however it fares */
+		/*
+		 * in a remote transaction postgres_fdw uses it, even if it is broken
+		 */
 		if (PQtransactionStatus(c->conn) != PQTRANS_IDLE &&
 			PQstatus(c->conn) == CONNECTION_OK)
 			return c;
@@ -314,7 +325,7 @@ find_live_connection(Oid umid, Oid serverid, Oid relid)
 }
 
 /*
- * Close the gate to a server, and raise.
+ * Close the gate to a server and raise an error.
  */
 static void
 close_gate(Oid serverid, Oid relid, RunopsVerdict verdict, RunopsCause cause,
@@ -333,8 +344,8 @@ close_gate(Oid serverid, Oid relid, RunopsVerdict verdict, RunopsCause cause,
 }
 
 /*
- * Compare what a connection has answered with what was proved; raises if it is
- * another database.
+ * Compare the answer of a connection with the proof; raises if it is another
+ * database.
  */
 static void
 compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
@@ -344,13 +355,13 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 	char		reason[RUNOPS_REASON_LEN];
 
 	/*
-	 * Closed since the gate was asked, or altered: nothing says of what was
-	 * reached that it may be used.
+	 * The gate was closed or the server was altered since the gate was
+	 * checked, so there is no proof for the database that was reached.
 	 */
 	if (!runops_sentinel_peek(serverid, &proved))
 	{
 		proved.cause = RUNOPS_CAUSE_UNREACHABLE;
-		strlcpy(proved.reason, _("The server was altered while a connection to it was made."),
+		strlcpy(proved.reason, _("The server was altered while this session connected to it."),
 				RUNOPS_REASON_LEN);
 	}
 	if (proved.verdict != RUNOPS_DISTINCT)
@@ -367,27 +378,27 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 		now->sysid != proved.identity.sysid)
 	{
 		snprintf(reason, sizeof(reason),
-				 _("The server was proved with system identifier " UINT64_FORMAT ", and a new connection reached " UINT64_FORMAT "."),
+				 _("The server was proved with system identifier " UINT64_FORMAT ", but a new connection reached " UINT64_FORMAT "."),
 				 proved.identity.sysid, now->sysid);
 		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CHANGED, reason);
 	}
 	if (strcmp(now->database, proved.identity.database) != 0)
 	{
 		snprintf(reason, sizeof(reason),
-				 _("The server was proved with database \"%s\", and a new connection reached \"%s\"."),
+				 _("The server was proved with database \"%s\", but a new connection reached \"%s\"."),
 				 proved.identity.database, now->database);
 		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CHANGED, reason);
 	}
 	if (now->in_recovery != proved.identity.in_recovery)
 		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
 				   now->in_recovery ?
-				   _("The server was proved as a primary, and a new connection reached a standby.") :
-				   _("The server was proved as a standby, and a new connection reached a primary."));
+				   _("The server was proved as a primary, but a new connection reached a standby.") :
+				   _("The server was proved as a standby, but a new connection reached a primary."));
 }
 
 /*
- * Ask one connection; raises if it does not answer, or is another database.  Is
- * it a standby?
+ * Ask one connection; raises if it does not answer, or is another database.
+ * Returns whether it is a standby.
  */
 static bool
 ask_connection(RemoteSession *session, Oid relid)
@@ -419,7 +430,7 @@ ask_connection(RemoteSession *session, Oid relid)
 }
 
 /*
- * At the end of a transaction: no server was used.
+ * Transaction callback: at the end, forget the first uses of servers.
  */
 static void
 forget_first_uses(XactEvent event, void *arg)
@@ -429,10 +440,10 @@ forget_first_uses(XactEvent event, void *arg)
 }
 
 /*
- * The stamp of before this transaction used a server for the first time, and so of
- * before its snapshot there; PG_UINT64_MAX if it has not.
+ * The stamp taken before this transaction first used a server, and so before
+ * its snapshot there; PG_UINT64_MAX if it has not used the server.
  *
- * postgres_fdw has one snapshot in a transaction, whatever the isolation level.
+ * postgres_fdw has one snapshot per transaction, whatever the isolation level.
  */
 uint64
 runops_conn_first_use(Oid serverid)
@@ -475,8 +486,8 @@ note_use(Oid serverid)
 }
 
 /*
- * Ask a connection of our own, which has just been made, whether it has reached
- * what was proved; raises if not.
+ * Ask a new connection of our own whether it has reached the proved database;
+ * raises if not.
  */
 void
 runops_conn_ask(RemoteSession *session)
@@ -485,8 +496,8 @@ runops_conn_ask(RemoteSession *session)
 }
 
 /*
- * Make sure that postgres_fdw, which is about to work for a user on a server, can
- * connect if it has to; raises if not.
+ * Make sure that postgres_fdw can connect to a server for a user if it has to;
+ * raises if not.
  */
 void
 runops_conn_prepare(const RunopsStoreUse *use)
@@ -497,7 +508,7 @@ runops_conn_prepare(const RunopsStoreUse *use)
 
 	note_use(use->serverid);
 
-	/* without a mapping postgres_fdw says so */
+	/* without a user mapping postgres_fdw raises the error */
 	next_connection = OidIsValid(umid) ? find_live_connection(umid, use->serverid, use->relid) : NULL;
 	if (next_connection != NULL)
 		next_connection->turns = runops_stats_counter(use->relid, RUNOPS_TURNS);
@@ -523,11 +534,12 @@ runops_conn_prepare(const RunopsStoreUse *use)
 
 /*
  * postgres_fdw is about to begin a transaction on the connection that
- * runops_conn_prepare() has found, unless it has done so: give the store no
- * longer for that than connecting may take.
+ * runops_conn_prepare() has found, unless it has one already.  Limit that to
+ * the time that connecting may take.
  *
- * runops_conn_answered() or runops_conn_check() follows, or an error, in whose
- * context fdw/error_context.c has to be.
+ * The caller must then call runops_conn_answered() or runops_conn_check().  If
+ * an error is raised instead, fdw/error_context.c must be on the error context
+ * stack.
  */
 void
 runops_conn_await(void)
@@ -537,13 +549,13 @@ runops_conn_await(void)
 	if (c == NULL || PQtransactionStatus(c->conn) != PQTRANS_IDLE)
 		return;
 
-	/* the subtransaction that fails, if it does, is this one */
+	/* if this fails, the failing subtransaction is the current one */
 	c->nest_level = GetCurrentTransactionNestLevel();
 	runops_conn_wait_begin(c->timeout_ms);
 }
 
 /*
- * The transaction has begun.
+ * The remote transaction has begun.
  */
 void
 runops_conn_answered(void)
@@ -552,7 +564,7 @@ runops_conn_answered(void)
 }
 
 /*
- * Have libpq tell about a connection, and tell us about our transactions.
+ * Register a connection with libpq's events, and our transaction callbacks.
  */
 static Connection *
 remember(PGconn *conn, Oid umid)
@@ -561,7 +573,7 @@ remember(PGconn *conn, Oid umid)
 
 	if (!callbacks_registered)
 	{
-		/* called before those of postgres_fdw, which stand by now */
+		/* registered after those of postgres_fdw, so called before them */
 		RegisterXactCallback(xact_callback, NULL);
 		RegisterSubXactCallback(subxact_callback, NULL);
 		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, mark_stale, (Datum) 0);
@@ -586,8 +598,8 @@ remember(PGconn *conn, Oid umid)
 }
 
 /*
- * Ask a connection of postgres_fdw, within the time that connecting may take.  Is
- * it a standby?
+ * Ask a connection of postgres_fdw, within the time that connecting may take.
+ * Returns whether it is a standby.
  */
 static bool
 ask_pgfdw_connection(Connection *c, Oid serverid, Oid userid, Oid relid)
@@ -615,11 +627,12 @@ ask_pgfdw_connection(Connection *c, Oid serverid, Oid userid, Oid relid)
 }
 
 /*
- * Was the server at the other end of a connection promoted since it was asked?
+ * Was the server of a connection promoted since the connection was asked?
  *
- * A promoted standby keeps its sessions.  It tells each of them with the end of
- * the next command, and one was just sent: postgres_fdw has begun a transaction,
- * or else the snapshot there is from before.
+ * A promoted standby keeps its sessions.  It reports the promotion to each
+ * session at the end of the next command.  A command was just sent:
+ * postgres_fdw has begun a transaction, or else the remote snapshot is older
+ * than the promotion.
  */
 static bool
 was_promoted(PGconn *conn)
@@ -630,12 +643,12 @@ was_promoted(PGconn *conn)
 }
 
 /*
- * Ask a connection that postgres_fdw has just taken, unless it was asked before;
- * raises if it is another database than was proved.
+ * Ask a connection that postgres_fdw has just taken, unless it was asked
+ * before.  Raises if it is another database than the proved one.
  *
- * conn is NULL where postgres_fdw's states could not be read: then there is
- * nothing to remember, and runops_conn_prepare() asks on its own connection each
- * time.
+ * conn is NULL if the states of postgres_fdw could not be read.  Then no
+ * connection is remembered, and runops_conn_prepare() asks its own connection
+ * each time.
  */
 void
 runops_conn_check(PGconn *conn, const RunopsStoreUse *use)
@@ -646,7 +659,7 @@ runops_conn_check(PGconn *conn, const RunopsStoreUse *use)
 	if (conn == NULL)
 		return;
 
-	/* remembered first, so that a cancel while it is asked ends in time */
+	/* register it first, so that a cancel during the question ends in time */
 	c = PQinstanceData(conn, connection_event);
 	if (c == NULL)
 	{
@@ -654,7 +667,7 @@ runops_conn_check(PGconn *conn, const RunopsStoreUse *use)
 		if (OidIsValid(use->relid))
 		{
 			runops_stats_add(use->relid, RUNOPS_CONNECTIONS_OPENED, 1);
-			/* a transaction has been begun on it */
+			/* BEGIN was sent on it */
 			runops_stats_add(use->relid, RUNOPS_TURNS, 1);
 		}
 	}
@@ -668,15 +681,15 @@ runops_conn_check(PGconn *conn, const RunopsStoreUse *use)
 	}
 	else if (c->standby && was_promoted(conn))
 		close_gate(use->serverid, use->relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-				   _("The server was proved as a standby, and has been promoted since."));
+				   _("The server was proved as a standby, but was promoted later."));
 	c->stale = false;
 	if (on_use != NULL)
 		on_use(conn, use->serverid, use->userid);
 }
 
 /*
- * Have a function called with each connection that is about to be used, or with
- * NULL no more.  It may raise.
+ * Set the callback for each connection that is about to be used; NULL removes
+ * it.  The callback may raise.
  */
 void
 runops_conn_on_use(RunopsConnected callback)

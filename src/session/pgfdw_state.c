@@ -3,11 +3,12 @@
  * pgfdw_state.c
  *	  Finds the connection that postgres_fdw uses, in its execution states.
  *
- * postgres_fdw does not tell which connection it works with.  Its states begin
- * with the fields below, in 15 to 18 alike; nothing of them is written here.  The
- * fields around the connection hold values that are known from elsewhere, and are
- * compared first: a postgres_fdw with other states has no connection for us, and
- * its servers are then asked by a connection of our own (see conncheck.c).
+ * postgres_fdw does not tell which connection it uses.  Its execution states
+ * begin with the fields below in PostgreSQL 15 to 18; this file only reads
+ * them.  First it compares the fields around the connection with values that
+ * are known from elsewhere.  If they differ, this postgres_fdw has other
+ * states: the result is NULL, and the servers are asked on a connection of our
+ * own (see conncheck.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -26,8 +27,8 @@ typedef struct ScanStateHead
 	Relation	rel;
 	TupleDesc	tupdesc;
 	AttInMetadata *attinmeta;
-	char	   *query;			/* the first item of fdw_private */
-	List	   *retrieved_attrs;	/* the second */
+	char	   *query;			/* first item of fdw_private */
+	List	   *retrieved_attrs;	/* second item */
 	PGconn	   *conn;
 } ScanStateHead;
 
@@ -36,10 +37,10 @@ typedef struct DirectStateHead
 {
 	Relation	rel;
 	AttInMetadata *attinmeta;
-	char	   *query;			/* the first item of fdw_private */
-	bool		has_returning;	/* the second */
-	List	   *retrieved_attrs;	/* the third */
-	bool		set_processed;	/* the fourth */
+	char	   *query;			/* first item of fdw_private */
+	bool		has_returning;	/* second item */
+	List	   *retrieved_attrs;	/* third item */
+	bool		set_processed;	/* fourth item */
 	PGconn	   *conn;
 } DirectStateHead;
 
@@ -73,7 +74,7 @@ runops_pgfdw_scan_conn(ForeignScanState *node)
 }
 
 /*
- * The connection of an UPDATE or DELETE that is sent as a whole, or NULL.
+ * The connection of a direct UPDATE or DELETE, or NULL.
  */
 PGconn *
 runops_pgfdw_direct_conn(ForeignScanState *node)
@@ -91,8 +92,8 @@ runops_pgfdw_direct_conn(ForeignScanState *node)
 }
 
 /*
- * The connection of a modification of a result relation, before its first row,
- * or NULL.
+ * The connection for modifying a result relation, before its first row, or
+ * NULL.
  */
 PGconn *
 runops_pgfdw_modify_conn(ResultRelInfo *rri, void *pgfdw_state)

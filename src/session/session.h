@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * session.h
- *	  The connections of postgres_fdw, as far as they are looked at, and SQL of our own
- *	  in a store.
+ *	  Checks the connections of postgres_fdw, and runs our own SQL in a store.
  *
  * Every connection is asked which database it has reached before it is used
- * (conncheck.c).  A statement of ours runs on a connection for the time of one
- * call (store_sql.c).  A backend's list of connections lives as long as libpq
- * keeps them; transaction callbacks cancel what an aborted transaction left
- * running.
+ * (conncheck.c).  Our own statements use a connection for one call only
+ * (store_sql.c).  A backend's list of connections lives as long as libpq keeps
+ * them.  Transaction callbacks cancel the queries that an aborted transaction
+ * left running.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -22,7 +21,7 @@
 
 #include "base/runops.h"
 
-/* One use of a server, for a foreign table, by the mapping of a user. */
+/* The use of a server for a foreign table, through a user's mapping. */
 typedef struct RunopsStoreUse
 {
 	Oid			relid;			/* for messages and counters; may be InvalidOid */
@@ -31,8 +30,8 @@ typedef struct RunopsStoreUse
 } RunopsStoreUse;
 
 /*
- * What an error of a store says beyond the parts that postgres_fdw hands on; the
- * names are the store's, and empty where it gave none.
+ * The fields of a store's error that postgres_fdw does not pass on.  The names
+ * are those of the store, or empty if it sent none.
  */
 typedef struct RunopsStoreError
 {
@@ -44,7 +43,7 @@ typedef struct RunopsStoreError
 	char		constraint[NAMEDATALEN];
 } RunopsStoreError;
 
-/* What is to be set up on a connection that a statement is about to use. */
+/* A callback that sets up a connection before a statement uses it. */
 typedef void (*RunopsConnected) (PGconn *conn, Oid serverid, Oid userid);
 
 /* in conncheck.c */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session_int.h
- *	  What the files of the session share.
+ *	  Declares the functions that the files of the session module share.
  *
  * Copyright (c) 2026, The runops authors
  *

@@ -3,10 +3,10 @@
  * store_sql.c
  *	  Runs SQL in the database of a store, for set-up work.
  *
- * A set-up function has to ask the store itself: a foreign leaf shows what the
- * local catalogs believe, which is exactly what is in question.  Each call opens
- * one connection and closes it before it returns or raises; no remote
- * transaction outlives it.  Statements on routed tables do not come this way.
+ * A set-up function must ask the store itself, because a foreign leaf shows
+ * only the local catalogs, which may be wrong.  Each call opens one connection
+ * and closes it before it returns or raises, so no remote transaction outlives
+ * it.  Statements on routed tables do not use this file.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,10 +33,10 @@
 /*
  * Settings of the remote session.
  *
- * What decides the text that the catalog functions of the store return is set
- * to the same on each side (runops._facts has the other half).  Policies that
- * would hide rows from us raise an error: who asks whether there are any must
- * not be told no.
+ * Settings that change the output of the store's catalog functions have the
+ * same value on both sides (runops._facts sets them here).  A policy that
+ * would hide rows raises an error, because a hidden row must not look like a
+ * missing row.
  */
 static const char *const session_settings[] = {
 	"search_path = pg_catalog",
@@ -56,7 +56,7 @@ PG_FUNCTION_INFO_V1(runops_remote_exec);
 PG_FUNCTION_INFO_V1(runops_remote_transaction);
 
 /*
- * Error context: every error between open and close names the store.
+ * Error context callback: every error between open and close names the store.
  */
 static void
 remote_context(void *arg)
@@ -68,7 +68,7 @@ remote_context(void *arg)
 }
 
 /*
- * Raise a failure of a statement.
+ * Raise the failure of a statement.
  */
 static void
 statement_failed(RemoteFailure *failure, const char *sql)
@@ -78,7 +78,7 @@ statement_failed(RemoteFailure *failure, const char *sql)
 }
 
 /*
- * Raise the loss of the connection.
+ * Raise an error for the loss of the connection.
  */
 static void
 connection_failed(RemoteSession *session, const char *sql)
@@ -102,9 +102,9 @@ answer_failed(RemoteSession *session, const char *sql, const char *detail)
 }
 
 /*
- * Send a string of SQL, all of it, without blocking.
+ * Send a complete SQL string without blocking.
  *
- * Its rows will come one at a time, so that no number of them fills the memory.
+ * Its rows arrive one at a time, so that many rows cannot exhaust the memory.
  */
 static void
 send_sql(RemoteSession *session, const char *sql)
@@ -128,7 +128,8 @@ send_sql(RemoteSession *session, const char *sql)
 }
 
 /*
- * Make the next result of what was sent the one at hand; false at the end.
+ * Fetch the next result and store it in session->res; returns false at the
+ * end.
  */
 static bool
 next_result(RemoteSession *session, const char *sql)
@@ -152,11 +153,11 @@ next_result(RemoteSession *session, const char *sql)
 }
 
 /*
- * Run a string of SQL and drop the rows it gives, if any.
+ * Run an SQL string and drop the rows that it returns.
  *
- * ncolumns is 0 for commands of our own, and REMOTE_ANY_SHAPE for others.  With
- * ignore_errors the connection stays usable for the next command; only a lost
- * connection is still raised, by that one.
+ * ncolumns is 0 for commands of our own, and REMOTE_ANY_SHAPE for others.
+ * With ignore_errors the connection stays usable for the next command; if the
+ * connection is lost, the next command raises the error.
  */
 static void
 run_command(RemoteSession *session, const char *sql, int ncolumns, bool ignore_errors)
@@ -180,7 +181,7 @@ run_command(RemoteSession *session, const char *sql, int ncolumns, bool ignore_e
 }
 
 /*
- * Commit the transaction, and raise unless it is.
+ * Commit the transaction; raises if it was not committed.
  */
 static void
 commit(RemoteSession *session)
@@ -200,20 +201,22 @@ commit(RemoteSession *session)
 }
 
 /*
- * Apply the settings, to the transaction begun here or to the session.
+ * Apply the settings, either to the transaction that is begun here or to the
+ * session.
  *
- * Behind a transaction pooler a session is not ours to keep: the next
- * transaction may run in another one, and somebody else's in this one.
+ * A transaction pooler may run the next transaction in another session, and
+ * the transaction of another client in this one.  So session settings cannot
+ * be used there.
  *
- * The process that libpq believes to be at the other end is told to the session,
- * where doctor() compares it with the one that it is: a pooler gives a number of
- * its own.
+ * The PID that libpq knows for the remote backend is passed to the session.
+ * doctor() compares it there with the backend's real PID, because a pooler
+ * reports a PID of its own.
  *
  * With client_connection_check_interval the store ends a long query soon after
- * this side has gone away on a cancel.  A server that cannot do it refuses the
- * value, and that is no error.
+ * this side has gone away on a cancel.  A server that does not support it
+ * rejects the value, which is not an error here.
  *
- * hide_rows: policies hide rows, as they are meant to, and raise no error.
+ * hide_rows: policies hide rows and raise no error.
  */
 static void
 set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
@@ -238,11 +241,11 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 }
 
 /*
- * Receive the rows of a query, one at a time: into the tuplestore or into the
- * list, in the current context.
+ * Fetch the rows of a query one at a time, into the tuplestore or into the
+ * list, in the current memory context.
  *
- * The one column is the text of a jsonb.  The list must not fill the memory; the
- * tuplestore has temp_file_limit.
+ * The only column is the text of a jsonb.  The size of the list is limited here;
+ * temp_file_limit limits the tuplestore.
  */
 static void
 fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
@@ -298,8 +301,8 @@ fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
 }
 
 /*
- * The SELECT whose rows are those of another as jsonb, which the store makes
- * because it knows the types.  The line break ends a comment.
+ * A SELECT that returns the rows of another SELECT as jsonb.  The store
+ * converts them, because it knows the types.  The line break ends a comment.
  */
 static char *
 rows_as_jsonb(const char *query)
@@ -307,12 +310,12 @@ rows_as_jsonb(const char *query)
 	return psprintf("SELECT pg_catalog.to_jsonb(q) FROM (%s\n) AS q", query);
 }
 
-/* What is to be run in a session. */
+/* The work for one session. */
 typedef struct Work
 {
 	const char *query;			/* a SELECT, or NULL */
-	ReturnSetInfo *rsinfo;		/* where its rows go */
-	List	  **rows;			/* or else here, with policies applied */
+	ReturnSetInfo *rsinfo;		/* destination of its rows */
+	List	  **rows;			/* or this one, with policies applied */
 	char	  **commands;
 	int			ncommands;
 	bool		transaction;	/* commit when all have succeeded? */
@@ -336,7 +339,7 @@ do_work(RemoteSession *session, const Work *work)
 }
 
 /*
- * Do the work in a session that is closed, however it ends.
+ * Do the work in a session, and close the session even after an error.
  */
 static void
 run_in_session(RemoteSession *session, const Work *work)
@@ -364,9 +367,10 @@ run_in_session(RemoteSession *session, const Work *work)
 }
 
 /*
- * The same on the writer of a store, if the gate is open and the caller may.
+ * The same on the writer of a store, if the gate is open and the caller has
+ * the privilege.
  *
- * What commands change there is not at once on the store's reader.
+ * Changes made there do not reach the store's reader at once.
  */
 static void
 run_in_store(const char *store, const Work *work)
@@ -378,10 +382,10 @@ run_in_store(const char *store, const Work *work)
 }
 
 /*
- * The rows of a SELECT on a server of a store, as a list of Jsonb in the current
- * context.
+ * The rows of a SELECT on a server of a store, as a list of Jsonb in the
+ * current memory context.
  *
- * The gate is the caller's business.  Policies of the tables there apply.
+ * The caller must check the gate.  The policies of the remote tables apply.
  */
 static List *
 remote_rows(const char *store, Oid serverid, const char *query)
@@ -401,8 +405,8 @@ remote_rows(const char *store, Oid serverid, const char *query)
 /*
  * The rows of a SELECT on the writer of a store, as jsonb, into a tuplestore.
  *
- * The SQL is not the current user's own, so that his user mapping is all that he
- * needs.  Policies that hide rows from him raise an error.
+ * The current user did not write the SQL, so he needs only a user mapping.
+ * Policies that would hide rows from him raise an error.
  */
 void
 runops_store_rows(const char *store, const char *query, ReturnSetInfo *into)
@@ -421,10 +425,10 @@ runops_store_rows(const char *store, const char *query, ReturnSetInfo *into)
  * The rows of a query that the reader of a store runs, as a list of Jsonb; each
  * row is one object.
  *
- * The query is wrapped as by runops.remote_query(), and runs with the current
- * user's mapping for the reader's server.  Whether it may be asked at all is the
- * caller's business; see runops_reader_serves().  Raises where the gate to the
- * store or its reader is closed, and what the reader reports.
+ * The query is wrapped as in runops.remote_query(), and runs with the current
+ * user's mapping for the reader's server.  The caller must decide whether the
+ * reader may serve it; see runops_reader_serves().  Raises if the gate to the
+ * store or its reader is closed, and raises the errors of the reader.
  */
 List *
 runops_reader_query(const char *store, const char *sql)
@@ -472,8 +476,8 @@ runops_remote_query(PG_FUNCTION_ARGS)
 }
 
 /*
- * remote_exec(store, command): run a command in the store as it is, for those
- * that cannot run in a transaction.
+ * remote_exec(store, command): run a command in the store without a
+ * transaction block, for commands that cannot run in one.
  */
 Datum
 runops_remote_exec(PG_FUNCTION_ARGS)

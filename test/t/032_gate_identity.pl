@@ -56,7 +56,7 @@ foreach my $sql ("INSERT INTO run VALUES ('0123456789abcdefghijklmnb1', 1)", "SE
 	"UPDATE run SET n = 3 WHERE id = '$new_id'")
 {
 	($stdout, $stderr) = $split->try("$sql;");
-	like($stderr, qr/ERROR:  RO002: cannot access store "new" of "run": the gate is closed\nDETAIL:  The server was proved with system identifier \d+, and a new connection reached \d+\.\nHINT:  If the database of the store was replaced on purpose, run runops\.recheck/,
+	like($stderr, qr/ERROR:  RO002: cannot access store "new" of "run": the gate is closed\nDETAIL:  The server was proved with system identifier \d+, but a new connection reached \d+\.\nHINT:  If the database of the store was replaced on purpose, run runops\.recheck/,
 		"another cluster: $sql");
 }
 $relay->drop;
@@ -146,7 +146,7 @@ $standby->start;
 $relay->target($standby->host, $standby->port);
 $relay->drop;
 ($stdout, $stderr) = $split->try("SELECT n FROM run WHERE id = '$new_id';");
-like($stderr, qr/RO002.*\nDETAIL:  The server was proved as a primary, and a new connection reached a standby/, 'a standby of the store');
+like($stderr, qr/RO002.*\nDETAIL:  The server was proved as a primary, but a new connection reached a standby/, 'a standby of the store');
 $store->stop('immediate');
 $standby->promote;
 is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'once it is promoted it is the store');
