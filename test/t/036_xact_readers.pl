@@ -287,7 +287,7 @@ is($session->query("$one; SELECT n FROM run WHERE id = '$e'"), "20\n30", 'a sess
 $reader->promote;
 $reader->safe_psql('run_ops', 'UPDATE run SET n = 666');
 $session->query($one);
-like($session->{stderr}, qr/the gate is closed.*\n.*The server was proved as a standby, and has been promoted since/, 'a promoted reader is not believed');
+like($session->{stderr}, qr/the gate is closed.*\n.*The server was proved as a standby, but was promoted later/, 'a promoted reader is not believed');
 $session->{stderr} = '';
 $session->query("SELECT n FROM run WHERE id = '$e'");
 like($session->{stderr}, qr/the gate is closed/, 'nor for the shard');
