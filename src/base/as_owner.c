@@ -23,7 +23,7 @@
 #include "base/as_owner.h"
 
 /*
- * The owner of a table; raises an error if it does not exist any more.
+ * The owner of a table; raises if the table does not exist any more.
  */
 Oid
 runops_table_owner(Oid relid)
@@ -35,7 +35,7 @@ runops_table_owner(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation with OID %u does not exist", relid),
-				 errdetail("It was dropped meanwhile."),
+				 errdetail("The table was dropped concurrently."),
 				 errhint("Try again.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
@@ -46,7 +46,8 @@ runops_table_owner(Oid relid)
 /*
  * Become the owner of a table.
  *
- * Policies of tables of the owner do not apply, as for what a foreign key does.
+ * Policies of the owner's own tables do not apply, as for the queries of a
+ * foreign key.
  */
 void
 runops_as_owner_begin(RunopsAsOwner *saved, Oid owner)
@@ -58,7 +59,7 @@ runops_as_owner_begin(RunopsAsOwner *saved, Oid owner)
 }
 
 /*
- * Be who called runops_as_owner_begin() again, with the settings of then.
+ * Restore the user and the settings that runops_as_owner_begin() has saved.
  */
 void
 runops_as_owner_end(const RunopsAsOwner *saved)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * as_owner.h
- *	  Running what a table's owner has written, with the rights of that owner.
+ *	  Runs code of a table's owner with the rights of that owner.
  *
- * Domains, casts, predicates, index expressions, generated columns and triggers
- * are code of whoever owns the table.  Code that reads or writes a table on
- * behalf of somebody else puts these two calls around each statement.
+ * Domains, casts, predicates, index expressions, generated columns and
+ * triggers are code of the table's owner.  A function that reads or writes a
+ * table for another user must put these two calls around each statement.
  *
  * An error needs no second call: the end of the transaction or subtransaction
  * resets the user and the settings.
@@ -17,7 +17,7 @@
 #ifndef RUNOPS_AS_OWNER_H
 #define RUNOPS_AS_OWNER_H
 
-/* What to go back to. */
+/* The state to restore. */
 typedef struct RunopsAsOwner
 {
 	Oid			userid;

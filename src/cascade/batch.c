@@ -1,26 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * batch.c
- *	  One batch of the cleanup of cascades: whose turn it is, and what is to be
- *	  done for it in which store.
+ *	  Runs one batch of the cleanup of cascades, and decides whose turn it is.
  *
- * A batch of the worker changes rows of one store alone.  When it comes to the
- * next store it ends, and the turn goes on with the next batch.
+ * A batch of the worker changes rows of only one store.  When it comes to the
+ * next store it ends, and the turn continues in the next batch.
  *
- * Turns go round the tasks, which are the transactions that have deleted
- * something, and within a task round its entries, the rows that were deleted.
- * Who has had a turn goes to the end.  A batch is one turn; if that leaves some
- * of the rows that it may change, the next one has them.
+ * Tasks take turns, and within a task its entries take turns.  A task is a
+ * transaction that has deleted something; an entry is a row that was deleted.
+ * After its turn a task or entry goes to the end of its queue.  A batch is one
+ * turn; if the batch may change more rows, the next task has a turn too.
  *
- * An entry has a part for each child and store.  In each store the children go
- * in the order of the cascade, and a child waits until the store has nothing
- * left of the one before, but for rows that were set aside.  The entry goes in
- * the transaction in which the last of its parts is finished, so that nothing is
- * forgotten whatever becomes of the batch: what a store has committed and this
- * database has not is done already the next time.
+ * An entry has a part for each child and store.  In each store the children
+ * are cleaned up in the order of the cascade.  A child waits until the store
+ * has no rows of the previous child left, except rows that were set aside.
+ * The entry is deleted in the transaction in which the last of its parts is
+ * finished, so that nothing is forgotten if a batch fails.  If a store has
+ * committed and this database has not, the work is already done the next time.
  *
- * Tasks, entries and turns are locked with SKIP LOCKED: batches that run at the
- * same time do not wait for each other.
+ * Tasks, entries and turns are locked with SKIP LOCKED, so concurrent batches
+ * do not wait for each other.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -43,7 +42,10 @@
 #include "gate/gate.h"
 #include "topology/topology.h"
 
-/* Seconds to wait for rows that were set aside: the first time, and at most. */
+/*
+ * Seconds to wait before rows that were set aside are tried again: first and
+ * at most.
+ */
 #define FIRST_ASIDE_PAUSE 60
 #define LONGEST_ASIDE_PAUSE 3600
 
@@ -53,7 +55,7 @@ static bool running = false;
 PG_FUNCTION_INFO_V1(runops_cleanup);
 
 /*
- * A column of a row of the last result, as text; NULL if it is null.
+ * A column of a row of the last result as text; NULL if it is null.
  */
 static char *
 text_at(uint64 row, int col)
@@ -62,7 +64,7 @@ text_at(uint64 row, int col)
 }
 
 /*
- * The same of type int8; -1 if it is null.
+ * The same for type int8; -1 if it is null.
  */
 static int64
 int_at(uint64 row, int col)
@@ -74,7 +76,7 @@ int_at(uint64 row, int col)
 }
 
 /*
- * The same of type timestamptz; 0 if it is null.
+ * The same for type timestamptz; 0 if it is null.
  */
 static TimestampTz
 time_at(uint64 row, int col)
@@ -94,13 +96,13 @@ time_literal(TimestampTz t)
 	if (t == 0)
 		return "NULL";
 
-	/* no setting of the session matters */
+	/* the literal does not depend on the session's settings */
 	return psprintf("('2000-01-01 00:00:00+00'::pg_catalog.timestamptz OPERATOR(pg_catalog.+)"
 					" (" INT64_FORMAT "::pg_catalog.float8 OPERATOR(pg_catalog.*) '1 microsecond'::pg_catalog.interval))", t);
 }
 
 /*
- * Fill in the places where the rows of a child stand.
+ * Fill in the leaves that hold the rows of a child.
  */
 static void
 find_leaves(Cascade *cascade)
@@ -133,8 +135,7 @@ find_leaves(Cascade *cascade)
 }
 
 /*
- * Does a child's column decide the store of its rows, as the parent's key does
- * of the parent's?
+ * Do a child's column and its parent's key always name the same store?
  */
 static bool
 in_same_store(Oid parent, const char *key, const Cascade *cascade)
@@ -151,8 +152,9 @@ in_same_store(Oid parent, const char *key, const Cascade *cascade)
 }
 
 /*
- * The cascades of a parent, in their order; with those that lead on from a child
- * that is deleted, and so on.  above are the tables that have led here.
+ * The cascades of a parent in their order, with the cascades of each child
+ * that is deleted, and so on.  "above" lists the tables on the way to this
+ * parent.
  */
 static List *
 load_cascades(Oid parent, List *above)
@@ -185,7 +187,7 @@ load_cascades(Oid parent, List *above)
 		Cascade    *cascade = (Cascade *) lfirst(lc);
 
 		find_leaves(cascade);
-		/* a circle has been gone round once the first table comes again */
+		/* stop when a table comes again, because the cascades form a circle */
 		if (cascade->key != NULL && !list_member_oid(above, cascade->child))
 			cascade->nested = load_cascades(cascade->child, lappend_oid(list_copy(above), parent));
 		foreach(lc2, cascade->nested)
@@ -200,7 +202,8 @@ load_cascades(Oid parent, List *above)
 }
 
 /*
- * The parts of an entry: what is written down of those that were begun.
+ * The parts of an entry; the state of parts that were begun is read from
+ * cascade_part.
  */
 static List *
 load_parts(int64 entry, char *value, List *cascades)
@@ -262,7 +265,7 @@ load_parts(int64 entry, char *value, List *cascades)
 }
 
 /*
- * Do what can be done of a part, and set when it is to be tried again.
+ * Do as much of a part as possible, and set the time of the next try.
  */
 static void
 run_part(Cleanup *cleanup, CascadePart *part)
@@ -292,7 +295,7 @@ run_part(Cleanup *cleanup, CascadePart *part)
 		part->retry_at = waits;
 		part->failures = Max(part->failures, 1);
 		if (part->message == NULL)
-			part->message = "The store did not answer, and is asked again later.";
+			part->message = "The store did not answer and will be asked again later.";
 		part->touched = true;
 		return;
 	}
@@ -323,7 +326,7 @@ run_part(Cleanup *cleanup, CascadePart *part)
 }
 
 /*
- * Write down how far a part is.
+ * Write down the state of a part.
  */
 static void
 store_part(CascadePart *part)
@@ -345,7 +348,7 @@ store_part(CascadePart *part)
 }
 
 /*
- * Run the parts of an entry store by store, until the batch is full.
+ * Run the parts of an entry, store by store, until the batch is full.
  */
 static void
 run_parts(Cleanup *cleanup, List *parts)
@@ -376,7 +379,7 @@ run_parts(Cleanup *cleanup, List *parts)
 				continue;
 			if (runops_cleanup_is_full(cleanup))
 				return;
-			/* nobody here is to wait for a store */
+			/* no caller waits for this batch */
 			if (cleanup->worker && cleanup->rows > 0 &&
 				strcmp(cleanup->store, part->leaf->store) != 0)
 			{
@@ -385,7 +388,7 @@ run_parts(Cleanup *cleanup, List *parts)
 			}
 			run_part(cleanup, part);
 
-			/* what refers to the next ones must be gone before */
+			/* rows that refer to rows of the next child must be gone first */
 			if (part->state != PART_FINISHED && part->state != PART_ASIDE)
 				break;
 		}
@@ -393,7 +396,7 @@ run_parts(Cleanup *cleanup, List *parts)
 }
 
 /*
- * Count the rows of parts whose number is not known.
+ * Count the rows of the parts whose total is not known.
  */
 static void
 count_parts(Cleanup *cleanup, List *parts)
@@ -416,8 +419,8 @@ count_parts(Cleanup *cleanup, List *parts)
 /*
  * Give an entry its turn, perhaps its first one.
  *
- * Whoever deletes a store or a cascade meanwhile, or adds one, may change what
- * parts there are; they are looked up each time.
+ * Stores and cascades may be added or dropped between two turns, so the parts
+ * are looked up each time.
  */
 static void
 run_entry(Cleanup *cleanup, int64 entry, Oid parent, char *value, bool first)
@@ -444,7 +447,7 @@ run_entry(Cleanup *cleanup, int64 entry, Oid parent, char *value, bool first)
 		finished = false;
 		if (part->state == PART_MORE)
 		{
-			/* one that waits for another in its store is not what we wait for */
+			/* a part that waits for another one in its store does not count */
 			if (part->touched || runops_cleanup_is_full(cleanup))
 				retry_at = 0;
 		}
@@ -478,7 +481,8 @@ run_entry(Cleanup *cleanup, int64 entry, Oid parent, char *value, bool first)
 }
 
 /*
- * Give a task its turn: its entries from that which has waited the longest on.
+ * Give a task its turn: process its entries, the one that has waited the
+ * longest first.
  */
 static void
 run_task(Cleanup *cleanup, int64 task, int64 start)
@@ -528,11 +532,11 @@ run_task(Cleanup *cleanup, int64 task, int64 start)
 }
 
 /*
- * Make all constraints of the transaction immediate, so that no trigger of a step
- * is left to its commit.
+ * Make all constraints of the transaction immediate, so that no trigger of a
+ * step is deferred to the commit.
  *
- * What the transaction itself has deferred runs now, as it would at the commit:
- * as the role that is current outside of this function.
+ * The triggers that the transaction itself has deferred run now, as they would
+ * at the commit: as the role that is current outside this function.
  */
 static void
 fire_deferred_triggers(void)
@@ -548,7 +552,7 @@ fire_deferred_triggers(void)
 }
 
 /*
- * Do what runops_cleanup_run() promises.
+ * The body of runops_cleanup_run().
  */
 static void
 run_batch(Cleanup *cleanup)
@@ -567,7 +571,7 @@ run_batch(Cleanup *cleanup)
 	cleanup->flag_off = runops_gate_flag_off();
 	cleanup->cxt = AllocSetContextCreate(CurrentMemoryContext, "runops cleanup", ALLOCSET_DEFAULT_SIZES);
 
-	/* the child's index has to be used, whatever its statistics say */
+	/* use the index on the child, whatever the statistics say */
 	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
@@ -577,7 +581,7 @@ run_batch(Cleanup *cleanup)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 
-	/* that one transaction writes to several stores is what it is for */
+	/* this transaction writes to several stores on purpose */
 	if (GetConfigOption("runops.cross_store_writes", true, false) != NULL)
 		(void) set_config_option("runops.cross_store_writes", "allow", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
@@ -605,7 +609,7 @@ run_batch(Cleanup *cleanup)
 
 	if (cleanup->worker)
 	{
-		/* those that somebody else works on are his */
+		/* tasks that another backend works on are left to it */
 		runops_cleanup_sql(SPI_OK_SELECT,
 						   "SELECT CASE WHEN pg_catalog.bool_or(retry_at IS NULL)"
 						   " THEN pg_catalog.clock_timestamp() ELSE pg_catalog.min(retry_at) END FROM runops.cascade_task");
@@ -619,8 +623,8 @@ run_batch(Cleanup *cleanup)
 /*
  * Run one batch in the current transaction.
  *
- * A trigger of a child may call cleanup(); that is an error, because the steps
- * of two batches in one session would know of each other's rows.
+ * A trigger of a child may call cleanup().  That is an error, because the
+ * steps of two batches in one session would mix up their rows.
  */
 void
 runops_cleanup_run(Cleanup *cleanup)
@@ -645,9 +649,9 @@ runops_cleanup_run(Cleanup *cleanup)
 }
 
 /*
- * cleanup(max_rows): one batch; how many rows it has changed.
+ * cleanup(max_rows): run one batch; returns the number of changed rows.
  *
- * What waits for another try is tried now.
+ * Parts that wait for another try are tried now.
  */
 Datum
 runops_cleanup(PG_FUNCTION_ARGS)
@@ -658,7 +662,7 @@ runops_cleanup(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_rows must be at least 1"),
-				 errdetail("It bounds the rows that one call changes."),
+				 errdetail("The argument limits the rows that one call changes."),
 				 errhint("Call the function again until it returns 0.")));
 	PreventCommandIfReadOnly("cleanup()");
 	PreventCommandDuringRecovery("cleanup()");

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * cascade.h
- *	  What hangs on deleted rows of the control plane is deleted too, in every store.
+ *	  Deletes, in every store, the rows that depend on deleted rows of the
+ *	  control plane.
  *
- * A trigger queues a deleted parent; a worker, or cleanup(), takes the queue in
- * batches.  A batch does each step in a subtransaction of its own, so that a store
- * that is down stops none of the others.
+ * A trigger queues a deleted parent; a worker, or cleanup(), processes the
+ * queue in batches.  A batch does each step in a subtransaction, so a store
+ * that is down does not stop the others.
  *
  * Copyright (c) 2026, The runops authors
  *

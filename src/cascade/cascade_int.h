@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * cascade_int.h
- *	  What the files of the cascades share: a batch, its parts and their steps.
+ *	  Declares what the files of the cascades share: a batch, its parts and
+ *	  their steps.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -18,63 +19,68 @@
 #include "base/runops.h"
 #include "base/shmem.h"
 
-/* The most rows that one statement changes, and that a part sets aside. */
+/*
+ * The maximum number of rows that one statement changes, and that a part sets
+ * aside.
+ */
 #define RUNOPS_CLEANUP_ROWS 1000
 
-/* A row of cascade_config, and what there is to know of its child. */
+/* A row of cascade_config, with the facts about its child. */
 typedef struct Cascade
 {
 	Oid			child;
 	char	   *column;
 	bool		set_null;
-	bool		same_store;		/* are its rows where those are that they hang on? */
+	bool		same_store;		/* are its rows in the store of their parent
+								 * rows? */
 	int			nleaves;
-	RunopsLeaf *leaves;			/* a plain table is its own */
+	RunopsLeaf *leaves;			/* a plain table is its own leaf */
 	char	   *key;			/* the child's primary key, if it is a routed
 								 * table with cascades of its own */
-	List	   *nested;			/* these, of Cascade * */
+	List	   *nested;			/* its own cascades, of Cascade * */
 } Cascade;
 
-/* Seconds to wait after a failure: the first time, and at most. */
+/* Seconds to wait after a failure: first and at most. */
 #define RUNOPS_FIRST_PAUSE 1
 #define RUNOPS_LONGEST_PAUSE 60
 
-/* How a part has ended for this batch. */
+/* The state of a part at the end of a batch. */
 typedef enum PartState
 {
-	PART_FINISHED,				/* the store says that there is nothing left */
-	PART_ASIDE,					/* nothing but rows that were set aside */
+	PART_FINISHED,				/* the store has no rows left */
+	PART_ASIDE,					/* only rows that were set aside are left */
 	PART_MORE,					/* there may be more */
-	PART_BUSY,					/* others hold what is left */
-	PART_FAILED					/* the store cannot be used, or an error */
+	PART_BUSY,					/* other transactions have locked the rest */
+	PART_FAILED					/* the store cannot be used, or an error
+								 * occurred */
 } PartState;
 
 /* Rows of a leaf that were selected. */
 typedef struct CascadeRows
 {
 	int			n;
-	char	  **tids;			/* where they stand */
-	char	  **keys;			/* their primary keys, if they are parents too */
+	char	  **tids;			/* their ctids */
+	char	  **keys;			/* their primary keys, if they are parents */
 } CascadeRows;
 
 /* One child in one store, for one entry of the queue. */
 typedef struct CascadePart
 {
 	int64		entry;
-	char	   *value;			/* of the parent's key, as a literal */
+	char	   *value;			/* key of the parent row, as a literal */
 	Cascade    *cascade;
 	RunopsLeaf *leaf;
 	bool		touched;		/* was it worked on in this batch? */
-	bool		counted;		/* or were its rows counted? */
+	bool		counted;		/* were its rows counted in this batch? */
 	PartState	state;
-	int			failures;		/* in a row */
+	int			failures;		/* number of consecutive failures */
 	TimestampTz retry_at;		/* 0: now */
 	int64		done;			/* rows changed */
-	bool		progress;		/* was anything changed that hangs on them? */
-	int64		total;			/* rows in all, as far as known; -1: not */
-	int			recorded;		/* rows that were set aside once */
-	int			aside;			/* rows that are now */
-	CascadeRows aside_rows;		/* these */
+	bool		progress;		/* were dependent rows changed? */
+	int64		total;			/* number of all rows; -1: unknown */
+	int			recorded;		/* rows that were ever set aside */
+	int			aside;			/* rows that are set aside now */
+	CascadeRows aside_rows;		/* the rows set aside */
 	char	   *message;		/* of the last failure */
 	ErrorData  *error;			/* of the last step */
 } CascadePart;
@@ -82,20 +88,22 @@ typedef struct CascadePart
 /* One batch. */
 typedef struct Cleanup
 {
-	int64		max_rows;		/* may be changed */
-	int64		rows;			/* have been changed */
+	int64		max_rows;		/* how many rows may be changed */
+	int64		rows;			/* how many rows were changed */
 	int			steps;			/* statements for children so far */
-	bool		worker;			/* heed retry_at, and bound the steps? */
-	bool		flag_off;		/* are other stores out of reach? */
-	char		store[RUNOPS_STORE_LEN];	/* in which rows have been changed */
-	bool		other_store;	/* of the worker: is another one to be next? */
+	bool		worker;			/* wait until retry_at, and limit the steps? */
+	bool		flag_off;		/* are other stores unavailable? */
+	char		store[RUNOPS_STORE_LEN];	/* the store whose rows were
+											 * changed */
+	bool		other_store;	/* for the worker: is the next batch for
+								 * another one? */
 	TimestampTz now;
-	TimestampTz next;			/* of the worker: when there is something to do
-								 * again; 0 if not before something is queued */
+	TimestampTz next;			/* for the worker: when to continue; 0 to wait
+								 * until something is queued */
 	MemoryContext cxt;			/* of one entry */
 } Cleanup;
 
-/* A step: what is done to rows of a part in one subtransaction. */
+/* A step, which changes rows of a part in one subtransaction. */
 typedef struct CascadeStep
 {
 	void		(*run) (Cleanup *cleanup, CascadePart *part,
@@ -103,10 +111,10 @@ typedef struct CascadeStep
 	CascadeRows *rows;			/* to fill, or to change ... */
 	int			from;			/* ... in part */
 	int			to;
-	int64		limit;			/* rows to select, or to change */
-	int64		result;			/* rows changed, or counted */
-	int64		nested;			/* rows changed that hang on these */
-	bool		complete;		/* was there nothing more? */
+	int64		limit;			/* maximum of rows to select, or to change */
+	int64		result;			/* number of rows changed or counted */
+	int64		nested;			/* number of dependent rows changed */
+	bool		complete;		/* were there no more rows? */
 	char	   *text;			/* what identifies a row */
 } CascadeStep;
 

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * part.c
- *	  Works on one child in one store for one deleted row: batch by batch, past
- *	  what cannot be changed, until nothing is left.
+ *	  Cleans up the rows of one child in one store for one deleted row, batch
+ *	  by batch.
  *
- * If rows cannot be changed, they are tried in halves until those are found that
- * are at fault.  These are set aside by the place where they stand, and
- * reported; once they are moved, or some time has passed, they are tried again.
+ * If rows cannot be changed, they are tried in halves until the failing rows
+ * are found.  These rows are set aside by their ctid and reported.  They are
+ * tried again when they have moved, or after some time.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -22,12 +22,12 @@
 #include "cascade/cascade_int.h"
 
 /*
- * How many statements for children a batch runs, about.  One that is called for
- * may run more if it may change more rows.
+ * The approximate number of statements for children in a batch.  A batch that
+ * a user runs may exceed it if it may change more rows.
  */
 #define BATCH_STEPS 1000
 
-/* After how many rows at fault, and none that is not, it is not the rows. */
+/* If this many rows fail and none succeeds, the rows are not the cause. */
 #define HOPELESS_ROWS 100
 
 /*
@@ -42,7 +42,7 @@ runops_cleanup_is_full(const Cleanup *cleanup)
 }
 
 /*
- * The condition for what cascade_failure has of a part.
+ * The condition for the rows of a part in cascade_failure.
  */
 static char *
 failures_of(const CascadePart *part)
@@ -54,7 +54,7 @@ failures_of(const CascadePart *part)
 }
 
 /*
- * Is an error one that goes away by itself, when others have ended?
+ * Is an error temporary, so that it goes away when other transactions end?
  */
 static bool
 is_passing(const ErrorData *error)
@@ -75,8 +75,9 @@ store_fails(const CascadePart *part)
 /*
  * Has the last step of the worker taken too long?
  *
- * Code of the owner that does not end must not keep the worker from what others
- * have deleted, so the part waits for its next turn, which takes fewer rows.
+ * Code of the owner may run without end, and must not keep the worker from
+ * other deleted rows.  So the part waits for its next turn, which takes fewer
+ * rows.
  */
 static bool
 took_too_long(const CascadePart *part)
@@ -85,7 +86,7 @@ took_too_long(const CascadePart *part)
 }
 
 /*
- * Note why a part has failed.
+ * Record why a part has failed.
  */
 static void
 set_failed(CascadePart *part)
@@ -97,7 +98,7 @@ set_failed(CascadePart *part)
 }
 
 /*
- * Set a row aside that cannot be changed, and say so the first time.
+ * Set aside a row that cannot be changed, and report it the first time.
  */
 static void
 set_aside(Cleanup *cleanup, CascadePart *part, CascadeRows *rows, int at)
@@ -131,20 +132,21 @@ set_aside(Cleanup *cleanup, CascadePart *part, CascadeRows *rows, int at)
 					   quote_literal_cstr(rows->tids[at]), quote_literal_cstr(sqlstate), quote_literal_cstr(message));
 	if (SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)[0] == 't')
 		ereport(WARNING,
-				(errmsg("row %s of \"%s\" in store \"%s\" could not be cleaned up, and is set aside",
+				(errmsg("row %s of \"%s\" in store \"%s\" could not be cleaned up and is set aside",
 						row, part->leaf->name, part->leaf->store),
 				 errdetail("%s", message),
-				 errhint("See what runops.doctor() says; the row is tried again later.")));
+				 errhint("Run runops.doctor() for the reason; the row is tried again later.")));
 	part->aside++;
 	part->recorded++;
 	part->message = message;
 }
 
 /*
- * Change rows from ... to of those that were selected; in halves if that fails.
+ * Change the selected rows between "from" and "to"; if that fails, try each
+ * half.
  *
- * Whatever happens is in part->state, which is PART_MORE while nothing has.
- * done is what part->done was before these rows were selected.
+ * The result is in part->state; it stays PART_MORE if there is nothing to
+ * report.  "done" is the value of part->done before these rows were selected.
  */
 static void
 change_range(Cleanup *cleanup, CascadePart *part, CascadeRows *rows, int from, int to,
@@ -199,7 +201,7 @@ load_aside(CascadePart *part)
 }
 
 /*
- * Find out how many rows there are in all; it does not matter if that fails.
+ * Count all rows of a part; a failure is ignored.
  */
 void
 runops_cleanup_count(Cleanup *cleanup, CascadePart *part)
@@ -211,8 +213,8 @@ runops_cleanup_count(Cleanup *cleanup, CascadePart *part)
 }
 
 /*
- * Work on a part until the batch is full or nothing can be done; part->state
- * says which.
+ * Work on a part until the batch is full or nothing more can be done; sets
+ * part->state.
  */
 void
 runops_cleanup_part(Cleanup *cleanup, CascadePart *part)
@@ -245,7 +247,7 @@ runops_cleanup_part(Cleanup *cleanup, CascadePart *part)
 			if (!step.complete)
 			{
 				part->state = PART_BUSY;
-				part->message = "Others have locked the rows that are left.";
+				part->message = "Other transactions have locked the remaining rows.";
 			}
 			else if (part->aside == 0)
 			{
@@ -258,7 +260,10 @@ runops_cleanup_part(Cleanup *cleanup, CascadePart *part)
 				part->state = PART_ASIDE;
 			else
 			{
-				/* their time has come, or else we were not called */
+				/*
+				 * it is time to try them again, or else this would not be
+				 * called
+				 */
 				runops_cleanup_sql(SPI_OK_UPDATE, "UPDATE runops.cascade_failure SET aside = false WHERE aside AND %s",
 								   failures_of(part));
 				part->aside = part->aside_rows.n = 0;
@@ -281,7 +286,7 @@ runops_cleanup_part(Cleanup *cleanup, CascadePart *part)
 			return;
 		if (part->aside != aside)
 		{
-			/* these were tried just now */
+			/* these rows were tried just now */
 			again = true;
 			load_aside(part);
 			if (part->aside >= RUNOPS_CLEANUP_ROWS)

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * queue.c
- *	  The triggers of a cascade's parent: they write down what was deleted, in
- *	  the same transaction, and wake the worker when it has committed.
+ *	  Implements the triggers on the parent of a cascade, which queue the
+ *	  deleted rows and wake the worker after the commit.
  *
- * Nothing else happens in the deleting transaction: no child is looked at, and
- * no other database.  What it writes goes with it if it aborts.
+ * The deleting transaction does nothing else: it reads no child and uses no
+ * other database.  If it aborts, the queued rows are gone too.
  *
- * All that one transaction deletes is one task, by its transaction ID: see
- * batch.c for the turns that tasks have.
+ * All rows that one transaction deletes are one task, identified by its
+ * transaction ID.  batch.c describes the turns of tasks.
  *
- * The functions are SECURITY DEFINER, because who may delete a project need not
- * be allowed to write to the queue.
+ * The functions are SECURITY DEFINER, because a role that may delete a project
+ * need not have the privilege to write to the queue.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,7 +32,7 @@
 #include "base/compat.h"
 #include "cascade/cascade_int.h"
 
-/* has this transaction queued anything, as far as is known? */
+/* has this transaction queued anything, as far as this backend knows? */
 static bool queued = false;
 static bool callback_registered = false;
 
@@ -41,9 +41,10 @@ PG_FUNCTION_INFO_V1(runops_cascade_queue_row);
 PG_FUNCTION_INFO_V1(runops_cascade_truncate);
 
 /*
- * Transaction callback: what was queued is there to be found.
+ * Transaction callback: the queued rows are committed, so wake the worker.
  *
- * A savepoint that was rolled back with it makes the worker look in vain.
+ * If a savepoint rolled them back, the worker finds nothing, which does no
+ * harm.
  */
 static void
 cascade_xact_callback(XactEvent event, void *arg)
@@ -70,7 +71,7 @@ note_queued(void)
 }
 
 /*
- * The trigger's data, if it is one that was called as it should be.
+ * The data of the trigger; raises if the function was not called correctly.
  */
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo, const char *name, bool row)
@@ -83,13 +84,13 @@ trigger_data(FunctionCallInfo fcinfo, const char *name, bool row)
 		(row ? !TRIGGER_FIRED_FOR_ROW(data->tg_event) : data->tg_oldtable == NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" must be fired as runops.add_cascade() makes its trigger", name)));
+				 errmsg("function \"%s\" must be fired by the trigger that runops.add_cascade() creates", name)));
 
 	return data;
 }
 
 /*
- * Make the row of this transaction's task, unless it is there.
+ * Insert the row of this transaction's task, unless it exists.
  */
 static void
 make_task(uint64 task)
@@ -106,7 +107,7 @@ make_task(uint64 task)
 /*
  * _cascade_queue() returns trigger
  *
- * AFTER DELETE FOR EACH STATEMENT: queue what is in the transition table.
+ * AFTER DELETE FOR EACH STATEMENT: queue the rows of the transition table.
  */
 Datum
 runops_cascade_queue(PG_FUNCTION_ARGS)
@@ -133,10 +134,12 @@ runops_cascade_queue(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("\"%s\" has no primary key of one column",
 						RelationGetRelationName(data->tg_relation)),
-				 errdetail("Cascades of its rows could not be cleaned up."),
+				 errdetail("The cascades of its rows cannot be cleaned up."),
 				 errhint("Add the primary key again, or use runops.drop_cascade().")));
 
-	/* not by a cast, whose function might be anybody's and would run as we do */
+	/*
+	 * no cast: its function might be a user's, and would run with our rights
+	 */
 	task = U64FromFullTransactionId(GetTopFullTransactionId());
 	sql = psprintf("INSERT INTO runops.cascade_queue (id, task, parent, value, queued_at, turn)"
 				   " SELECT s.n, " INT64_FORMAT ", %u, s.v, pg_catalog.clock_timestamp(), s.n"
@@ -150,15 +153,16 @@ runops_cascade_queue(PG_FUNCTION_ARGS)
 
 	note_queued();
 
-	/* a null pointer, which is not a null result */
+	/* return a null pointer, but do not set isnull */
 	PG_RETURN_POINTER(NULL);
 }
 
 /*
  * _cascade_queue_row() returns trigger
  *
- * AFTER DELETE FOR EACH ROW of a routed table or another partitioned one, and of
- * each of its partitions.  What a cleanup deletes it has cleaned up before.
+ * AFTER DELETE FOR EACH ROW of a routed table or another partitioned table,
+ * and of each of its partitions.  Rows that a cleanup deletes are not queued,
+ * because it has already cleaned up their dependent rows.
  */
 Datum
 runops_cascade_queue_row(PG_FUNCTION_ARGS)
@@ -189,7 +193,7 @@ runops_cascade_queue_row(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("\"%s\" has no primary key of one column",
 						RelationGetRelationName(rel)),
-				 errdetail("Cascades of its rows could not be cleaned up."),
+				 errdetail("The cascades of its rows cannot be cleaned up."),
 				 errhint("Add the primary key again, or use runops.drop_cascade().")));
 	key = SPI_getvalue(data->tg_trigtuple, RelationGetDescr(rel), attno);
 
@@ -221,7 +225,8 @@ runops_cascade_queue_row(PG_FUNCTION_ARGS)
 /*
  * _cascade_truncate() returns trigger
  *
- * BEFORE TRUNCATE: refuse, as core does where foreign keys refer to the table.
+ * BEFORE TRUNCATE: raise an error, as core does for a table that foreign keys
+ * reference.
  */
 Datum
 runops_cascade_truncate(PG_FUNCTION_ARGS)
@@ -235,6 +240,6 @@ runops_cascade_truncate(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot truncate \"%s\" because cascades lead from it",
 					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
-			 errdetail("Nobody would know what hangs on the rows."),
+			 errdetail("The rows that depend on the truncated rows would not be cleaned up."),
 			 errhint("Use DELETE, or runops.drop_cascade() first.")));
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queue_sql.c
- *	  Statements on the tables of the queue.
+ *	  Runs statements on the tables of the queue.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,8 +16,8 @@
 #include "cascade/cascade_int.h"
 
 /*
- * Run a statement on the extension's own tables; SPI_processed is how many rows
- * there were.
+ * Run a statement on the extension's own tables; SPI_processed is the number
+ * of rows.
  */
 void
 runops_cleanup_sql(int expected, const char *fmt,...)

@@ -1,21 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * step.c
- *	  The steps of a cleanup: selects rows of one child in one store, and deletes
- *	  them or sets their column to NULL.
+ *	  Selects rows of one child in one store, and deletes them or sets their
+ *	  column to NULL.
  *
- * Rows are selected by the child's index and then changed by their places.  In
- * a store both go over the gate through the leaf, so that what else watches the
- * routed table sees it, and each is one statement there.
+ * Rows are selected by the index on the child's column and then changed by
+ * their ctid.  In a store both statements go through the leaf, so the gate and
+ * everything else that watches the routed table applies, and each is one
+ * statement there.
  *
  * The rows of a child that is a routed table may have cascades of their own.
- * What hangs on them goes first, in the same step; if that is more than may be
- * changed, they have to wait.
+ * Their dependent rows are changed first, in the same step.  If there are more
+ * of these than the limit allows, the rows themselves wait.
  *
- * Each step is a subtransaction.  Each of its statements runs as the owner of the
- * leaf, in a security-restricted operation: everything that a statement
- * evaluates for a table, such as triggers, domains and generated columns, is code
- * of its owner.  A store is reached with the owner's user mapping, or PUBLIC's.
+ * Each step is a subtransaction.  Each of its statements runs as the owner of
+ * the leaf, in a security-restricted operation, because everything that a
+ * statement evaluates for a table, such as triggers, domains and generated
+ * columns, is code of its owner.  A store is reached with the owner's user
+ * mapping, or PUBLIC's.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -43,7 +45,7 @@
 #include "topology/topology.h"
 #include "xact/xact.h"
 
-/* How far rows are counted ahead, for the view progress. */
+/* The maximum number of rows to count, for the view progress. */
 #define COUNT_LIMIT 1000000
 
 /* Milliseconds that one step of the worker may take. */
@@ -55,7 +57,8 @@ static const CascadeRows *deleting_rows = NULL;
 static int	deleting_next = 0;
 
 /*
- * Is a row being deleted by a cleanup, which has looked after what hangs on it?
+ * Is a row being deleted by a cleanup, which has already cleaned up its
+ * dependent rows?
  */
 bool
 runops_cleanup_is_deleting(Oid relid, const char *key)
@@ -63,7 +66,7 @@ runops_cleanup_is_deleting(Oid relid, const char *key)
 	if (deleting_rows == NULL || relid != deleting_relid)
 		return false;
 
-	/* they come in the order in which they were selected, or nearly so */
+	/* rows arrive in the order of their selection, or nearly so */
 	for (int i = 0; i < deleting_rows->n; i++)
 	{
 		int			at = (deleting_next + i) % deleting_rows->n;
@@ -110,9 +113,10 @@ set_up_connection(PGconn *conn, Oid serverid, Oid userid)
 }
 
 /*
- * Strings as an array literal, whose type follows from what it is compared with.
+ * An array literal of strings; its type follows from the expression that it is
+ * compared with.
  *
- * A NULL is left out: it equals nothing.
+ * A NULL is left out, because it equals nothing.
  */
 static char *
 array_literal(char **strings, int from, int to)
@@ -140,7 +144,7 @@ array_literal(char **strings, int from, int to)
 }
 
 /*
- * The table of a leaf as it is named in SQL.
+ * The SQL name of a leaf's table.
  */
 static char *
 table_name(const RunopsLeaf *leaf)
@@ -149,7 +153,8 @@ table_name(const RunopsLeaf *leaf)
 }
 
 /*
- * The condition for the rows that hang on a value, given as a literal.
+ * The condition for the rows that depend on a value, which is given as a
+ * literal.
  */
 static char *
 hangs_on(const Cascade *cascade, const char *value)
@@ -158,8 +163,8 @@ hangs_on(const Cascade *cascade, const char *value)
 }
 
 /*
- * Is an error one of the store as a whole, so that nothing else need be tried
- * there for now?
+ * Does an error mean that the whole store has a problem, so that other steps
+ * there would fail too?
  */
 static bool
 is_store_trouble(int sqlerrcode)
@@ -184,10 +189,11 @@ is_store_trouble(int sqlerrcode)
 }
 
 /*
- * Run a step in a subtransaction; false if it has failed, with part->error set.
+ * Run a step in a subtransaction; returns false if it has failed, with
+ * part->error set.
  *
- * What the user has canceled is not the step's failure; the worker cancels
- * itself when a store does not answer, or code of the owner does not end.
+ * A cancel by the user is not a failure of the step.  The worker cancels
+ * itself when a store does not answer, or when code of the owner does not end.
  */
 bool
 runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
@@ -238,12 +244,13 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 }
 
 /*
- * Run a query on a leaf in a step, as the owner of the leaf, or raise; how many
- * rows it had.
+ * Run a query on a leaf in a step, as the owner of the leaf, or raise; returns
+ * its number of rows.
  *
- * Deferred triggers would run at the commit, with the rights of whoever commits:
- * as a superuser in the worker.  runops_cleanup_run() has made all of them
- * immediate, and in a restricted operation none can be deferred again.
+ * Deferred triggers would run at the commit with the rights of the committing
+ * role, which is a superuser in the worker.  runops_cleanup_run() has made all
+ * of them immediate, and in a security-restricted operation none can be
+ * deferred again.
  */
 static int64
 step_sql(const RunopsLeaf *leaf, int expected, const char *sql)
@@ -261,7 +268,7 @@ step_sql(const RunopsLeaf *leaf, int expected, const char *sql)
 }
 
 /*
- * Take places, and keys if there are any, from the last result.
+ * Take ctids, and keys if wanted, from the last result.
  */
 void
 runops_cascade_take_rows(CascadeRows *rows, bool keys)
@@ -279,9 +286,10 @@ runops_cascade_take_rows(CascadeRows *rows, bool keys)
 }
 
 /*
- * Select at most so many rows of a leaf, by a condition.
+ * Select at most the given number of rows of a leaf, by a condition.
  *
- * Rows that others have locked are passed over where that can be said.
+ * In a local leaf, rows that others have locked are skipped; a foreign leaf
+ * cannot skip them.
  */
 static void
 select_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
@@ -298,9 +306,10 @@ select_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
 }
 
 /*
- * Change rows of a leaf; how many.
+ * Change rows of a leaf; returns the number of changed rows.
  *
- * The condition is asked again, for what others have changed meanwhile.
+ * The condition is checked again, because other transactions may have changed
+ * the rows.
  */
 static int64
 change_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
@@ -323,7 +332,7 @@ change_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
 								cascade->set_null ? psprintf(" RETURNING %s", quote_identifier(cascade->column)) : ""));
 	deleting_rows = NULL;
 
-	/* it would never come to an end */
+	/* otherwise the cleanup would never end */
 	for (int64 i = 0; cascade->set_null && i < changed; i++)
 	{
 		if (SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1) != NULL)
@@ -331,17 +340,18 @@ change_rows(const Cascade *cascade, const RunopsLeaf *leaf, const char *where,
 					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 					 errmsg("column \"%s\" of \"%s\" could not be set to NULL",
 							cascade->column, leaf->name),
-					 errdetail("A trigger has set it again.")));
+					 errdetail("A trigger has set the column again.")));
 	}
 
 	return changed;
 }
 
 /*
- * Change what hangs on rows that are to be deleted, of all children of theirs,
- * at most limit rows; how many.  complete becomes false if there may be more.
+ * Change the rows that depend on rows to be deleted, in all children, but at
+ * most "limit" rows; returns their number.  *complete is set to false if there
+ * may be more.
  *
- * store is where the rows are that are to be deleted.
+ * store is the store of the rows to be deleted.
  */
 static int64
 change_nested(Cleanup *cleanup, const Cascade *above, const char *store,
@@ -370,7 +380,7 @@ change_nested(Cleanup *cleanup, const Cascade *above, const char *store,
 				return changed;
 			}
 
-			/* a leaf that only looks empty is not */
+			/* a foreign leaf that looks empty may have rows */
 			if (leaf->foreign)
 				runops_gate_require_settings(leaf->store, leaf->name);
 			cleanup->steps++;
@@ -392,8 +402,7 @@ change_nested(Cleanup *cleanup, const Cascade *above, const char *store,
 }
 
 /*
- * Step: select rows, other than those that are set aside; complete if there are
- * none.
+ * Step: select rows that are not set aside; "complete" if there are none.
  */
 void
 runops_cascade_select(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
@@ -405,15 +414,15 @@ runops_cascade_select(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 						 array_literal(part->aside_rows.tids, 0, part->aside_rows.n));
 	select_rows(part->cascade, part->leaf, where, step->limit, step->rows);
 
-	/* is that all, or is the rest locked? */
+	/* is nothing left, or are the remaining rows locked? */
 	step->complete = step->rows->n == 0 &&
 		(part->leaf->foreign ||
 		 step_sql(part->leaf, SPI_OK_SELECT, psprintf("SELECT FROM %s WHERE %s LIMIT 1", table_name(part->leaf), where)) == 0);
 }
 
 /*
- * Step: change rows, and before that what hangs on them; complete if all of them
- * were looked after.
+ * Step: change the dependent rows and then the rows; "complete" if all of them
+ * were processed.
  */
 void
 runops_cascade_change(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
@@ -442,10 +451,11 @@ runops_cascade_change(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 }
 
 /*
- * Count the rows of a query in the store of a leaf, with the user mapping of the
- * leaf's owner; -1 if that cannot be done.
+ * Count the rows of a query in the store of a leaf, with the user mapping of
+ * the leaf's owner; -1 if that is not possible.
  *
- * On a connection of its own: postgres_fdw would fetch the rows to count them.
+ * This uses its own connection, because postgres_fdw would fetch the rows to
+ * count them.
  */
 static int64
 count_in_store(const RunopsLeaf *leaf, const char *sql)
@@ -480,7 +490,7 @@ count_in_store(const RunopsLeaf *leaf, const char *sql)
 }
 
 /*
- * Step: count the rows of a part, up to a limit; -1 if that cannot be done.
+ * Step: count the rows of a part, up to a limit; -1 if that is not possible.
  */
 void
 runops_cascade_count(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
@@ -517,14 +527,17 @@ runops_cascade_count(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 }
 
 /*
- * Step: what identifies a row, as JSON: its primary key, or else its place.
+ * Step: describe a row as JSON, by its primary key or else by its ctid.
  */
 void
 runops_cascade_describe(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 {
 	char	   *columns;
 
-	/* the catalogs know the key of legacy's table; the others are like it */
+	/*
+	 * the local catalogs have the key of legacy's table, which other stores
+	 * share
+	 */
 	(void) step_sql(part->leaf, SPI_OK_SELECT,
 					psprintf("SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ')"
 							 " FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a"

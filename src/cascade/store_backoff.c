@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * store_backoff.c
- *	  Remembers which stores did not answer a cleanup, and when to ask them again.
+ *	  Remembers which stores did not answer a cleanup, and when to try them
+ *	  again.
  *
- * A store that is down or does not answer must not be asked for each deleted row
- * in turn: that would keep everything else waiting.  The worker's cleaners pass
- * on to each other what they know.
+ * A store that is down or does not answer must not be asked for each deleted
+ * row, because all other work would wait.  The worker's cleaners pass this
+ * knowledge on to each other.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -19,7 +20,7 @@
 #include "base/compat.h"
 #include "cascade/cascade_int.h"
 
-/* Stores that did not answer this backend, of RunopsStoreTrouble *. */
+/* The stores that did not answer this backend, of RunopsStoreTrouble *. */
 static List *troubles = NIL;
 
 /*
@@ -42,7 +43,7 @@ find_trouble(const char *store)
 }
 
 /*
- * The entry of a store, made if need be.
+ * The entry of a store, created if there is none.
  */
 static RunopsStoreTrouble *
 make_trouble(const char *store)
@@ -63,7 +64,7 @@ make_trouble(const char *store)
 }
 
 /*
- * Fill in RUNOPS_MAX_TROUBLES entries with the stores that did not answer ...
+ * Copy the stores that did not answer to RUNOPS_MAX_TROUBLES entries.
  */
 void
 runops_cleanup_remember(RunopsStoreTrouble *known)
@@ -82,7 +83,7 @@ runops_cleanup_remember(RunopsStoreTrouble *known)
 }
 
 /*
- * ... and take them over in another backend.
+ * Take over the stores from such entries in another backend.
  */
 void
 runops_cleanup_recall(const RunopsStoreTrouble *known)
@@ -95,9 +96,10 @@ runops_cleanup_recall(const RunopsStoreTrouble *known)
 }
 
 /*
- * Until when a store is not to be asked; 0 if it may be.
+ * The time until which a store must not be asked; 0 if it may be asked.
  *
- * It is never asked again in the same batch, and by the worker not for a while.
+ * A store that did not answer is not asked again in the same batch, and the
+ * worker waits longer.
  */
 TimestampTz
 runops_cleanup_store_waits(const Cleanup *cleanup, const char *store)
@@ -114,7 +116,7 @@ runops_cleanup_store_waits(const Cleanup *cleanup, const char *store)
 }
 
 /*
- * Note that a store has answered, or that it has not.
+ * Note whether a store has answered.
  */
 void
 runops_cleanup_store_answers(const Cleanup *cleanup, const char *store, bool answers)
@@ -135,7 +137,7 @@ runops_cleanup_store_answers(const Cleanup *cleanup, const char *store, bool ans
 }
 
 /*
- * Has the store not answered when it was asked last?
+ * Did the store not answer the last time?
  */
 bool
 runops_cleanup_store_is_out(const char *store)

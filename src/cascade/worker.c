@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *	  The worker that cleans up after cascades, and when the launcher starts it.
+ *	  Runs the worker that cleans up after cascades, and decides when to start
+ *	  it.
  *
- * A cleaner runs batches, each in a transaction of its own, until nothing can be
- * done, and ends: so that the database can be dropped or copied meanwhile.  The
- * launcher starts one when a transaction has queued something, when what could
- * not be done is to be tried again, from time to time, after the server has
- * started or was promoted, and when one has ended before its time.
+ * A cleaner runs batches, each in its own transaction, until nothing more can
+ * be done.  Then it ends, so that the database can be dropped or copied.  The
+ * launcher starts a cleaner after the server has started or was promoted, when
+ * a transaction has queued something, when failed work is due for another try,
+ * when a cleaner has ended too early, and from time to time.
  *
- * What is queued in other databases than runops.database is cleaned up by who
- * calls runops.cleanup() there.
+ * Databases other than runops.database have no cleaner; a user must call
+ * runops.cleanup() there.
  *
- * With the flag off a cleaner cleans up legacy alone; what concerns other stores
- * stays queued.
+ * With the flag off a cleaner cleans up only legacy; entries for other stores
+ * stay queued.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -43,7 +44,9 @@
 #include "base/worker.h"
 #include "cascade/cascade_int.h"
 
-/* Milliseconds to the next cleaner: after one that has failed, and without a reason. */
+/*
+ * Milliseconds to the next cleaner after a failed one, and without a reason.
+ */
 #define FIRST_NAP 250L
 #define LONGEST_NAP 30000L
 #define IDLE_NAP 300000L
@@ -51,7 +54,7 @@
 PGDLLEXPORT void runops_cleaner_main(Datum arg);
 
 /*
- * Wake the launcher: this transaction has queued something.
+ * Wake the launcher, because this transaction has queued something.
  */
 void
 runops_cleaner_wake(void)
@@ -68,7 +71,7 @@ runops_cleaner_wake(void)
 }
 
 /*
- * The launcher ends: nobody is to wake it.
+ * The launcher ends, so it must not be woken any more.
  */
 static void
 forget_launcher(int code, Datum arg)
@@ -79,7 +82,7 @@ forget_launcher(int code, Datum arg)
 }
 
 /*
- * Let the launcher, who calls this, be woken.
+ * Register the calling launcher as the process to wake.
  */
 void
 runops_cleaner_set_launcher(void)
@@ -101,7 +104,7 @@ has_queue(void)
 }
 
 /*
- * The cleaner: batches, until there is nothing to do for now.
+ * The cleaner: run batches until there is nothing more to do now.
  */
 void
 runops_cleaner_main(Datum arg)
@@ -114,7 +117,7 @@ runops_cleaner_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 
-	/* rows that hang on something else are not worth a long wait */
+	/* do not wait long for rows that others have locked */
 	SetConfigOption("lock_timeout", "5s", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("application_name", "runops cleaner", PGC_USERSET, PGC_S_SESSION);
 	cleanup.worker = true;
@@ -169,7 +172,7 @@ runops_cleaner_main(Datum arg)
 }
 
 /*
- * Start a cleaner; its handle, or NULL if no slot is free.
+ * Start a cleaner; returns its handle, or NULL if no worker slot is free.
  */
 static BackgroundWorkerHandle *
 start_cleaner(Oid dbid)
@@ -189,10 +192,10 @@ start_cleaner(Oid dbid)
 }
 
 /*
- * Let a cleaner run if there is a reason; in how many milliseconds the launcher
- * is to ask again, if nothing wakes it before.
+ * Start a cleaner if there is a reason.  Returns the milliseconds after which
+ * the launcher must call this again, unless it is woken before.
  *
- * dbid is the database to clean up, or invalid if there is none.
+ * dbid is the database to clean up, or InvalidOid if there is none.
  */
 long
 runops_cleaner_manage(Oid dbid)
@@ -211,7 +214,7 @@ runops_cleaner_manage(Oid dbid)
 	{
 		pid_t		pid;
 
-		/* its end wakes us */
+		/* its end wakes the launcher */
 		if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
 			return LONGEST_NAP;
 		pfree(handle);
@@ -225,7 +228,9 @@ runops_cleaner_manage(Oid dbid)
 		}
 		else
 		{
-			/* one that gets on and is killed is not what has to be slowed down */
+			/*
+			 * do not slow down if a cleaner that has made progress was killed
+			 */
 			if (state.worked)
 				nap = FIRST_NAP;
 			due = TimestampTzPlusMilliseconds(now, nap);
