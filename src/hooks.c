@@ -1,20 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * hooks.c
- *	  All hooks of the server that the extension installs, and their order.
+ *	  Installs all hooks of the server that the extension uses, and defines
+ *	  their order.
  *
- * Each hook is installed once.  It calls the modules that take part, in an order
- * that is written down here and not given by who was loaded first, and the next
- * hook of the chain, or core's own function, in the midst of them:
+ * Each hook is installed once.  It calls the modules in an order that is
+ * written down here and does not depend on the load order.  Between them it
+ * calls the next hook of the chain or core's own function.
  *
  * - ProcessUtility: the cache of the control plane is invalidated around
- *	 everything else (control_plane/watch_ddl.c), since another backend may read
- *	 until the command has ended.  Inside comes the frame of the statement.
- * - ExecutorStart: what the statement writes is noted first
- *	 (control_plane/watch_ddl.c).  Then the plan is made right for the values of
- *	 its parameters (planner/generic_plan.c), before anything looks at it.  It is
- *	 counted once it has started (xact/stats.c), when leaves that are pruned are
- *	 known.
+ *	 everything else (control_plane/watch_ddl.c), because another backend may
+ *	 read until the command has ended.  The frame of the statement is inside.
+ * - ExecutorStart: first note what the statement writes
+ *	 (control_plane/watch_ddl.c).  Then make the plan right for the values of
+ *	 its parameters (planner/generic_plan.c), before other code looks at it.
+ *	 Count the statement after it has started (xact/stats.c), when the pruned
+ *	 leaves are known.
  * - ExecutorRun, ExecutorFinish: the frame of the statement.
  * - planner_hook: planner/planner.c, around the next planner.
  * - build_simple_rel_hook, set_rel_pathlist_hook: planner/prune.c, after the
@@ -23,12 +24,13 @@
  * - shmem_request_hook, shmem_startup_hook: the modules with shared memory, in
  *	 the order of their layers.
  *
- * The frame of a statement is one PG_TRY block, made only for a statement that
- * needs one.  Outermost, writes to legacy leaves are noted (xact/store_writes.c):
- * the note may raise, and must be undone with all that the statement has done.
- * Then readers are kept out of statements that write (xact/reader_policy.c).
- * Innermost, core's errors about rows without a partition get our words
- * (planner/missing_leaf.c), so that only core's pass there.
+ * The frame of a statement is one PG_TRY block, and only statements that need
+ * one have it.  The outermost action notes writes to legacy leaves
+ * (xact/store_writes.c): it may raise, and then everything that the statement
+ * has done must be undone.  Inside, readers are disabled for statements that
+ * write (xact/reader_policy.c).  The innermost action replaces core's errors
+ * about rows without a partition by our own (planner/missing_leaf.c), so that
+ * it sees only core's errors.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -58,12 +60,13 @@
 #include "setup/setup.h"
 #include "xact/xact.h"
 
-/* What a statement, or a command, is framed by while it runs. */
+/* The state of the frame around a running statement or command. */
 typedef struct Frame
 {
-	bool		writes;			/* do readers serve nothing inside of it? */
+	bool		writes;			/* does it write, so that readers serve nothing
+								 * inside it? */
 	RunopsWriteScope scope;		/* the legacy leaves that it may write to */
-	List	   *names;			/* what core's errors about it may name */
+	List	   *names;			/* tables that core's errors may name */
 	bool		moves;			/* is it an UPDATE? */
 	MemoryContext cxt;			/* for these errors */
 } Frame;
@@ -80,7 +83,7 @@ static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 static object_access_hook_type prev_object_access_hook = NULL;
 
 /*
- * shmem_request_hook: ask the postmaster for shared memory and locks.
+ * shmem_request_hook: request shared memory and locks.
  */
 static void
 hook_shmem_request(void)
@@ -94,7 +97,7 @@ hook_shmem_request(void)
 }
 
 /*
- * shmem_startup_hook: set the shared memory up, or attach to it.
+ * shmem_startup_hook: initialize the shared memory, or attach to it.
  */
 static void
 hook_shmem_startup(void)
@@ -187,7 +190,8 @@ frame_needed(const Frame *frame)
 }
 
 /*
- * Enter a frame.  frame_leave() follows in any case.
+ * Enter a frame.  The caller must call frame_leave() or frame_throw()
+ * afterwards.
  */
 static void
 frame_enter(Frame *frame)
@@ -281,8 +285,8 @@ finish_next(QueryDesc *queryDesc)
 }
 
 /*
- * ExecutorFinish_hook: rows may still be written by a WITH item that was not read
- * to its end, and by what was put off until now, triggers above all.
+ * ExecutorFinish_hook: rows may still be written by a data-modifying CTE that
+ * was not read to its end, and by deferred work such as triggers.
  */
 static void
 hook_ExecutorFinish(QueryDesc *queryDesc)
@@ -395,8 +399,8 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 }
 
 /*
- * Install the hook that protects what routed tables stand on.  It works in a
- * backend that has loaded the library by itself, too.
+ * Install the hook that protects objects that routed tables depend on.  It
+ * also works in a backend that has loaded the library itself.
  */
 void
 runops_hooks_init_protection(void)

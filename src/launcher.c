@@ -3,16 +3,17 @@
  * launcher.c
  *	  Proves the stores when the server starts, and again until it succeeds.
  *
- * The launcher lives as long as the server and is in no database, so that the
- * control plane's can be dropped or copied.  Every now and then it starts a
- * prover in runops.database, which asks the stores that have no proof, as the
- * bootstrap superuser and with his user mapping or PUBLIC's, and ends.  The time
- * between two provers doubles while there is something left to prove.
+ * The launcher runs as long as the server, and is not connected to a database,
+ * so that the control plane's database can be dropped or copied.  From time to
+ * time it starts a prover in runops.database.  The prover connects as the
+ * bootstrap superuser, asks the stores that have no proof, with the
+ * superuser's user mapping or PUBLIC's, and ends.  The time between two
+ * provers doubles while stores are left to prove.
  *
- * The prover is also what records the control plane's identity beside a store.
+ * The prover also records the control plane's identity for each store.
  *
- * With the flag off no store is asked.  There is one prover then, which warns of
- * rows that the flag hides.
+ * With the flag off no store is asked.  A single prover then warns of rows
+ * that the flag hides.
  *
  * The launcher also starts the cleaners; see cascade/worker.c.
  *
@@ -53,18 +54,18 @@
 #include "launcher.h"
 #include "topology/topology.h"
 
-/* Milliseconds between two provers, at first and at most. */
+/* Milliseconds between two provers: first and at most. */
 #define FIRST_NAP 1000L
 #define LONGEST_NAP 30000L
 
-/* Seconds until the postmaster starts a launcher again that has failed. */
+/* Seconds until the postmaster restarts a launcher that has failed. */
 #define RESTART_SECONDS 5
 
 PGDLLEXPORT void runops_launcher_main(Datum arg);
 PGDLLEXPORT void runops_prover_main(Datum arg);
 
 /*
- * Tell the launcher what a prover has found.
+ * Report the result of a prover to the launcher.
  */
 static void
 set_outcome(RunopsProverOutcome outcome)
@@ -75,7 +76,8 @@ set_outcome(RunopsProverOutcome outcome)
 }
 
 /*
- * Prove one server unless a proof stands, and log what is new; is it proved?
+ * Prove one server unless a proof stands, and log new verdicts; returns
+ * whether it is proved.
  */
 static bool
 prove_server(const RunopsStore *store, Oid serverid)
@@ -106,7 +108,7 @@ prove_server(const RunopsStore *store, Oid serverid)
 }
 
 /*
- * Prove all stores of the database; the outcome.
+ * Prove all stores of the database; returns the outcome.
  */
 static RunopsProverOutcome
 prove_stores(void)
@@ -171,7 +173,7 @@ runops_prover_main(Datum arg)
 }
 
 /*
- * Start a prover and wait until it has ended; its outcome.
+ * Start a prover and wait until it has ended; returns its outcome.
  */
 static RunopsProverOutcome
 run_prover(Oid dbid)
@@ -184,7 +186,10 @@ run_prover(Oid dbid)
 
 	runops_describe_worker(&worker, "prover", BgWorkerStart_ConsistentState, dbid);
 
-	/* no slot is free: the first use of a store proves it, or the next prover */
+	/*
+	 * no worker slot is free: the first use of a store or the next prover
+	 * proves it
+	 */
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		return RUNOPS_PROVER_CLOSED;
 	if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
@@ -199,9 +204,10 @@ run_prover(Oid dbid)
 }
 
 /*
- * The OID of runops.database, or invalid if there is none.
+ * The OID of runops.database, or InvalidOid if it does not exist.
  *
- * By a plain scan: without a database there may be no indexes to look with.
+ * This is a sequential scan, because a process without a database may not be
+ * able to use indexes.
  */
 static Oid
 find_database(void)
@@ -233,9 +239,9 @@ find_database(void)
 }
 
 /*
- * Run a prover if it is time for one; in how many milliseconds the next one is.
+ * Run a prover if it is due; returns the milliseconds until the next one.
  *
- * With the flag off there is one for as long as the launcher lives.
+ * With the flag off only one prover runs in the life of the launcher.
  */
 static long
 prove_if_due(Oid dbid)
@@ -279,8 +285,8 @@ prove_if_due(Oid dbid)
 }
 
 /*
- * The launcher: provers with pauses, and cleaners when they are wanted, for as
- * long as the server runs.
+ * The launcher: runs provers with pauses, and cleaners when they are needed,
+ * as long as the server runs.
  */
 void
 runops_launcher_main(Datum arg)
@@ -316,8 +322,8 @@ runops_launcher_main(Datum arg)
 /*
  * Register the launcher with the postmaster.
  *
- * Not under pg_upgrade, which wants no other database to be contacted, and
- * nobody to look at the catalogs before they are complete.
+ * The launcher does not run under pg_upgrade, which must not contact other
+ * databases, and whose catalogs are not yet complete.
  */
 void
 runops_launcher_init(void)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher.h
- *	  The background worker that the postmaster starts.
+ *	  Declares the background worker that the postmaster starts.
  *
  * Copyright (c) 2026, The runops authors
  *

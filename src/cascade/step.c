@@ -82,8 +82,8 @@ runops_cleanup_is_deleting(Oid relid, const char *key)
 }
 
 /*
- * Set up a connection that a step is about to use: nobody there may have to wait
- * for one who waits himself, and the index has to be used.
+ * Set up a connection that a step is about to use: limit its waits for locks,
+ * because others may wait for this transaction, and make it use the index.
  */
 static void
 set_up_connection(PGconn *conn, Oid serverid, Oid userid)

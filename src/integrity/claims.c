@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * claims.c
- *	  Claims on keys: who is the one to create what a key stands for.
+ *	  Implements claims on keys, which decide who may create the row of a key.
  *
- * A claim is a row of runops.claim_entry, and its unique index is the authority:
- * it stands in one database whichever store the row that is claimed for goes
- * to.  The row of an open transaction is waited for, so that there is no moment
- * at which two callers have the key.
+ * A claim is a row of runops.claim_entry, and the unique index of that table
+ * decides.  It is in one database, no matter which store gets the row.  A
+ * caller waits for the claim of an open transaction, so at no moment do two
+ * callers have the key.
  *
- * Who claims inserts speculatively, like INSERT ... ON CONFLICT: two that meet
- * do not wait for each other's rows with their own in place.  The waiting is
- * done here and not in the index, because here it can be bounded as a whole: a
- * key may pass through the hands of many before it is free.
+ * A claim is inserted speculatively, like in INSERT ...  ON CONFLICT: two
+ * concurrent callers do not wait for each other's rows with their own rows in
+ * place.  The waiting is done here and not in the index, because here the
+ * total time can be limited: a key may pass through many transactions before
+ * it is free.
  *
- * An expired claim is deleted by the one who takes the key over, in the same
- * transaction.  If that aborts, the expired claim is there again for the next.
+ * The caller that takes over the key of an expired claim deletes that claim in
+ * the same transaction.  If the transaction aborts, the expired claim is there
+ * again for the next caller.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -49,47 +51,46 @@
 #define Anum_claim_expires_at	5
 #define Natts_claim				5
 
-/* the columns of claim's result */
+/* the columns of the result of claim() */
 #define Natts_claim_result		3
 
-/* What the index can take: a third of a page, with some room. */
+/* The index accepts a third of a page; this leaves some room. */
 #define MAX_CLAIM_LENGTH		2000
 
-/* What was asked for. */
+/* The arguments of a call. */
 typedef struct ClaimRequest
 {
 	text	   *scope;
 	text	   *key;
 	text	   *id;
 	TimestampTz begin;			/* when the waiting began */
-	bool		bounded;		/* is there an end to the waiting? */
-	bool		no_wait;		/* not even for a moment */
-	TimestampTz deadline;		/* that end */
+	bool		bounded;		/* is the waiting limited? */
+	bool		no_wait;		/* fail at once instead of waiting? */
+	TimestampTz deadline;		/* the end of the waiting */
 } ClaimRequest;
 
-/* What there is under a key. */
+/* The state of a key. */
 typedef enum ClaimState
 {
-	CLAIM_NONE,					/* nothing */
+	CLAIM_NONE,					/* there is no claim */
 	CLAIM_PENDING,				/* a transaction is inserting or deleting it */
-	CLAIM_LIVE					/* a claim, which is in table->found */
+	CLAIM_LIVE					/* there is a claim, in table->found */
 } ClaimState;
 
 /* A step that may wait for a lock. */
 typedef struct ClaimStep
 {
 	RunopsOwnTable *table;
-	TransactionId xid;			/* wait for it to end; or, if invalid, ... */
-	ItemPointerData tid;		/* (the row that hangs on it) */
-	TM_Result	result;			/* ... delete the row that was found, with this
-								 * result */
+	TransactionId xid;			/* wait for its end; or, if invalid, ... */
+	ItemPointerData tid;		/* (for messages: the row that has it) */
+	TM_Result	result;			/* ... delete the found row, giving this */
 } ClaimStep;
 
 PG_FUNCTION_INFO_V1(runops_claim);
 PG_FUNCTION_INFO_V1(runops_release_claim);
 
 /*
- * Take scope, key and id from the arguments of a function.
+ * Read scope, key and id from the arguments of a function.
  *
  * Raises if one of them is NULL, if the key is too long for the index, or if the
  * id is longer than an id can be.
@@ -106,8 +107,8 @@ get_request(FunctionCallInfo fcinfo, ClaimRequest *request)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("%s of a claim must not be NULL", names[i]),
-					 errdetail("A claim says which id a key of a scope belongs to."),
-					 errhint("Leave out the claim of what has no key.")));
+					 errdetail("A claim assigns a key of a scope to an id."),
+					 errhint("Do not claim a key for a row that has none.")));
 	}
 
 	memset(request, 0, sizeof(*request));
@@ -120,7 +121,7 @@ get_request(FunctionCallInfo fcinfo, ClaimRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("key of a claim is too long"),
-				 errdetail("Scope and key have %zu bytes together; the most is %d.",
+				 errdetail("Scope and key together have %zu bytes; the limit is %d.",
 						   length, MAX_CLAIM_LENGTH),
 				 errhint("Claim a hash of the key.")));
 	length = VARSIZE_ANY_EXHDR(request->id);
@@ -134,8 +135,8 @@ get_request(FunctionCallInfo fcinfo, ClaimRequest *request)
 }
 
 /*
- * Note until when the caller is willing to wait; NULL is for as long as the
- * session's lock_timeout allows.
+ * Set the end of the waiting; NULL means that only the session's lock_timeout
+ * limits it.
  */
 static void
 set_deadline(ClaimRequest *request, Interval *wait)
@@ -150,8 +151,8 @@ set_deadline(ClaimRequest *request, Interval *wait)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("wait of a claim must not be negative"),
-				 errdetail("It says how long to wait for a transaction that has claimed the key."),
-				 errhint("Use 0 for not waiting, and NULL for no limit but \"lock_timeout\".")));
+				 errdetail("The argument limits the wait for a transaction that has claimed the key."),
+				 errhint("Use 0 to fail at once, or NULL to wait as long as \"lock_timeout\" allows.")));
 
 	request->bounded = true;
 	request->begin = GetCurrentTimestamp();
@@ -174,7 +175,7 @@ open_claims(RunopsOwnTable *table)
 }
 
 /*
- * A column of the claim that was found.
+ * A column of the found claim.
  */
 static Datum
 claim_attribute(RunopsOwnTable *table, AttrNumber attno, bool *isnull)
@@ -183,8 +184,8 @@ claim_attribute(RunopsOwnTable *table, AttrNumber attno, bool *isnull)
 }
 
 /*
- * What there is under the key now; if something is pending, the transaction
- * that it hangs on.
+ * The current state of a key; if it is pending, also the transaction to wait
+ * for.
  */
 static ClaimState
 look_up(RunopsOwnTable *table, const ClaimRequest *request, TransactionId *xid)
@@ -200,7 +201,7 @@ look_up(RunopsOwnTable *table, const ClaimRequest *request, TransactionId *xid)
 	if (!TransactionIdIsValid(*xid))
 		return CLAIM_LIVE;
 
-	/* an insertion that is not even sure yet is over in a moment */
+	/* a speculative insertion takes only a moment */
 	if (TransactionIdIsValid(dirty.xmin) && dirty.speculativeToken != 0)
 	{
 		ExecClearTuple(table->found);
@@ -212,11 +213,11 @@ look_up(RunopsOwnTable *table, const ClaimRequest *request, TransactionId *xid)
 }
 
 /*
- * Raise a serialization failure if the transaction may not know of the claim
- * that was found.
+ * Raise a serialization failure if the found claim may be invisible to the
+ * transaction's snapshot.
  *
- * Its snapshot would not show the row that was claimed for either.  This is
- * what INSERT ... ON CONFLICT does.
+ * The snapshot would not show the claimed row either.  INSERT ...  ON CONFLICT
+ * does the same.
  */
 static void
 check_snapshot(RunopsOwnTable *table)
@@ -237,7 +238,7 @@ check_snapshot(RunopsOwnTable *table)
 }
 
 /*
- * Run the step: wait for a transaction, or delete the row that was found.
+ * Run the step: wait for a transaction, or delete the found row.
  */
 static void
 run_step(ClaimStep *step)
@@ -249,7 +250,7 @@ run_step(ClaimStep *step)
 }
 
 /*
- * Raise that the key was not to be had in time.
+ * Raise that the key could not be claimed in time.
  */
 static void
 raise_timeout(const ClaimRequest *request)
@@ -259,16 +260,16 @@ raise_timeout(const ClaimRequest *request)
 			 errmsg("could not claim key \"%s\" of scope \"%s\" within %ld ms",
 					text_to_cstring(request->key), text_to_cstring(request->scope),
 					TimestampDifferenceMilliseconds(request->begin, request->deadline)),
-			 errdetail("A transaction that has claimed the key, or gives it up, is still open."),
+			 errdetail("A transaction that claims or releases the key is still open."),
 			 errhint("Try again, or allow a longer wait.")));
 }
 
 /*
- * Run a step that may wait, no longer than the caller is willing to wait nor
- * than the session's lock_timeout says.
+ * Run a step that may wait, at most as long as the caller allows and as
+ * lock_timeout allows.
  *
- * The limit is put where ProcSleep() looks for it, which is cheaper than to
- * change the setting, and goes with this call however it ends.
+ * The limit is put into the variable that ProcSleep() reads.  That is cheaper
+ * than changing the setting, and the value is restored however this call ends.
  */
 static void
 run_bounded(const ClaimRequest *request, ClaimStep *step)
@@ -313,18 +314,18 @@ run_bounded(const ClaimRequest *request, ClaimStep *step)
 }
 
 /*
- * Wait for the transaction that a key hangs on.
+ * Wait for the transaction that has the key.
  */
 static void
 wait_for(const ClaimRequest *request, RunopsOwnTable *table, TransactionId xid)
 {
 	ClaimStep	step = {.table = table, .xid = xid};
 
-	/* it was one that is over by now */
+	/* that transaction has ended already */
 	if (!TransactionIdIsValid(xid))
 		return;
 
-	/* no page stays pinned while we wait */
+	/* keep no page pinned while waiting */
 	step.tid = table->found->tts_tid;
 	ExecClearTuple(table->found);
 
@@ -335,7 +336,7 @@ wait_for(const ClaimRequest *request, RunopsOwnTable *table, TransactionId xid)
 }
 
 /*
- * Delete the claim that was found; false if another transaction was faster.
+ * Delete the found claim; returns false if another transaction was faster.
  */
 static bool
 delete_claim(const ClaimRequest *request, RunopsOwnTable *table)
@@ -356,7 +357,8 @@ delete_claim(const ClaimRequest *request, RunopsOwnTable *table)
 }
 
 /*
- * Insert the claim; false if another one is there or on its way.
+ * Insert the claim; returns false if another claim exists or is being
+ * inserted.
  */
 static bool
 insert_claim(const ClaimRequest *request, RunopsOwnTable *table,
@@ -390,7 +392,7 @@ same_text(const text *a, const text *b)
 }
 
 /*
- * Has the claim that was found expired?
+ * Has the found claim expired?
  */
 static bool
 is_expired(RunopsOwnTable *table, TimestampTz now)
@@ -402,10 +404,10 @@ is_expired(RunopsOwnTable *table, TimestampTz now)
 }
 
 /*
- * Claim the key for the id, or find out whose it is.
+ * Claim the key for the id, or find out which id has it.
  *
- * values is the result: whether it is the id's, whose it is, and since when.
- * Texts in it live in the current memory context.
+ * values is the result: whether the given id has the key, which id has it, and
+ * since when.  Its texts live in the current memory context.
  */
 static void
 claim(const ClaimRequest *request, Interval *ttl, Datum *values)
@@ -460,9 +462,9 @@ claim(const ClaimRequest *request, Interval *ttl, Datum *values)
 /*
  * claim(scope, key, id, ttl, wait, OUT claimed, OUT id, OUT claimed_at)
  *
- * Makes the key the id's unless it is another's.  Waits for a transaction that
- * has claimed it; raises lock_not_available when that takes longer than wait.
- * A NULL ttl is a claim for ever.
+ * Gives the key to the id unless another id has it.  Waits for a transaction
+ * that has claimed it, and raises lock_not_available if that takes longer than
+ * wait.  With a NULL ttl the claim does not expire.
  */
 Datum
 runops_claim(PG_FUNCTION_ARGS)
@@ -504,9 +506,10 @@ runops_claim(PG_FUNCTION_ARGS)
 }
 
 /*
- * release_claim(scope, key, id): give the key up if it is the id's; was it?
+ * release_claim(scope, key, id): release the key if the id has it; returns
+ * whether it had it.
  *
- * Waits for a transaction that gives it up too, as DELETE does.
+ * Waits for another transaction that releases the key, as DELETE does.
  */
 Datum
 runops_release_claim(PG_FUNCTION_ARGS)

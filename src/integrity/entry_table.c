@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * entry_table.c
- *	  Finds, inserts and deletes rows of tables that are authorities over keys,
- *	  by their unique index and without a query.
+ *	  Finds, inserts and deletes rows of the tables that decide over keys, by
+ *	  their unique index and without a query.
  *
- * The tables are written on behalf of users who have no rights on them, by code
- * that has decided what may be done.  No name is looked up on the way, no
- * trigger of such a table fires, and what is found is not what a snapshot shows
- * but what is there now.
+ * The tables are written for users who have no privilege on them, by code that
+ * has decided that the write is allowed.  No name is looked up, no trigger of
+ * the table fires, and the current row is found, not the row of the
+ * transaction's snapshot.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -30,7 +30,7 @@
 #include "integrity/entry_table_int.h"
 
 /*
- * Make the scan keys that find a row by equality as the index understands it.
+ * Make the scan keys for equality, with the index's own operators.
  */
 static void
 init_scankeys(RunopsOwnTable *table)
@@ -54,10 +54,11 @@ init_scankeys(RunopsOwnTable *table)
 }
 
 /*
- * Open a table of one unique index that is immediate and not partial, to be
- * found by its first columns, in RowExclusiveLock mode.
+ * Open a table in RowExclusiveLock mode.  It must have one unique index that
+ * is immediate and not partial, whose columns are the first columns of the
+ * table.
  *
- * The locks stay until the end of the transaction.
+ * The locks are held until the end of the transaction.
  */
 void
 runops_own_open(RunopsOwnTable *table, Oid relid)
@@ -85,7 +86,7 @@ runops_own_open(RunopsOwnTable *table, Oid relid)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has lost its unique index",
 						RelationGetRelationName(table->rel)),
-				 errdetail("It decides which row a key belongs to."),
+				 errdetail("The index decides which row a key belongs to."),
 				 errhint("Create the index again.")));
 
 	init_scankeys(table);
@@ -107,10 +108,10 @@ runops_own_close(RunopsOwnTable *table)
 }
 
 /*
- * Find the row of a key, as the snapshot sees it, and put it into table->found.
+ * Find the row of a key with the given snapshot, and put it into table->found.
  *
- * The snapshot is SnapshotSelf, or a dirty one, which then tells whose
- * transaction the row hangs on.
+ * The snapshot is SnapshotSelf or a dirty snapshot.  The latter returns the
+ * transaction that is inserting or deleting the row.
  */
 bool
 runops_own_find(RunopsOwnTable *table, const Datum *keys, Snapshot snapshot)
@@ -124,7 +125,7 @@ runops_own_find(RunopsOwnTable *table, const Datum *keys, Snapshot snapshot)
 	scan = index_beginscan_compat(table->rel, table->index, snapshot, table->nkeys);
 	index_rescan(scan, table->scankeys, table->nkeys, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, table->found);
-	/* the slot has a pin of its own */
+	/* the slot has its own pin */
 	index_endscan(scan);
 
 	return found;
@@ -144,7 +145,7 @@ runops_own_xmin(RunopsOwnTable *table)
 }
 
 /*
- * Put the values of a row into table->row.
+ * Build the tuple of a row in table->row.
  */
 static void
 form_row(RunopsOwnTable *table, const Datum *values, const bool *nulls)
@@ -174,10 +175,11 @@ runops_own_insert(RunopsOwnTable *table, const Datum *values, const bool *nulls)
 }
 
 /*
- * Insert a row unless there may be one of its key; false if there may.
+ * Insert a row unless another row with its key may exist; returns false in
+ * that case.
  *
- * Does not wait.  On false nothing is left of the row, and the caller looks
- * again at what is there.
+ * Does not wait.  On false, no trace of the row remains, and the caller must
+ * look again.
  */
 bool
 runops_own_try_insert(RunopsOwnTable *table, const Datum *values,
@@ -190,7 +192,7 @@ runops_own_try_insert(RunopsOwnTable *table, const Datum *values,
 
 	form_row(table, values, nulls);
 
-	/* others that meet the row meanwhile wait for this lock, and only it */
+	/* sessions that find the row in the meantime wait only for this lock */
 	token = SpeculativeInsertionLockAcquire(xid);
 	table_tuple_insert_speculative(table->rel, table->row, GetCurrentCommandId(true),
 								   0, NULL, token);
@@ -206,15 +208,15 @@ runops_own_try_insert(RunopsOwnTable *table, const Datum *values,
 /*
  * Delete the row in table->found.
  *
- * With wait, waits for transactions that have locked the row or are deleting
- * it.  Returns TM_Ok if this call has deleted it.
+ * If wait is true, this waits for transactions that have locked the row or are
+ * deleting it.  Returns TM_Ok if this call has deleted the row.
  */
 TM_Result
 runops_own_delete(RunopsOwnTable *table, bool wait)
 {
 	TM_FailureData failure;
 
-	/* heapam has no answer but an error for a row of this very command */
+	/* heapam raises an error for a row of the current command */
 	if (TransactionIdIsCurrentTransactionId(runops_own_xmin(table)))
 		CommandCounterIncrement();
 

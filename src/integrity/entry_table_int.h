@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * entry_table_int.h
- *	  Rows of a table that decides over keys, found by its unique index.
+ *	  Declares the access to a table that decides over keys, by its unique
+ *	  index.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -15,15 +16,15 @@
 #include "nodes/execnodes.h"
 #include "utils/snapshot.h"
 
-/* A table that is open for writing, with the unique index that decides. */
+/* A table that is open for writing, with its deciding unique index. */
 typedef struct RunopsOwnTable
 {
 	Relation	rel;
 	Relation	index;			/* unique, immediate, over the first columns */
-	int			nkeys;			/* how many these are */
+	int			nkeys;			/* number of index columns */
 	EState	   *estate;
 	ResultRelInfo *rri;			/* with all indexes open */
-	TupleTableSlot *found;		/* the row that was found last */
+	TupleTableSlot *found;		/* the last row that was found */
 	TupleTableSlot *row;		/* the row to insert */
 	ScanKeyData scankeys[INDEX_MAX_KEYS];	/* equality; arguments unset */
 } RunopsOwnTable;

@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * integrity.h
- *	  Keys and references over all stores of a routed table.
+ *	  Enforces unique keys and references over all stores of a routed table.
  *
- * A key over all stores has an entry in a table of this database, made before the
- * row is sent, so that its unique index decides (unique.c).  A reference is
- * checked in the store of the row that is referred to (reference.c).
+ * A unique key over all stores has a table of entries in this database.  An
+ * entry is made before the row is sent, so the table's unique index decides
+ * (unique.c).  A reference is checked in the store of the referenced row
+ * (reference.c).
  *
- * Waits for other transactions happen in this database, where deadlocks are seen.
- * Both raise PostgreSQL's own SQLSTATEs, 23505 and 23503.
+ * All waits for other transactions happen in this database, where the deadlock
+ * detector sees them.  Violations raise PostgreSQL's own SQLSTATEs, 23505 and
+ * 23503.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -26,19 +28,20 @@
 
 #include "base/runops.h"
 
-/* One key, as the rows of one leaf have it. */
+/* A unique key, as it applies to the rows of one leaf. */
 typedef struct RunopsUniqueKey
 {
 	char	   *name;
-	Oid			entries;		/* the table whose primary key decides */
-	bool		covered;		/* have the rows of this store been entered? */
+	Oid			entries;		/* the table of entries, whose primary key
+								 * decides */
+	bool		covered;		/* do the rows of this store have entries? */
 	int			ncolumns;
 	AttrNumber	attnos[INDEX_MAX_KEYS]; /* of the leaf */
 	List	   *predicate;		/* over the leaf, varno 1; NIL if there is none */
 } RunopsUniqueKey;
 
 /*
- * The keys of one leaf.
+ * The unique keys of a leaf.
  *
  * The bitmapset is offset by FirstLowInvalidHeapAttributeNumber.
  */
@@ -47,9 +50,9 @@ typedef struct RunopsUniqueKeys
 	Oid			relid;			/* the leaf */
 	Oid			parent;			/* the routed table */
 	char		store[RUNOPS_STORE_LEN];
-	bool		foreign;		/* is the leaf in another database? */
-	Bitmapset  *watched;		/* what the keys and their predicates read */
-	bool		generated;		/* is one of these a generated column? */
+	bool		foreign;		/* is the leaf a foreign table? */
+	Bitmapset  *watched;		/* columns that the keys and predicates read */
+	bool		generated;		/* is one of them a generated column? */
 	int			nkeys;
 	RunopsUniqueKey *keys;
 } RunopsUniqueKeys;

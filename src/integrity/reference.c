@@ -1,31 +1,33 @@
 /*-------------------------------------------------------------------------
  *
  * reference.c
- *	  Checks references: a row of one table needs a row of another, which may
- *	  be in another database.
+ *	  Checks references: a row of one table needs a row of another table, which
+ *	  may be in another database.
  *
- * What a foreign key does with the lock of the row that is referred to, a lock
- * of its key does here, because the row may be elsewhere: who writes a
- * referring row holds the key in share mode until his transaction ends, and who
- * deletes the row that is referred to holds it exclusively.  Then either the
- * deleting transaction waits and finds the referring row, or the writing one
- * waits and does not find what it refers to.  Stores commit before this
- * database does, so they have when the lock is released.  Keys share
- * RUNOPS_REFERENCE_KEYS locks, by their hash, so that one statement cannot take
- * a lock for each of its rows.
+ * A foreign key locks the referenced row.  A reference locks the key of that
+ * row here instead, because the row may be in another database.  A transaction
+ * that writes a referencing row holds a share lock on the key until it ends,
+ * and a transaction that deletes the referenced row holds an exclusive lock.
+ * So either the deleting transaction waits and then finds the referencing row,
+ * or the writing transaction waits and then does not find the referenced row.
+ * Stores commit before this database does, so they have committed when the
+ * lock is released.  Keys share RUNOPS_REFERENCE_KEYS locks, by their hash, so
+ * that one statement cannot need a lock for each of its rows.
  *
- * That a row of a plain table exists is remembered by the backend.  Each of the
- * locks has a generation in shared memory, which a deletion raises while it has
- * the lock exclusively: what was found in an older one is looked up again.
- * That a row does not exist is never remembered.
+ * The backend remembers that a row of a plain table exists.  Each of the locks
+ * has a generation in shared memory.  A deletion increments it while it holds
+ * the exclusive lock, and a row that was found under an older generation is
+ * looked up again.  The backend never remembers that a row does not exist.
  *
  * In a store a transaction has one snapshot, which may be older than its lock.
- * Who writes a referring row in a store, or deletes one there that may be referred
- * to, therefore invalidates a tag of the key when he commits, while he still has
- * the lock: see control_plane/cache.h.  Who has the lock then finds out whether his snapshot is
- * too old for the key, and gives up.
+ * So a transaction that writes a referencing row in a store, or deletes a row
+ * there that may be referenced, invalidates a tag of the key at its commit,
+ * while it still holds the lock; see control_plane.h.  The next transaction
+ * that holds the lock then sees whether its snapshot is too old for the key,
+ * and raises an error.
  *
- * With the flag off nothing is checked: the other databases are not asked then.
+ * With the flag off nothing is checked, because the other databases are not
+ * asked.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -54,15 +56,15 @@
 #include "session/session.h"
 #include "topology/topology.h"
 
-/* The longest key that is remembered; an id has no more than 32 characters. */
+/* The longest key that is remembered; an id has at most 32 characters. */
 #define KNOWN_KEY_LENGTH 64
 
-/* A row that exists. */
+/* A row that is known to exist. */
 typedef struct KnownParent
 {
-	Oid			parent;			/* its table, or invalid */
+	Oid			parent;			/* its table; InvalidOid: the slot is free */
 	uint64		changes;		/* of the references when it was found */
-	uint64		generation;		/* of its lock when it was found */
+	uint64		generation;		/* generation of its lock when it was found */
 	uint32		length;			/* of its key */
 	char		key[KNOWN_KEY_LENGTH];
 } KnownParent;
@@ -76,7 +78,7 @@ PG_FUNCTION_INFO_V1(runops_reference_truncate);
 /*
  * The bytes of a key.
  *
- * Equal keys may have different bytes; that costs a query.
+ * Equal keys may have different bytes; that only costs a query.
  */
 static const char *
 key_bytes(const RunopsReferenceColumn *column, Datum *key, uint32 *length)
@@ -100,7 +102,7 @@ key_bytes(const RunopsReferenceColumn *column, Datum *key, uint32 *length)
 }
 
 /*
- * Is the row of a plain table known to exist?  Its key is locked.
+ * Is the row of a plain table known to exist?  The caller has locked its key.
  */
 static bool
 parent_known(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 number)
@@ -120,8 +122,8 @@ parent_known(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 
 }
 
 /*
- * Remember that the row of a plain table exists, in place of another one.  Its
- * key is locked, and the row is committed.
+ * Remember that the row of a plain table exists; this replaces another row.
+ * The caller has locked its key, and the row is committed.
  */
 static void
 remember_parent(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 number)
@@ -146,7 +148,7 @@ remember_parent(Oid parent, const RunopsReferenceColumn *column, Datum key, uint
 }
 
 /*
- * A key as an error shows it.
+ * The text of a key for error messages.
  */
 static char *
 key_text(const RunopsReferenceColumn *column, Datum key)
@@ -160,7 +162,7 @@ key_text(const RunopsReferenceColumn *column, Datum key)
 }
 
 /*
- * Is there a foreign key that already holds the column to the same?
+ * Is there a foreign key that already enforces the same reference?
  */
 static bool
 foreign_key_stands(Relation rel, AttrNumber attno, const RunopsReference *reference)
@@ -183,7 +185,8 @@ foreign_key_stands(Relation rel, AttrNumber attno, const RunopsReference *refere
 }
 
 /*
- * The tag of what concerns a key in stores; hash is that of its lock.
+ * The tag for the rows with a key in the stores; hash is the hash of the key's
+ * lock.
  */
 static RunopsTag
 key_tag(RunopsTagKind kind, Oid table, uint64 hash)
@@ -194,8 +197,9 @@ key_tag(RunopsTagKind kind, Oid table, uint64 hash)
 }
 
 /*
- * Raise if this transaction may not see what others have done in a store to rows
- * of a routed table with a key, since it began to read there.  The key is locked.
+ * Raise if other transactions have changed rows of a routed table with a key
+ * in a store, and this transaction's snapshot in that store may be too old to
+ * see it.  The caller has locked the key.
  */
 static void
 require_new_snapshot(const RunopsReference *reference, Oid table, RunopsTag tag)
@@ -214,15 +218,15 @@ require_new_snapshot(const RunopsReference *reference, Oid table, RunopsTag tag)
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not serialize access due to a concurrent change of \"%s\"",
 							get_rel_name(table)),
-					 errdetail("Reference \"%s\" needs to see it, and this transaction had read store \"%s\" before.",
+					 errdetail("Reference \"%s\" must see the change, but this transaction has read store \"%s\" before it.",
 							   NameStr(reference->name), route->leaves[i].store),
 					 errhint("The transaction might succeed if retried.")));
 	}
 }
 
 /*
- * A key of a table's column for the detail of an error, "(column)=(value)"; NULL
- * if the user may not see the column.
+ * The text "(column)=(value)" for the detail of an error; NULL if the user may
+ * not see the column.
  */
 static const char *
 describe_key(Oid table, const NameData *name, const RunopsReferenceColumn *column,
@@ -235,7 +239,7 @@ describe_key(Oid table, const NameData *name, const RunopsReferenceColumn *colum
 }
 
 /*
- * Refuse a row whose reference leads nowhere.
+ * Raise if the referenced row does not exist.
  */
 static void
 require_parent(Relation rel, const RunopsReference *reference, Datum key)
@@ -282,7 +286,7 @@ require_parent(Relation rel, const RunopsReference *reference, Datum key)
 }
 
 /*
- * Raise unless this is called as a row trigger after the event.
+ * Raise unless this is called as an AFTER ROW trigger.
  */
 static TriggerData *
 get_trigger(FunctionCallInfo fcinfo, const char *name)
@@ -315,7 +319,7 @@ same_value(Relation rel, AttrNumber attno, Datum a, bool a_null, Datum b, bool b
 /*
  * _reference_child(name) returns trigger
  *
- * Row trigger after INSERT, or UPDATE of its column, of the table that refers.
+ * AFTER INSERT OR UPDATE row trigger of the referencing table.
  */
 Datum
 runops_reference_child(PG_FUNCTION_ARGS)
@@ -356,10 +360,10 @@ runops_reference_child(PG_FUNCTION_ARGS)
 }
 
 /*
- * May an UPDATE of a foreign leaf with these columns assigned change a column?
+ * May an UPDATE of a foreign leaf that assigns these columns change a column?
  *
- * They are numbered like those of pull_varattnos.  A generated column changes
- * with any other.
+ * The columns are numbered as in pull_varattnos.  A generated column may
+ * change with any other column.
  */
 static bool
 column_assigned(Oid relid, const NameData *column, const RunopsReference *reference,
@@ -372,8 +376,8 @@ column_assigned(Oid relid, const NameData *column, const RunopsReference *refere
 }
 
 /*
- * Does an UPDATE of a foreign leaf with these columns assigned have to be
- * checked, by runops_reference_check_update()?
+ * Must runops_reference_check_update() check an UPDATE of a foreign leaf that
+ * assigns these columns?
  */
 bool
 runops_reference_assigned(Oid relid, const Bitmapset *assigned)
@@ -403,8 +407,8 @@ runops_reference_assigned(Oid relid, const Bitmapset *assigned)
 }
 
 /*
- * Does an UPDATE of a foreign leaf change a column of a reference?  If it does,
- * the new value is returned as well.
+ * Does an UPDATE of a foreign leaf change a column of a reference?  If it
+ * does, the new value is returned as well.
  */
 static bool
 column_changes(Relation rel, const NameData *column, const RunopsReference *reference,
@@ -420,11 +424,11 @@ column_changes(Relation rel, const NameData *column, const RunopsReference *refe
 }
 
 /*
- * Check the references of a row of a foreign leaf that an UPDATE is about to
- * make; old is the row as the plan has read it.
+ * Check the references of a row of a foreign leaf before an UPDATE; old is the
+ * row as the plan has read it.
  *
- * What refers to a row is not looked for in the middle of a statement, so that
- * the column that others refer to cannot change.
+ * Referencing rows are not searched in the middle of a statement, so a
+ * referenced column must not change.
  */
 void
 runops_reference_check_update(Relation rel, HeapTupleHeader old, TupleTableSlot *slot)
@@ -451,7 +455,7 @@ runops_reference_check_update(Relation rel, HeapTupleHeader old, TupleTableSlot 
 							NameStr(reference->parent_column), get_rel_name(table)),
 					 errdetail("Table \"%s\" refers to it by reference \"%s\".",
 							   get_rel_name(reference->child), NameStr(reference->name)),
-					 errhint("Leave it out of the SET list, or insert a row with the new value and delete the old one.")));
+					 errhint("Insert a row with the new value and delete the old row.")));
 	}
 	foreach(lc, runops_references_from(table))
 	{
@@ -464,8 +468,8 @@ runops_reference_check_update(Relation rel, HeapTupleHeader old, TupleTableSlot 
 }
 
 /*
- * Refuse to leave rows behind that refer to a row that goes, or deal with them
- * as the foreign key did.  hash is that of the key's lock.
+ * Raise if rows reference a row that is deleted, or change these rows as the
+ * action of the reference says. hash is the hash of the key's lock.
  */
 static void
 settle_children(const RunopsReference *reference, const RunopsReferenceColumn *column,
@@ -482,18 +486,18 @@ settle_children(const RunopsReference *reference, const RunopsReferenceColumn *c
 									  reference->on_delete == REFERENCE_DELETE ?
 									  REFERENCE_QUERY_DELETE : REFERENCE_QUERY_SET_NULL, key, NULL);
 
-	/* what the snapshot of the transaction does not show was not dealt with */
+	/* rows that the transaction's snapshot does not show were not changed */
 	if (acts && !routed && IsolationUsesXactSnapshot() &&
 		runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to a concurrent change of \"%s\"",
 						get_rel_name(reference->child)),
-				 errdetail("Rows that refer by reference \"%s\" were written since this transaction began.",
+				 errdetail("Other transactions have written rows for reference \"%s\" since this transaction began.",
 						   NameStr(reference->name)),
 				 errhint("The transaction might succeed if retried.")));
 
-	/* the row may be there again, under another form or as a new one */
+	/* the row may exist again, as a new version or a new row */
 	if (!acts && runops_reference_query(reference, column, REFERENCE_QUERY_CHILD, key, NULL) &&
 		!runops_reference_query(reference, column, REFERENCE_QUERY_PARENT, key, NULL))
 	{
@@ -510,7 +514,7 @@ settle_children(const RunopsReference *reference, const RunopsReferenceColumn *c
 						   get_rel_name(reference->child)) :
 				 errdetail("Key is still referenced from table \"%s\".",
 						   get_rel_name(reference->child)),
-				 errhint("Delete the rows of \"%s\" first, or let runops.add_cascade() see to them.",
+				 errhint("Delete the rows of \"%s\" first, or use runops.add_cascade() to clean them up.",
 						 get_rel_name(reference->child)),
 				 err_generic_string(PG_DIAG_SCHEMA_NAME,
 									get_namespace_name(get_rel_namespace(reference->child))),
@@ -518,22 +522,21 @@ settle_children(const RunopsReference *reference, const RunopsReferenceColumn *c
 				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, NameStr(reference->name))));
 	}
 
-	/* a store shows a transaction the same rows until it ends, and so no new ones */
+	/* a store shows a transaction the same snapshot until it ends */
 	if (IsolationUsesXactSnapshot() && routed)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot update or delete rows of table \"%s\" at this isolation level",
 						get_rel_name(reference->parent)),
-				 errdetail("Reference \"%s\" needs to see the rows of \"%s\" that other transactions have committed meanwhile in the stores.",
+				 errdetail("Reference \"%s\" must see the rows of \"%s\" that other transactions commit in the stores.",
 						   NameStr(reference->name), get_rel_name(reference->child)),
-				 errhint("Use a transaction that is READ COMMITTED.")));
+				 errhint("Use a READ COMMITTED transaction.")));
 }
 
 /*
  * _reference_parent(column) returns trigger
  *
- * Row trigger after DELETE, or UPDATE of the column, of the table that is
- * referred to.
+ * AFTER DELETE OR UPDATE row trigger of the referenced table.
  */
 Datum
 runops_reference_parent(PG_FUNCTION_ARGS)
@@ -586,7 +589,7 @@ runops_reference_parent(PG_FUNCTION_ARGS)
 /*
  * _reference_truncate() returns trigger
  *
- * Statement trigger before TRUNCATE of the table that is referred to.
+ * BEFORE TRUNCATE statement trigger of the referenced table.
  */
 Datum
 runops_reference_truncate(PG_FUNCTION_ARGS)
@@ -608,11 +611,11 @@ runops_reference_truncate(PG_FUNCTION_ARGS)
 
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot truncate table \"%s\" because others refer to it",
+				 errmsg("cannot truncate table \"%s\" because other tables refer to it",
 						get_rel_name(reference->parent)),
 				 errdetail("Table \"%s\" refers to it by reference \"%s\".",
 						   get_rel_name(reference->child), NameStr(reference->name)),
-				 errhint("Use DELETE, or runops.drop_reference() before.")));
+				 errhint("Use DELETE, or runops.drop_reference() first.")));
 	}
 
 	return PointerGetDatum(NULL);

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * reference_config.c
- *	  Remembers which references there are.
+ *	  Caches the configured references in the backend.
  *
  * A backend reads runops.reference_config once, and again after a change; see
- * topology/config_cache.c.  There are few, so they are kept in a list, and whoever asks gets
- * copies: an invalidation may arrive while he uses them.
+ * topology/config_cache.c.  There are few references, so they are kept in a
+ * list.  Callers get copies, because an invalidation may arrive while they use
+ * them.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -37,7 +38,7 @@
 #define Anum_reference_name				5
 #define Anum_reference_on_delete		6
 
-/* the columns of runops.cascade_config, and how many its key has */
+/* the columns of runops.cascade_config, and the number of its key columns */
 #define Anum_cascade_parent			1
 #define Anum_cascade_child			2
 #define Anum_cascade_child_column	3
@@ -50,7 +51,7 @@ static bool references_known = false;
 uint64		runops_reference_changes = 0;
 
 /*
- * The table was written: read it again.
+ * Config cache callback: the table was written, so read it again.
  */
 static void
 forget_references(void)
@@ -96,7 +97,7 @@ read_references(Relation rel)
 }
 
 /*
- * Make sure that the list is that of the table.
+ * Make sure that the list is up to date.
  */
 static void
 know_references(void)
@@ -113,7 +114,7 @@ know_references(void)
 													  ALLOCSET_SMALL_SIZES);
 		rel = runops_config_cache_open(&reference_cache);
 
-		/* an invalidation while reading makes it false again */
+		/* an invalidation while reading sets it to false again */
 		references = NIL;
 		MemoryContextReset(reference_context);
 		references_known = true;
@@ -135,8 +136,8 @@ know_references(void)
 }
 
 /*
- * The table that references name for a relation: that of which it is a leaf or
- * a partition, or itself.
+ * The table that references name for a relation: its routed table if it is a
+ * leaf or a partition, else the relation itself.
  */
 Oid
 runops_reference_table(Oid relid)
@@ -161,8 +162,8 @@ copy_reference(const RunopsReference *reference)
 }
 
 /*
- * Are both tables of a reference there?  One whose table has been dropped counts
- * no more, like a foreign key.
+ * Do both tables of a reference exist?  If one was dropped, the reference is
+ * ignored.
  */
 static bool
 tables_exist(const RunopsReference *reference)
@@ -196,7 +197,7 @@ runops_reference_find(Oid child, const char *name)
 }
 
 /*
- * Leave out of a list of copies what counts no more.
+ * Remove the ignored references from a list of copies.
  */
 static List *
 without_dropped(List *copies)
@@ -277,7 +278,7 @@ runops_reference_of_column(Oid relid, const char *column)
 }
 
 /*
- * Is this the name of a trigger of a reference: what it begins with, and a column?
+ * Is this the name of a reference's trigger, which is a prefix and a column?
  */
 static bool
 is_trigger_name(const char *trigger, const char *prefix, const NameData *column)
@@ -290,8 +291,8 @@ is_trigger_name(const char *trigger, const char *prefix, const NameData *column)
 }
 
 /*
- * Raise for a DROP TRIGGER after which a reference would not be checked.
- * drop_reference forgets the reference first.
+ * Raise for a DROP TRIGGER that would disable the check of a reference.
+ * drop_reference deletes the reference first.
  */
 void
 runops_reference_check_drop(DropStmt *stmt)
@@ -329,7 +330,7 @@ runops_reference_check_drop(DropStmt *stmt)
 						(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 						 errmsg("cannot drop trigger \"%s\" of table \"%s\" because a reference needs it",
 								trigger, get_rel_name(relid)),
-						 errdetail("It is reference \"%s\" of table \"%s\".",
+						 errdetail("The trigger belongs to reference \"%s\" of table \"%s\".",
 								   NameStr(reference->name), get_rel_name(reference->child)),
 						 errhint("Use runops.drop_reference().")));
 		}
@@ -337,8 +338,8 @@ runops_reference_check_drop(DropStmt *stmt)
 }
 
 /*
- * Is there a cascade that will see to the rows of a reference when the row goes
- * that they refer to?
+ * Is there a cascade that cleans up the referencing rows when the referenced
+ * row is deleted?
  */
 bool
 runops_reference_cascades(const RunopsReference *reference)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * reference_int.h
- *	  References: what stands for a foreign key where none can be.
+ *	  Declares references, which replace foreign keys between databases.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -15,7 +15,7 @@
 
 #include "integrity/integrity.h"
 
-/* What becomes of a referring row when what it refers to is deleted. */
+/* The action on a referencing row when the referenced row is deleted. */
 #define REFERENCE_REFUSE	'a'
 #define REFERENCE_DELETE	'c'
 #define REFERENCE_SET_NULL	'n'
@@ -23,32 +23,33 @@
 /* A row of runops.reference_config. */
 typedef struct RunopsReference
 {
-	Oid			child;			/* the table that refers, by its routed name */
-	Oid			parent;			/* the table that it refers to, likewise */
+	Oid			child;			/* the referencing table; for a leaf, its
+								 * routed table */
+	Oid			parent;			/* the referenced table; likewise */
 	NameData	child_column;
 	NameData	parent_column;
-	NameData	name;			/* of the constraint, as errors give it */
+	NameData	name;			/* of the constraint, as shown in errors */
 	char		on_delete;		/* one of the above */
 } RunopsReference;
 
-/* The column of one end of a reference, and how its values are compared. */
+/* The column of one side of a reference, and how its values are compared. */
 typedef struct RunopsReferenceColumn
 {
-	Oid			type;			/* base type, of both ends */
+	Oid			type;			/* base type of both columns */
 	Oid			collation;
-	TypeCacheEntry *cache;		/* that type's */
+	TypeCacheEntry *cache;		/* entry of that type */
 } RunopsReferenceColumn;
 
 /* The kinds of queries. */
 typedef enum RunopsReferenceQuery
 {
-	REFERENCE_QUERY_PARENT,				/* is there what is referred to? */
-	REFERENCE_QUERY_CHILD,				/* is there a row that refers? */
-	REFERENCE_QUERY_DELETE,				/* delete the rows that refer */
-	REFERENCE_QUERY_SET_NULL				/* let them refer to nothing */
+	REFERENCE_QUERY_PARENT,				/* does the referenced row exist? */
+	REFERENCE_QUERY_CHILD,				/* does a referencing row exist? */
+	REFERENCE_QUERY_DELETE,				/* delete the referencing rows */
+	REFERENCE_QUERY_SET_NULL				/* set their column to NULL */
 } RunopsReferenceQuery;
 
-/* in reference_config.c; the number grows with each change of the references */
+/* in reference_config.c; incremented by each change of the references */
 extern uint64 runops_reference_changes;
 extern Oid	runops_reference_table(Oid relid);
 extern RunopsReference *runops_reference_find(Oid child, const char *name);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * reference_query.c
- *	  Locks keys that references name, and looks for the rows on either end.
+ *	  Locks the keys of references, and queries the rows on both sides.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -28,10 +28,10 @@
 #include "integrity/reference_int.h"
 #include "topology/topology.h"
 
-/* Fourth field of the tag of an advisory lock; 1 and 2 are the SQL functions'. */
+/* Fourth field of an advisory lock's tag; the SQL functions use 1 and 2. */
 #define REFERENCE_LOCK_CLASS 0x5252
 
-/* A saved plan; the key, first, has no padding that is not zero. */
+/* The hash key of a saved plan; its padding must be zero. */
 typedef struct ReferencePlanKey
 {
 	RunopsReference reference;
@@ -47,9 +47,10 @@ typedef struct ReferencePlan
 static HTAB *plans = NULL;
 
 /*
- * The number of a column of a reference in a relation, which may be a leaf.
+ * The attribute number of a reference's column in a relation, which may be a
+ * leaf.
  *
- * Raises if it was dropped or has another name now.
+ * Raises if the column was dropped or renamed.
  */
 AttrNumber
 runops_reference_attno(Oid relid, const NameData *column,
@@ -69,8 +70,8 @@ runops_reference_attno(Oid relid, const NameData *column,
 }
 
 /*
- * Look up how values of a reference are compared: as the column that is
- * referred to does.
+ * Look up how the values of a reference are compared: as in the referenced
+ * column.
  */
 void
 runops_reference_column(const RunopsReference *reference, RunopsReferenceColumn *column)
@@ -85,7 +86,7 @@ runops_reference_column(const RunopsReference *reference, RunopsReferenceColumn 
 	column->cache = lookup_type_cache(column->type,
 									  TYPECACHE_EQ_OPR |
 									  TYPECACHE_HASH_EXTENDED_PROC_FINFO);
-	/* add_reference has looked */
+	/* add_reference has checked this */
 	if (!OidIsValid(column->cache->eq_opr) ||
 		!OidIsValid(column->cache->hash_extended_proc_finfo.fn_oid))
 		elog(ERROR, "type %u of reference \"%s\" cannot be hashed",
@@ -93,8 +94,8 @@ runops_reference_column(const RunopsReference *reference, RunopsReferenceColumn 
 }
 
 /*
- * Lock a key of a table until the transaction ends.  The hash that is returned
- * gives the number of the lock.
+ * Lock a key of a table until the transaction ends.  The returned hash
+ * determines the number of the lock.
  */
 uint64
 runops_reference_lock(Oid parent, const RunopsReferenceColumn *column, Datum key, LOCKMODE mode)
@@ -179,7 +180,7 @@ get_plan(const RunopsReference *reference, const RunopsReferenceColumn *column,
 	if (!found)
 		entry->plan = NULL;
 
-	/* a table or a column may have another name by now */
+	/* a table or a column may have been renamed */
 	if (entry->plan != NULL && !SPI_plan_is_valid(entry->plan))
 	{
 		SPI_freeplan(entry->plan);
@@ -202,13 +203,14 @@ get_plan(const RunopsReference *reference, const RunopsReferenceColumn *column,
 }
 
 /*
- * Run a query of a reference; are there rows?  If there are and committed is
- * given, it tells whether the first one is another transaction's.
+ * Run a query of a reference; returns whether there are rows.  If there are
+ * and committed is not NULL, *committed tells whether another transaction
+ * wrote the first row.
  *
- * A plain table is queried as its owner, like the query of a foreign key, and a
- * routed one as the current user: his is the user mapping with which the
- * transaction has written to a store.  Where a policy would hide rows the query
- * is refused.
+ * A plain table is queried as its owner, like in the query of a foreign key.
+ * A routed table is queried as the current user, because the transaction has
+ * written to a store with the user mapping of that user.  If a policy would
+ * hide rows, the query raises an error.
  */
 bool
 runops_reference_query(const RunopsReference *reference, const RunopsReferenceColumn *column,

@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * unique.c
- *	  Keeps the entries of keys that are unique over all stores.
+ *	  Maintains the entries of keys that are unique over all stores.
  *
- * Each key has a table of entries with a real primary key: the values of the
- * columns, and the store of the row that has them.  A row without an entry is one
- * that the predicate excludes or that has a NULL.  Every row that is written
- * makes, changes or deletes its entries in the same transaction: those of the
- * legacy leaf by its triggers, those of other stores by the wrapper, before
- * the row is sent.  Sessions that meet so wait for each other in this
+ * Each key has a table of entries with a real primary key.  An entry has the
+ * values of the key columns, and the store of the row.  A row has no entry if
+ * the predicate excludes it or if a key column is NULL.  Each written row
+ * inserts, changes or deletes its entries in the same transaction: triggers do
+ * it for the legacy leaf, and the foreign-data wrapper for other stores,
+ * before the row is sent.  So conflicting sessions wait for each other in this
  * database, where the deadlock detector sees them.
  *
- * A row is known by its key and its store.  An entry of another store is never
- * taken for that of the row at hand.
+ * A row is identified by its key and its store.  An entry of another store
+ * never counts as the entry of this row.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -42,7 +42,7 @@
 #include "topology/topology.h"
 #include "xact/xact.h"
 
-/* the values of an entry: the columns of the key, and the store */
+/* the number of values of an entry: the key columns and the store */
 #define MAX_ENTRY_VALUES (INDEX_MAX_KEYS + 1)
 
 PG_FUNCTION_INFO_V1(runops_unique_row);
@@ -71,7 +71,7 @@ satisfies(const RunopsUniqueKey *key, TupleTableSlot *slot)
 }
 
 /*
- * The values of a key in a row; false if the row has no entry.
+ * Get the values of a key in a row; returns false if the row has no entry.
  */
 static bool
 get_values(const RunopsUniqueKey *key, TupleTableSlot *slot, Datum *values)
@@ -89,10 +89,12 @@ get_values(const RunopsUniqueKey *key, TupleTableSlot *slot, Datum *values)
 }
 
 /*
- * Text of a key's values, like "(a, b)=(x, y)", or NULL if the user may not see
- * them: as in core, who may not select the columns, or only by row security.
+ * The text of a key's values, like "(a, b)=(x, y)"; NULL if the user may not
+ * see them.  As in core, the user needs SELECT on the columns, and row
+ * security must not be active.
  *
- * The relation is the leaf, whose columns have the names of the routed table's.
+ * The relation is the leaf; its columns have the same names as the routed
+ * table's.
  */
 static char *
 describe_key(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
@@ -122,7 +124,7 @@ describe_key(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 }
 
 /*
- * Raise unique_violation, as core does for a unique index of the routed table.
+ * Raise unique_violation, as core does for a unique index on the routed table.
  */
 static void
 raise_violation(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
@@ -141,8 +143,8 @@ raise_violation(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 }
 
 /*
- * Raise if the rows that a store had when it was added have not been entered:
- * nobody can tell what is unique there.
+ * Raise if the rows that a store had when it was added have no entries yet,
+ * because uniqueness cannot be checked there.
  */
 static void
 require_covered(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
@@ -154,12 +156,12 @@ require_covered(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("unique key \"%s\" of \"%s\" does not cover store \"%s\"",
 					key->name, get_rel_name(keys->parent), keys->store),
-			 errdetail("The rows of the store have not been checked since it was added."),
+			 errdetail("The existing rows of the store were not checked when it was added."),
 			 errhint("Run: SELECT * FROM runops.provision('%s')", keys->store)));
 }
 
 /*
- * Is the entry that was found one of the store?
+ * Does the found entry belong to the store?
  */
 static bool
 is_of_store(RunopsOwnTable *table, const RunopsUniqueKey *key, const char *store)
@@ -171,10 +173,10 @@ is_of_store(RunopsOwnTable *table, const RunopsUniqueKey *key, const char *store
 }
 
 /*
- * Insert an entry; raises unique_violation if there is one.
+ * Insert an entry; raises unique_violation if there is one already.
  *
- * The entry's own error would name its table, and show the key to nobody who may
- * not see that.
+ * The index's own error would name the table of entries, and would never show
+ * the key, because users have no privilege on that table.
  */
 static void
 insert_or_raise(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
@@ -190,7 +192,7 @@ insert_or_raise(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 	}
 	PG_CATCH();
 	{
-		/* it is raised where no lock or pin is held */
+		/* the error is raised while no lock or pin is held */
 		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(cxt);
@@ -204,8 +206,8 @@ insert_or_raise(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 }
 
 /*
- * Wait for a transaction that is inserting or deleting the entry that was found
- * by a dirty snapshot; false if there is none.
+ * Wait for a transaction that is inserting or deleting the entry that a dirty
+ * snapshot has found; returns false if there is none.
  */
 static bool
 await_entry(RunopsOwnTable *table, const SnapshotData *dirty)
@@ -216,7 +218,7 @@ await_entry(RunopsOwnTable *table, const SnapshotData *dirty)
 	if (!TransactionIdIsValid(xid))
 		return false;
 
-	/* no page stays pinned while we wait */
+	/* keep no page pinned while waiting */
 	ExecClearTuple(table->found);
 	if (TransactionIdIsValid(dirty->xmin) && dirty->speculativeToken != 0)
 		SpeculativeInsertionWait(dirty->xmin, dirty->speculativeToken);
@@ -227,12 +229,12 @@ await_entry(RunopsOwnTable *table, const SnapshotData *dirty)
 }
 
 /*
- * Insert an entry for ON CONFLICT DO NOTHING; false if there is one of the same
- * store.
+ * Insert an entry for ON CONFLICT DO NOTHING; returns false if the same store
+ * has one.
  *
- * Waits for transactions that are inserting or deleting one.  One of another
- * store is a unique_violation here too: what a conflict is for the statement
- * is a matter of each store.
+ * Waits for transactions that are inserting or deleting the entry.  An entry
+ * of another store raises unique_violation here too, because each store
+ * decides on its own which rows conflict.
  */
 static bool
 insert_or_skip(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
@@ -268,7 +270,8 @@ insert_or_skip(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 }
 
 /*
- * Make the entry of a row; false if skip is given and there is one of its store.
+ * Insert the entry of a row; returns false if skip is true and its store has
+ * one.
  */
 static bool
 make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
@@ -287,7 +290,7 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 		insert_or_raise(&table, keys, key, values);
 	runops_own_close(&table);
 
-	/* a row that goes elsewhere must not be there without its entry */
+	/* a row in another database must not exist without its entry */
 	if (keys->foreign)
 		runops_together_require();
 
@@ -295,10 +298,11 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 }
 
 /*
- * Delete the entry of a row, which may have none.
+ * Delete the entry of a row; the row may have none.
  *
- * A store commits before this database does, so that the row can be there while
- * who has made it has not committed its entry yet: it is waited for.
+ * A store commits before this database does.  So the row may be visible while
+ * the transaction that has written it has not yet committed its entry; wait
+ * for it.
  */
 static void
 delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
@@ -345,11 +349,11 @@ delete_entries(const RunopsUniqueKeys *keys, TupleTableSlot *slot, int n)
 }
 
 /*
- * Make the entries of a new row.
+ * Insert the entries of a new row.
  *
- * Raises unique_violation if a key is taken; with skip, as for ON CONFLICT DO
- * NOTHING, returns false without a trace if it is taken by a row of the
- * same store.
+ * Raises unique_violation if a key is taken.  With skip, as for ON CONFLICT DO
+ * NOTHING, it returns false and leaves no entries if a row of the same store
+ * has the key.
  */
 bool
 runops_unique_insert(const RunopsUniqueKeys *keys, TupleTableSlot *slot,
@@ -372,7 +376,7 @@ runops_unique_insert(const RunopsUniqueKeys *keys, TupleTableSlot *slot,
 }
 
 /*
- * Delete the entries of a row that goes.
+ * Delete the entries of a row that is deleted.
  */
 void
 runops_unique_delete(const RunopsUniqueKeys *keys, TupleTableSlot *slot)
@@ -381,7 +385,7 @@ runops_unique_delete(const RunopsUniqueKeys *keys, TupleTableSlot *slot)
 }
 
 /*
- * Are the values of a key the same, byte by byte?
+ * Are the values of a key in two rows equal, byte by byte?
  */
 static bool
 same_values(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
@@ -399,7 +403,7 @@ same_values(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 }
 
 /*
- * Change the entries of a row that changes.
+ * Change the entries of a row that is updated.
  *
  * Raises unique_violation if a new key is taken.
  */

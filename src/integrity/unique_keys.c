@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * unique_keys.c
- *	  Which keys of a routed table are unique over all stores, as each leaf has
- *	  them.
+ *	  Caches the keys of each leaf that are unique over all stores of its
+ *	  routed table.
  *
- * runops.unique_config lists the keys; an index on ONLY the routed table defines
- * the columns and the predicate of each.  Both are read when a statement first
- * writes to a leaf, and remembered until the list is written.  What the index
- * says does not change: its columns and its name are protected, and a column
- * that is renamed keeps its number.
+ * runops.unique_config lists the keys; an index on ONLY the routed table
+ * defines the columns and the predicate of each.  Both are read when a
+ * statement first writes to a leaf, and cached until the list is written.  The
+ * definition in the index does not change: its columns and its name are
+ * protected, and a renamed column keeps its attribute number.
  *
- * What was handed out stays readable until the transaction ends: the context of
- * what is replaced becomes a child of TopTransactionContext.
+ * A result stays readable until the transaction ends, because the memory
+ * context of a replaced result becomes a child of TopTransactionContext.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -58,11 +58,11 @@
 #define Anum_unique_config_entries	3
 #define Anum_unique_config_stores	4
 
-/* What is known of a relation as a possible leaf. */
+/* The cached keys of a relation as a possible leaf. */
 typedef struct KeysEntry
 {
 	Oid			relid;			/* hash key, first */
-	uint64		generation;		/* of the list that it was made from */
+	uint64		generation;		/* of the list that it was built from */
 	RunopsUniqueKeys *keys;		/* NULL: no key */
 	MemoryContext cxt;			/* of the keys */
 } KeysEntry;
@@ -72,7 +72,7 @@ static void forget_keys(void);
 static RunopsConfigCache config_cache = {.table = "unique_config", .forget = forget_keys};
 static HTAB *keys_hash = NULL;
 
-/* counts what makes everything in the hash old */
+/* an increment invalidates all entries of the hash table */
 static uint64 generation = 1;
 
 PG_FUNCTION_INFO_V1(runops_unique_predicate);
@@ -80,7 +80,7 @@ PG_FUNCTION_INFO_V1(runops_replan);
 PG_FUNCTION_INFO_V1(runops_has_written);
 
 /*
- * The list of keys was written.
+ * Config cache callback: the list of keys was written.
  */
 static void
 forget_keys(void)
@@ -108,7 +108,7 @@ defining_index(Relation parent, const char *name)
 }
 
 /*
- * Fill in the columns and the predicate of a key, for the rows of a leaf.
+ * Fill in the columns and the predicate of a key for the rows of a leaf.
  */
 static void
 define_key(RunopsUniqueKey *key, RunopsUniqueKeys *keys, Relation parent,
@@ -123,7 +123,7 @@ define_key(RunopsUniqueKey *key, RunopsUniqueKeys *keys, Relation parent,
 				 errmsg("unique key \"%s\" of table \"%s\" has lost its definition",
 						key->name, RelationGetRelationName(parent)),
 				 errdetail("The index that defines it was dropped or renamed."),
-				 errhint("Use runops.drop_unique, and runops.add_unique again.")));
+				 errhint("Use runops.drop_unique, and then runops.add_unique again.")));
 
 	index = index_open(indexid, AccessShareLock);
 	key->ncolumns = IndexRelationGetNumberOfKeyAttributes(index);
@@ -140,7 +140,7 @@ define_key(RunopsUniqueKey *key, RunopsUniqueKeys *keys, Relation parent,
 }
 
 /*
- * Is a store in an array of them?
+ * Is a store in an array of store names?
  */
 static bool
 lists_store(ArrayType *stores, const char *store)
@@ -160,7 +160,7 @@ lists_store(ArrayType *stores, const char *store)
 }
 
 /*
- * Read the keys of a routed table from the list, without what defines them.
+ * Read the keys of a routed table from the list, without their definitions.
  */
 static void
 read_keys(RunopsUniqueKeys *keys)
@@ -193,7 +193,7 @@ read_keys(RunopsUniqueKeys *keys)
 
 /*
  * Build the keys of a leaf in the current memory context; NULL if there are
- * none, or if the relation is no leaf.
+ * none, or if the relation is not a leaf.
  */
 static RunopsUniqueKeys *
 build_keys(Oid relid)
@@ -207,7 +207,7 @@ build_keys(Oid relid)
 	keys->relid = relid;
 	if (!runops_leaf_store(relid, keys->store))
 	{
-		/* be told of a list that comes to be */
+		/* register for the first write of the list */
 		table_close(runops_config_cache_open(&config_cache), AccessShareLock);
 		return NULL;
 	}
@@ -288,11 +288,11 @@ runops_unique_keys(Oid relid)
 }
 
 /*
- * _unique_predicate(relation regclass, predicate text): the predicate as core
- * shows it.
+ * _unique_predicate(relation regclass, predicate text): the deparsed
+ * predicate.
  *
- * Raises unless it is one condition over the table.  Whether it is immutable is
- * for the index to say.
+ * Raises unless it is one condition over the table.  CREATE INDEX checks
+ * whether it is immutable.
  */
 Datum
 runops_unique_predicate(PG_FUNCTION_ARGS)
@@ -330,8 +330,8 @@ runops_unique_predicate(PG_FUNCTION_ARGS)
 }
 
 /*
- * _replan(relation regclass): have the plans for a table and its partitions
- * made anew.
+ * _replan(relation regclass): invalidate the plans for a table and its
+ * partitions.
  */
 Datum
 runops_replan(PG_FUNCTION_ARGS)

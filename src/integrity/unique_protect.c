@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * unique_protect.c
- *	  Keeps what keys that are unique over all stores stand on from being dropped
- *	  or changed.
+ *	  Protects the objects that unique keys over all stores depend on.
  *
- * A key needs the index that defines it, the table of its entries, and the
- * triggers of the legacy leaf.  Without one of them rows would be written that
- * nobody has compared.  drop_unique deletes the key from the list first.
+ * A key depends on the index that defines it, the table of its entries, and
+ * the triggers of the legacy leaf.  Without one of them rows would be written
+ * without a check.  drop_unique deletes the key from the list first.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -34,7 +33,7 @@
 #include "integrity/integrity.h"
 #include "topology/topology.h"
 
-/* A key of the list. */
+/* A key in the list. */
 typedef struct ListedKey
 {
 	Oid			relation;
@@ -43,7 +42,7 @@ typedef struct ListedKey
 } ListedKey;
 
 /*
- * The keys that there are; NIL while the extension does not exist.
+ * All keys; NIL if the extension does not exist.
  */
 static List *
 listed_keys(void)
@@ -77,7 +76,8 @@ listed_keys(void)
 }
 
 /*
- * The leaf that a trigger of ours stands on, or InvalidOid for another trigger.
+ * The leaf of a trigger that unique keys need; InvalidOid for any other
+ * trigger.
  */
 static Oid
 leaf_of_trigger(Oid trigger)
@@ -109,7 +109,7 @@ leaf_of_trigger(Oid trigger)
 }
 
 /*
- * Is the object one that the key stands on?
+ * Does the key depend on the object?
  */
 static bool
 stands_on(const ListedKey *key, const ObjectAddress *object)
@@ -137,7 +137,7 @@ stands_on(const ListedKey *key, const ObjectAddress *object)
 }
 
 /*
- * Raise if a key stands on an object that is about to be dropped.
+ * Raise if a key depends on an object that is about to be dropped.
  */
 void
 runops_unique_protect(const ObjectAddress *object)
@@ -155,10 +155,10 @@ runops_unique_protect(const ObjectAddress *object)
 		if (stands_on(key, object))
 			ereport(ERROR,
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
-					 errmsg("cannot drop %s because unique key \"%s\" of table \"%s\" stands on it",
+					 errmsg("cannot drop %s because unique key \"%s\" of table \"%s\" depends on it",
 							getObjectDescription(object, false), NameStr(key->name),
 							get_rel_name(key->relation)),
-					 errdetail("Rows of different stores could then be equal in its columns."),
+					 errdetail("Without it, rows of different stores could have the same key."),
 					 errhint("Use runops.drop_unique first.")));
 	}
 }
@@ -186,8 +186,8 @@ reads_column(const ListedKey *key, AttrNumber attno)
 }
 
 /*
- * Raise for an ALTER TABLE that changes the type of a column of a key, whose
- * entries would keep the old one.
+ * Raise for an ALTER TABLE that drops a column of a key or changes its type,
+ * because the entries of the key would keep the old values.
  */
 void
 runops_unique_check_alter(AlterTableStmt *stmt)
@@ -220,15 +220,15 @@ runops_unique_check_alter(AlterTableStmt *stmt)
 								cmd->name, NameStr(key->name), get_rel_name(relid)) :
 						 errmsg("cannot change the type of column \"%s\" because unique key \"%s\" of table \"%s\" reads it",
 								cmd->name, NameStr(key->name), get_rel_name(relid)),
-						 errdetail("The entries of the key have the column's values."),
-						 errhint("Use runops.drop_unique first, and runops.add_unique again if the column stays.")));
+						 errdetail("The entries of the key store the values of the column."),
+						 errhint("Use runops.drop_unique first.")));
 		}
 	}
 }
 
 /*
- * Raise for a statement that gives the index that defines a key another name,
- * by which the key is known.
+ * Raise for a statement that renames the index of a key, because the key is
+ * found by that name.
  */
 void
 runops_unique_check_rename(RenameStmt *stmt)
@@ -254,7 +254,7 @@ runops_unique_check_rename(RenameStmt *stmt)
 					(errcode(ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE),
 					 errmsg("cannot rename index \"%s\" because it defines a unique key of table \"%s\"",
 							NameStr(key->name), get_rel_name(key->relation)),
-					 errdetail("The key is known by this name."),
-					 errhint("Use runops.drop_unique, and runops.add_unique with the new name.")));
+					 errdetail("The extension finds the key by the name of its index."),
+					 errhint("Use runops.drop_unique first, and runops.add_unique with the new name.")));
 	}
 }
