@@ -377,7 +377,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 				 errmsg("cannot move a row of \"%s\" to store \"%s\"",
 						RelationGetRelationName(rri->ri_RelationDesc),
 						runops_store_label(relid)),
-				 errdetail("The new key belongs to another store than the row."),
+				 errdetail("The new key belongs to a different store than the row."),
 				 errhint("Insert a row with the new key and delete the old one.")));
 
 	use.store = runops_fdw_use(relid, runops_fdw_result_userid(mtstate->ps.state, rri));

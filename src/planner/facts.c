@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * facts.c
- *	  Collects what holds for the rows that the parts of a query put out.
+ *	  Collects the facts that hold for the output rows of the parts of a query.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -19,11 +19,11 @@
 #include "planner/planner_int.h"
 
 /*
- * Add to a list what a WHERE or ON clause says.
+ * Add the facts of a WHERE or ON clause to a list.
  *
- * Constant folding comes after this hook.  Where it could make a value known,
- * fold the clause as a whole, as the planner will: part by part would raise
- * errors that "false AND ..." hides.
+ * Constant folding comes after this hook.  If folding could make a value
+ * known, fold the whole clause, as the planner will do.  Folding it part by
+ * part would raise errors that "false AND ..." prevents.
  */
 List *
 runops_facts_of_quals(const RunopsValues *values, Node *quals, Index depth, List *facts)
@@ -45,7 +45,7 @@ runops_facts_of_quals(const RunopsValues *values, Node *quals, Index depth, List
 }
 
 /*
- * The query behind an entry that is a subquery or a WITH item of this level.
+ * The query of a range-table entry that is a subquery or a CTE of this level.
  */
 static Query *
 query_of_entry(Query *query, RangeTblEntry *rte)
@@ -69,8 +69,7 @@ query_of_entry(Query *query, RangeTblEntry *rte)
 }
 
 /*
- * Add to a list what holds for the columns that a subquery or a WITH item puts
- * out.
+ * Add to a list the facts about the output columns of a subquery or a CTE.
  */
 static List *
 collect_subquery(const RunopsValues *values, Query *query, Index depth, Index rti,
@@ -114,7 +113,7 @@ collect_subquery(const RunopsValues *values, Query *query, Index depth, Index rt
 }
 
 /*
- * Add to a list what holds for every row that a join tree node puts out.
+ * Add to a list the facts that hold for every output row of a join tree node.
  */
 List *
 runops_facts_of_output(const RunopsValues *values, Query *query, Node *jtnode,
@@ -156,7 +155,7 @@ runops_facts_of_output(const RunopsValues *values, Query *query, Node *jtnode,
 /*
  * May facts about the output of a subquery be applied to its rows?
  *
- * Not where a row that is dropped could change another one.
+ * They may not if dropping one row could change another row.
  */
 bool
 runops_is_transparent(Query *subquery)
@@ -170,7 +169,7 @@ runops_is_transparent(Query *subquery)
 }
 
 /*
- * What is known of the columns of a subquery's output.
+ * The known stores of a subquery's output columns.
  *
  * The result is a list of value facts whose columns have depth and varno 0.
  */
@@ -210,7 +209,7 @@ runops_known_outputs(Query *subquery, Index depth, Index rti, List *facts)
 }
 
 /*
- * Turn what is known of the output of a query into facts about its columns.
+ * Convert known stores of a query's output into facts about its columns.
  */
 List *
 runops_facts_of_known(Query *query, Index depth, List *outputs, List *facts)

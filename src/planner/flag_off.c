@@ -1,16 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * flag_off.c
- *	  Puts the legacy leaf in the place of every routed table while the
- *	  operator's flag is off.
+ *	  Replaces every routed table by its legacy leaf while the operator's flag
+ *	  is off.
  *
- * There is one database then: no other leaf holds a row, and the flag cannot
- * change before the server is restarted, which no plan outlives.  So nothing
- * has to be known of the keys, and plans and their costs are those of the plain
- * table.
+ * With the flag off there is only one database.  No other leaf holds a row,
+ * and the flag cannot change before the server is restarted, which ends every
+ * plan.  So the keys need not be known, and plans and their costs are the same
+ * as for the plain table.
  *
- * A row of another store, inserted or made by an UPDATE of the key, is refused
- * by the leaf's partition constraint; missing_leaf.c says what that means.
+ * If an INSERT, or an UPDATE of the key, makes a row of another store, the
+ * leaf's partition constraint rejects it; missing_leaf.c replaces the error
+ * message.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -26,17 +27,17 @@
 #include "base/compat.h"
 #include "planner/planner_int.h"
 
-/* One query level on the walk. */
+/* A query level during the walk. */
 typedef struct SingleLevel
 {
 	Query	   *query;
-	List	   *rtis;			/* of what its join tree reads */
-	List	   *spared;			/* checks of its target; see skip_checks.c */
+	List	   *rtis;			/* range-table indexes in its join tree */
+	List	   *spared;			/* checks of its result relation to skip; see
+								 * skip_checks.c */
 } SingleLevel;
 
 /*
- * Put the legacy leaf in the place of one entry of a query, if it is a routed
- * table.
+ * Replace one range-table entry by the legacy leaf, if it is a routed table.
  */
 static void
 use_legacy(SingleLevel *level, Index rti)
@@ -46,7 +47,7 @@ use_legacy(SingleLevel *level, Index rti)
 	RunopsReplacement replacement = {.query = query, .rti = rti};
 	bool		inserts = rti == query->resultRelation &&
 		query->commandType == CMD_INSERT;
-	bool		guess = false;	/* is the key not known? */
+	bool		guess = false;	/* is the key unknown? */
 
 	if (rte->rtekind != RTE_RELATION ||
 		rte->relkind != RELKIND_PARTITIONED_TABLE || !(rte->inh || inserts))
@@ -80,8 +81,8 @@ use_legacy(SingleLevel *level, Index rti)
 }
 
 /*
- * Walker: note what a level's join tree reads, and finish the levels inside
- * before their own, since a replacement copies them.
+ * Walker: collect the entries in a level's join tree.  The inner levels are
+ * finished first, because a replacement copies them.
  */
 static bool
 single_walker(Node *node, void *context)
@@ -115,9 +116,9 @@ single_walker(Node *node, void *context)
 }
 
 /*
- * Put the legacy leaf in the place of every routed table of a query.
+ * Replace every routed table of a query by its legacy leaf.
  *
- * Returns what checks of its own target can be spared.
+ * Returns the checks of the query's own result relation that can be skipped.
  */
 List *
 runops_use_legacy(Query *query)

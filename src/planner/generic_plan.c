@@ -1,20 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * generic_plan.c
- *	  Checks, before a generic plan runs, what was assumed when it was made.
+ *	  Checks the assumptions of a generic plan before it runs.
  *
- * A generic plan is made without the values of its parameters.  Those that name
- * the store of a routed table are taken for ids of legacy then, which gives the
- * plan of the plain table.  The plan carries the parameters that it rests on,
- * and the query that it was made of.  When it is started with values of which
- * one may belong elsewhere, the query is planned anew for these values, as if
- * the plan cache had asked for a custom plan, and that plan is run instead.
+ * A generic plan is made without the values of its parameters.  The planner
+ * assumes that parameters that name the store of a routed table are ids of
+ * legacy, which gives the plan of the plain table.  The plan carries these
+ * parameters, and the query that it was made from.  If it is started with a
+ * value that may belong to another store, the query is planned again for the
+ * given values, as for a custom plan, and that plan runs instead.
  *
- * plan_note.c keeps these with the plan.  The plan cache keeps the query valid as
- * long as the plan.
+ * plan_note.c stores these in the plan.  The plan cache keeps the query valid
+ * as long as the plan.
  *
- * The check does not depend on runops.enable_routing, for the plan may have been
- * made before that was turned off.
+ * The check does not depend on runops.enable_routing, because the plan may
+ * have been made before that was turned off.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -38,11 +38,11 @@
 #include "base/compat.h"
 #include "planner/planner_int.h"
 
-/* Has the next plan to be right whatever the values are? */
+/* Must the next plan be right for all values? */
 static bool plan_for_any = false;
 
 /*
- * May parameters be taken for ids of legacy in the plan that is begun?
+ * May the plan being made assume that parameters are ids of legacy?
  */
 bool
 runops_may_assume(ParamListInfo params)
@@ -54,7 +54,7 @@ runops_may_assume(ParamListInfo params)
 }
 
 /*
- * Does the value of a parameter name legacy and no other store, or none?
+ * Is the value of a parameter an id of legacy only, or NULL?
  */
 static bool
 names_legacy(Param *param, ParamListInfo params)
@@ -72,7 +72,7 @@ names_legacy(Param *param, ParamListInfo params)
 	else
 		data = &params->params[param->paramid - 1];
 
-	/* Another type is an error that the executor will raise. */
+	/* With another type the executor will raise an error. */
 	if (data->ptype != param->paramtype)
 		return false;
 	if (data->isnull)
@@ -94,7 +94,8 @@ names_legacy(Param *param, ParamListInfo params)
 /*
  * Walker: lock the relations of a query as the parser did.
  *
- * The plan cache has locked those of the plan, which are the same and more.
+ * The plan cache has already locked the relations of the plan, which include
+ * these.
  */
 static bool
 lock_walker(Node *node, void *context)
@@ -121,10 +122,10 @@ lock_walker(Node *node, void *context)
 }
 
 /*
- * Plan the query of an assumption anew for the values of the parameters.
+ * Plan the query of an assumption again for the values of the parameters.
  *
- * They cannot change while this one execution lasts, whatever their owner says
- * of them.
+ * The values cannot change during this execution, so they are treated as
+ * constants.
  */
 static PlannedStmt *
 plan_for_values(const RunopsPlanNote *note, const char *query_string,
@@ -140,7 +141,9 @@ plan_for_values(const RunopsPlanNote *note, const char *query_string,
 			params->params[i].pflags |= PARAM_FLAG_CONST;
 	}
 
-	/* A cursor's plan may have seemed fit to be read backwards by itself. */
+	/*
+	 * A plan for a cursor may have been able to run backwards only by chance.
+	 */
 	if (eflags & EXEC_FLAG_BACKWARD)
 		cursorOptions |= CURSOR_OPT_SCROLL;
 
@@ -151,8 +154,8 @@ plan_for_values(const RunopsPlanNote *note, const char *query_string,
 }
 
 /*
- * If the values are not what a plan rests on, put another plan in its place,
- * and return the memory context that it lives in.
+ * If the values contradict the assumption of a plan, replace the plan in the
+ * QueryDesc, and return the memory context of the new plan.
  */
 static MemoryContext
 check_assumption(QueryDesc *queryDesc, const RunopsPlanNote *note, int eflags)
@@ -188,10 +191,10 @@ check_assumption(QueryDesc *queryDesc, const RunopsPlanNote *note, int eflags)
 }
 
 /*
- * A plan is about to start: see to it that it is right for the values.
+ * A plan is about to start: make sure that it is right for the values.
  *
- * A parallel worker gets the plan that its leader has checked; the entry is not
- * sent to it whole, so it finds none.
+ * A parallel worker gets the plan that its leader has checked.  The entry is
+ * not sent to it completely, so it finds none.
  */
 void
 runops_plan_start(QueryDesc *queryDesc, int eflags, RunopsPlanStart *start)
@@ -213,7 +216,7 @@ runops_plan_start(QueryDesc *queryDesc, int eflags, RunopsPlanStart *start)
 }
 
 /*
- * The plan has started.
+ * The executor has started the plan.
  */
 void
 runops_plan_started(QueryDesc *queryDesc, int eflags, const RunopsPlanStart *start)
@@ -221,7 +224,7 @@ runops_plan_started(QueryDesc *queryDesc, int eflags, const RunopsPlanStart *sta
 	if (start->spared != NIL && (eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 		runops_skip_checks(queryDesc, start->spared);
 
-	/* The plan ends with the execution. */
+	/* The replacing plan is freed at the end of the execution. */
 	if (start->cxt != NULL)
 		MemoryContextSetParent(start->cxt, queryDesc->estate->es_query_cxt);
 }

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * insert.c
- *	  Which leaf an INSERT goes into, if its keys say so when it is planned.
+ *	  Finds the leaf of an INSERT when its keys are known at plan time.
  *
- * Core routes each row at execution anyway; a plan against the leaf itself is
- * what makes ON CONFLICT with a target work in the legacy store, since the
- * unique indexes stand on the leaves alone.  The leaf's partition constraint
- * refuses a row that a trigger gave another key.
+ * Core routes each row at execution anyway.  But ON CONFLICT with a target
+ * works in the legacy store only if the plan names the leaf itself, because
+ * only the leaves have the unique indexes.  If a trigger changes the key, the
+ * leaf's partition constraint rejects the row.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -28,22 +28,23 @@
 #include "planner/planner_int.h"
 #include "xact/xact.h"
 
-/* What the mutator that puts a row's values into the key carries. */
+/* The state of the mutator that puts a row's values into the key. */
 typedef struct KeyContext
 {
 	Query	   *query;
-	RangeTblEntry *values;		/* of several rows, or NULL */
-	List	   *row;			/* the row of values that is looked at */
-	bool		failed;			/* a value cannot be traced */
-	bool		assume;			/* take parameters for ids of legacy? */
-	List	   *assumed;		/* those of which that was assumed */
+	RangeTblEntry *values;		/* the VALUES entry of several rows, or NULL */
+	List	   *row;			/* the current row of values */
+	bool		failed;			/* out: a value could not be found */
+	bool		assume;			/* assume that parameters are ids of legacy? */
+	List	   *assumed;		/* out: the parameters assumed so */
 } KeyContext;
 
 /*
- * The expression that a column of the new row gets, or NULL for NULL.
+ * The expression that a column of the new row gets; NULL if the column gets
+ * NULL.
  *
- * Follows the target list into one row of VALUES, or into a subquery's target
- * list.  Sets failed if it leads elsewhere.
+ * It follows the target list into one row of VALUES, or into a subquery's
+ * target list.  Sets failed if it ends elsewhere.
  */
 static Node *
 inserted_expression(KeyContext *context, AttrNumber attno)
@@ -83,7 +84,8 @@ inserted_expression(KeyContext *context, AttrNumber attno)
 }
 
 /*
- * Mutator: put the values of the new row into the key's expression.
+ * Mutator: replace columns in the key's expression by the values of the new
+ * row.
  */
 static Node *
 substitute_columns(Node *node, void *context)
@@ -105,9 +107,9 @@ substitute_columns(Node *node, void *context)
 }
 
 /*
- * The store that one new row belongs to; false if that is not known yet.
+ * The store of one new row; returns false if it is not known yet.
  *
- * unbound tells whether that is for want of a parameter's value.
+ * unbound is set to true if only the value of a parameter is missing.
  */
 static bool
 row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
@@ -143,7 +145,7 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 		return false;
 	}
 
-	/* An id of no shape goes to legacy, and so does a NULL. */
+	/* An unclassifiable id goes to legacy, and so does a NULL. */
 	if (*store == RUNOPS_STORES_ALL)
 		runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
 	if (*store == RUNOPS_STORES_ALL || *store == RUNOPS_STORES_NONE)
@@ -153,8 +155,8 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 }
 
 /*
- * The store that all new rows of an INSERT belong to; false if it is not known
- * or not one.  See runops_insert_leaf for assumed.
+ * The store of all new rows of an INSERT; returns false if it is unknown or if
+ * there are several.  See runops_insert_leaf for assumed.
  */
 static bool
 insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
@@ -205,9 +207,9 @@ insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
 }
 
 /*
- * Does DO UPDATE leave the key alone?
+ * Does DO UPDATE keep the key?
  *
- * "SET key = EXCLUDED.key" does: that value is of the same store.
+ * "SET key = EXCLUDED.key" does, because that value belongs to the same store.
  */
 static bool
 upsert_keeps_key(OnConflictExpr *conflict, const RunopsRoute *route)
@@ -233,7 +235,7 @@ upsert_keeps_key(OnConflictExpr *conflict, const RunopsRoute *route)
 }
 
 /*
- * Walker: is there a system column of an entry, other than tableoid?
+ * Walker: does a system column of an entry occur, other than tableoid?
  */
 static bool
 system_column_walker(Node *node, void *context)
@@ -252,9 +254,10 @@ system_column_walker(Node *node, void *context)
 }
 
 /*
- * Does RETURNING ask for a system column, of which a wrapper knows nothing?
+ * Does RETURNING have a system column, which a foreign-data wrapper cannot
+ * return?
  *
- * Core refuses that where it routes, and a made-up value would be worse.
+ * Core rejects that for routed rows, and an invented value would be worse.
  */
 static bool
 returns_system_column(Query *query)
@@ -265,7 +268,7 @@ returns_system_column(Query *query)
 }
 
 /*
- * Refuse ON CONFLICT with a target in a store that is reached by a wrapper.
+ * Reject ON CONFLICT with a target in a store that is reached by the wrapper.
  */
 static void
 refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
@@ -282,9 +285,9 @@ refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
 }
 
 /*
- * Refuse ON CONFLICT with a target where no one leaf takes the rows.
+ * Reject ON CONFLICT with a target if the rows do not all go to one leaf.
  *
- * Core would miss a unique index on the table and say no more.
+ * Core would only report that the table has no matching unique index.
  */
 static void
 refuse_upsert(const RunopsRoute *route, const char *detail)
@@ -294,20 +297,20 @@ refuse_upsert(const RunopsRoute *route, const char *detail)
 			 errmsg("cannot use a conflict target for these rows of \"%s\"",
 					get_rel_name(route->relid)),
 			 errdetail_internal("%s", detail),
-			 errhint("Use ON CONFLICT DO NOTHING without a target, or rows of store \"%s\" alone whose keys are constants or parameters.",
+			 errhint("Use ON CONFLICT DO NOTHING without a target, or insert only rows of store \"%s\" whose keys are constants or parameters.",
 					 RUNOPS_LEGACY_STORE)));
 }
 
 /*
- * The leaf that an INSERT can be planned against, or NULL to let core route.
+ * The leaf for the plan of an INSERT; NULL to let core route the rows.
  *
- * With ON CONFLICT, a plan for unknown parameters would fail for want of a
- * unique index, and the plan cache makes such a plan if only to learn its
- * cost.  It is made against the legacy leaf then, and guess is set.  While the
- * flag is off that leaf is the only place where a row can go.
+ * With ON CONFLICT, a plan for unknown parameters would fail because there is
+ * no unique index.  The plan cache makes such a plan even if only to learn its
+ * cost.  In that case the plan is made for the legacy leaf, and guess is set.
+ * While the flag is off, rows can only go to that leaf.
  *
- * Parameters are taken for ids of legacy if assumed is not NULL; those that
- * were are put there.
+ * If assumed is not NULL, parameters may be assumed to be ids of legacy.
+ * Those that were assumed so are added to *assumed.
  */
 const RunopsLeaf *
 runops_insert_leaf(Query *query, const RunopsRoute *route,
@@ -327,7 +330,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (!insert_store(query, route, params, &store, &unbound, assumed))
 	{
 		if (target && !unbound && !runops_gate_flag_off())
-			refuse_upsert(route, _("The unique indexes stand on the leaves, and the keys do not say which leaf takes the rows."));
+			refuse_upsert(route, _("Only the leaves have the unique indexes, and the keys do not tell which leaf takes the rows."));
 		if (!target && !runops_gate_flag_off())
 			return NULL;
 		store = runops_store_bit(RUNOPS_LEGACY_STORE);
@@ -350,14 +353,14 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 									  upsert))
 	{
 		if (target)
-			refuse_upsert(route, _("The unique indexes stand on the leaves, and a trigger that fires once a statement stands on the table."));
+			refuse_upsert(route, _("Only the leaves have the unique indexes, and the table has a statement trigger."));
 		*guess = false;
 		return NULL;
 	}
 
 	if (upsert && !upsert_keeps_key(conflict, route) &&
 		!runops_gate_flag_off())
-		refuse_upsert(route, _("DO UPDATE assigns the key."));
+		refuse_upsert(route, _("DO UPDATE assigns a new value to the key."));
 
 	if (leaf->foreign && returns_system_column(query))
 		return NULL;

@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * missing_leaf.c
- *	  Says in our words what core reports when a row has no leaf to go to.
+ *	  Replaces core's error about a row that fits no leaf by an error of ours.
  *
- * Core says "no partition of relation ... found for row".  Around statements
- * that can put rows into a routed table, and around no others, that error
- * becomes store_not_configured, or wrong_store if an UPDATE would move the row.
- * A row that a leaf refuses because its key belongs elsewhere is
- * wrong_store as well: a trigger has changed the key, or a generic plan of
- * INSERT ... ON CONFLICT with a key that is computed from a parameter, which is
- * made for the legacy leaf, met another one.  In the fields of the other errors
- * about a leaf, the routed table is named.
+ * Core says "no partition of relation ... found for row".  For statements that
+ * can put rows into a routed table, and only for these, the error becomes
+ * store_not_configured, or wrong_store if an UPDATE would move the row.  If a
+ * leaf rejects a row because its key belongs to another store, the error
+ * becomes wrong_store as well.  This happens if a trigger has changed the key.
+ * It also happens if a generic plan of INSERT ... ON CONFLICT computes the key
+ * from a parameter: the plan is made for the legacy leaf, and the key belongs
+ * to another one.  The fields of other errors about a leaf name the routed
+ * table.
  *
- * Nothing is looked up after the error: the names of the routed tables are
- * fetched before, and the store's is taken from the error's detail, which holds
- * the partition key's value unless the user may not see it.
+ * Nothing is looked up after the error.  The names of the routed tables are
+ * fetched before the statement.  The store's name is taken from the error's
+ * detail, which has the value of the partition key unless the user may not see
+ * it.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -40,12 +42,15 @@
 #define PARTITION_CHECK_MESSAGE \
 	"new row for relation \"%s\" violates partition constraint"
 
-/* What errors about a routed table, or about one of its leaves, name. */
+/*
+ * The names that errors about a routed table, or about one of its leaves, may
+ * have.
+ */
 typedef struct RoutedName
 {
 	char	   *schema;
 	char	   *relation;
-	const char *store;			/* of the leaf; NULL for the table */
+	const char *store;			/* of the leaf; NULL for the table itself */
 	char	   *table_schema;	/* the routed table */
 	char	   *table;
 } RoutedName;
@@ -69,8 +74,7 @@ add_name(List *names, char *schema, char *relation, const char *store,
 }
 
 /*
- * Append the names of a table and of its leaves to a list, if it is a routed
- * table.
+ * If a table is routed, append its name and the names of its leaves to a list.
  */
 static List *
 add_names(List *names, Oid relid)
@@ -92,7 +96,7 @@ add_names(List *names, Oid relid)
 }
 
 /*
- * The names of the routed tables that a statement may route rows of; NIL for
+ * The names of the routed tables whose rows a statement may route; NIL for
  * most statements.
  */
 List *
@@ -118,7 +122,7 @@ runops_routed_names(PlannedStmt *stmt)
 }
 
 /*
- * The entry of a list for the relation that an error names, or NULL.
+ * The entry for the relation that an error names, or NULL.
  */
 static RoutedName *
 find_name(List *names, ErrorData *edata)
@@ -142,9 +146,9 @@ find_name(List *names, ErrorData *edata)
 }
 
 /*
- * Take the value of the partition key from an error's detail.
+ * Get the value of the partition key from an error's detail.
  *
- * The detail is translated, but the part "(store_of(id)) = (value)" is not.
+ * The detail is translated, but its part "(store_of(id)) = (value)" is not.
  */
 static char *
 store_in_detail(const char *detail)
@@ -156,7 +160,7 @@ store_in_detail(const char *detail)
 }
 
 /*
- * Make of core's error about a row without a partition one of ours.
+ * Replace core's error about a row without a partition.
  */
 static void
 describe_missing_leaf(ErrorData *edata, bool moves)
@@ -171,7 +175,7 @@ describe_missing_leaf(ErrorData *edata, bool moves)
 					 edata->table_name, store) :
 			psprintf(_("cannot move a row of \"%s\" to another store"),
 					 edata->table_name);
-		edata->detail = pstrdup(_("The new key belongs to another store than the row."));
+		edata->detail = pstrdup(_("The new key belongs to a different store than the row."));
 		edata->hint = pstrdup(_("Insert a row with the new key and delete the old one."));
 	}
 	else
@@ -188,14 +192,14 @@ describe_missing_leaf(ErrorData *edata, bool moves)
 }
 
 /*
- * Make of core's error about a row that a leaf refuses one of ours.
+ * Replace core's error about a row that a leaf rejects.
  *
  * moves: the statement is an UPDATE.
  */
 static void
 describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
 {
-	/* While the flag is off, every row is planned to be that leaf's. */
+	/* While the flag is off, every row is planned for that leaf. */
 	if (runops_gate_flag_off())
 	{
 		edata->sqlerrcode = moves ? ERRCODE_RUNOPS_WRONG_STORE :
@@ -213,16 +217,16 @@ describe_wrong_leaf(ErrorData *edata, const RoutedName *leaf, bool moves)
 	edata->sqlerrcode = ERRCODE_RUNOPS_WRONG_STORE;
 	edata->message = psprintf(_("cannot put a row of another store into the %s leaf of \"%s\""),
 							  leaf->store, leaf->table);
-	edata->hint = pstrdup(_("A trigger must not change the key's store, and with \"plan_cache_mode\" at \"force_generic_plan\" ON CONFLICT with a target and a computed key is for legacy rows only."));
+	edata->hint = pstrdup(_("Make sure that no trigger changes the store of the key.  With \"plan_cache_mode\" set to \"force_generic_plan\", use ON CONFLICT with a target and a computed key only for legacy rows."));
 }
 
 /*
- * In a PG_CATCH block: throw the error again, in our words if it is core's
- * about a row of one of some tables that has no place.
+ * In a PG_CATCH block: throw the error again.  If it is core's error about a
+ * row of one of the named tables that fits no leaf, replace its texts.
  *
- * A violated constraint of a leaf keeps its words.  Its fields name the routed
- * table, as they do if a store has raised the error: programs decide by them,
- * and know no leaves.
+ * The error of a violated constraint of a leaf keeps its texts.  Its fields
+ * name the routed table, as they do if a store has raised the error, because
+ * programs read these fields and know no leaves.
  */
 void
 runops_rethrow_missing_leaf(MemoryContext cxt, List *names, bool moves)

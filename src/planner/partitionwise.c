@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * partitionwise.c
- *	  Lets routed tables that are joined on their keys be joined store by store.
+ *	  Makes routed tables that are joined on their keys join store by store.
  *
- * Core joins partition by partition only if the partition keys are compared,
- * and knows for each relation a list of expressions that stand for its
- * partition key.  Rows of equal keys are in the same store, so the key itself
- * is one of them.  (A clause "store_of(a.key) = store_of(b.key)" beside the
- * user's would do as well, but it would be counted as one more condition that
- * few pairs of rows meet.)  An alias is none of them: the store of a row whose
- * alias is unclassifiable is its key's alone.
+ * Core joins partition by partition only if the partition keys are compared.
+ * For each relation it has a list of expressions that may replace the
+ * partition key.  Rows with equal keys are in the same store, so the key
+ * itself is added to that list.  (An additional clause "store_of(a.key) =
+ * store_of(b.key)" would work as well, but its selectivity would reduce the
+ * row estimate.)  An alias is not added, because if it is unclassifiable, only
+ * the key decides the store of its row.
  *
- * Core prunes by the first expression of the list only, so that this one, which
- * comes last, changes nothing else.
+ * Core prunes only by the first expression of the list.  The key is added at
+ * the end, so it changes nothing else.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,13 +27,13 @@
 #include "planner/planner_int.h"
 
 /*
- * Let a routed table be joined store by store on its key.
+ * Allow a store-by-store join of a routed table on its key.
  *
- * Of a key such as COALESCE(a, b, id), equal values of "a" imply equal keys,
- * where they are not NULL.  That will do for joins, but a partition-wise
- * aggregate takes the list to say that a group lies in one partition.
+ * For a key such as COALESCE(a, b, id), equal non-null values of "a" imply
+ * equal keys.  That would be enough for joins.  But a partition-wise aggregate
+ * takes the list to mean that each group lies in one partition.
  *
- * To be called when the leaves are planned, and joins are not.
+ * This must be called after the leaves are planned and before the joins.
  */
 void
 runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route)

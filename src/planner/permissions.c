@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * permissions.c
- *	  Settles in a finished plan that leaves are not asked for permission.
+ *	  Removes or adjusts the permission requests of leaves in a finished plan.
  *
- * The request stands on the routed table, and the entry of a leaf that took its
- * place asks for nothing (see replace.c).  PostgreSQL 15 skips such an entry.
- * Since 16 requests are a list of their own, the executor checks all of them,
- * and one that asks for nothing fails an assertion.
+ * The routed table has the permission request, and the entry of a leaf that
+ * replaces it requests nothing (see replace.c).  PostgreSQL 15 skips such an
+ * entry.  Since 16 the requests are a list of their own, the executor checks
+ * all of them, and an empty request fails an assertion.
  *
- * The planner needs the leaf's request to know whose rights a scan has.  The
- * executor needs it for the columns of a target alone; elsewhere it is removed.
- * The request of a target is made to ask for what is always granted, and the note
- * of the plan keeps the user that the wrapper has to connect as (plan_note.c).
+ * The planner needs the leaf's request to know which user a scan runs as.  The
+ * executor needs it only for the columns of a result relation; all other empty
+ * requests are removed.  The request of a result relation is changed to ask
+ * for a privilege that is always granted, and the note of the plan keeps the
+ * user that the wrapper has to connect as (plan_note.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -34,7 +35,7 @@
 #define NOTHING_TO_ASK ACL_SELECT
 
 /*
- * Does any request of a plan ask for nothing?
+ * Is any permission request of a plan empty?
  */
 bool
 runops_has_empty_request(PlannedStmt *stmt)
@@ -51,12 +52,13 @@ runops_has_empty_request(PlannedStmt *stmt)
 }
 
 /*
- * Keep the requests of a plan that ask for something, and those of targets.
+ * Keep the requests of a plan that are not empty, and those of result
+ * relations.
  *
- * Returns for each target whose request names no user any more its place in the
- * range table and its user, for the plan's note.
+ * Returns, for the plan's note, the range-table index and the user of each
+ * result relation whose request no longer names its user.
  *
- * Only what replace.c has made asks for nothing.
+ * Only replace.c makes empty requests.
  */
 List *
 runops_settle_permissions(PlannedStmt *stmt)
@@ -101,8 +103,8 @@ runops_settle_permissions(PlannedStmt *stmt)
 }
 
 /*
- * Let the request of a target name the user again, once permissions have been
- * checked, for this execution alone: the plan may be run again.
+ * After the permission check, put the user back into the request of a result
+ * relation.  This changes only this execution, because the plan may run again.
  *
  * Raises if the plan has lost the user: the wrapper must not connect as the
  * bootstrap superuser.
@@ -147,7 +149,7 @@ runops_reveal_user(EState *estate, ResultRelInfo *rri)
 #else
 
 /*
- * There is no list of requests.
+ * PostgreSQL 15 has no list of requests.
  */
 bool
 runops_has_empty_request(PlannedStmt *stmt)
@@ -156,7 +158,7 @@ runops_has_empty_request(PlannedStmt *stmt)
 }
 
 /*
- * Nothing to do: an entry that asks for nothing is skipped.
+ * Nothing to do: core skips an entry with an empty request.
  */
 List *
 runops_settle_permissions(PlannedStmt *stmt)
@@ -165,7 +167,7 @@ runops_settle_permissions(PlannedStmt *stmt)
 }
 
 /*
- * Nothing to do: the entry of a target names its user.
+ * Nothing to do: the entry of the result relation has its user.
  */
 void
 runops_reveal_user(EState *estate, ResultRelInfo *rri)

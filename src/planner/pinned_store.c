@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * pinned_store.c
- *	  WHERE store_of(key) = 'name': a query that names a table's store itself.
+ *	  Handles WHERE store_of(key) = 'name', by which a query names a store
+ *	  itself.
  *
- * Core prunes by it already, since it is the partition key.  But the clause
- * stays on the leaf, where it is always true, and no store can evaluate it, so
- * that nothing above it is sent there, no LIMIT and no aggregate.  With the leaf
- * in the table's place the clause is taken out.
+ * Core already prunes by this clause, because store_of(key) is the partition
+ * key.  But the clause stays on the leaf, where it is always true.  No store
+ * can evaluate it, so it keeps LIMIT and aggregates from being pushed down.
+ * When the leaf replaces the table, the clause is removed.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,8 +24,8 @@
 #include "planner/planner_int.h"
 
 /*
- * Is the clause store_of(key) = constant, of one entry of its query?  Sets the
- * store.
+ * Is the clause store_of(key) = constant, for one entry of its query?  Sets
+ * the store.
  */
 static bool
 is_pin(Node *clause, Index rti, const RunopsRoute *route, RunopsStoreSet *store)
@@ -43,7 +44,7 @@ is_pin(Node *clause, Index rti, const RunopsRoute *route, RunopsStoreSet *store)
 		!IsA(value, Const) || value->constisnull)
 		return false;
 
-	/* The key in the relation cache was simplified. */
+	/* The key in the relcache is simplified, so simplify the clause too. */
 	key = copyObject(route->key);
 	ChangeVarNodes(key, 1, rti, 0);
 	if (!equal(linitial(func->args), key) &&
@@ -66,8 +67,8 @@ is_pin(Node *clause, Index rti, const RunopsRoute *route, RunopsStoreSet *store)
 /*
  * Does WHERE of a query name the store of a routed table that it reads?
  *
- * Only a table that no outer join can extend with NULLs counts: the clause
- * could not be taken out otherwise.
+ * The table must not be on the nullable side of an outer join, because then
+ * the clause could not be removed.
  */
 bool
 runops_is_pinned(Query *query, Index rti, const RunopsRoute *route,
@@ -98,10 +99,10 @@ runops_is_pinned(Query *query, Index rti, const RunopsRoute *route,
 }
 
 /*
- * Take the clauses out by which the store of this leaf was named.
+ * Remove the clauses that name the store of this leaf.
  *
- * The table's entry is about to become the leaf's, of all of whose rows they
- * are true.  One that names another store stays.
+ * The leaf is about to replace the table, and the clauses are true for all of
+ * its rows.  A clause that names another store stays.
  */
 void
 runops_drop_pins(Query *query, Index rti, const RunopsRoute *route,

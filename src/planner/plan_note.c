@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * plan_note.c
- *	  Keeps with a plan what the executor has to know of how it was made.
+ *	  Stores in a plan the facts about its making that the executor needs.
  *
- * A note is an entry at the end of the plan's range table.  Core copies, prints
- * and reads back all its fields, so that the note goes wherever the plan goes:
- * nothing that correctness or privileges rest on may be in a field that core
- * passes over for an entry of its kind.  The entry is a VALUES list.  It names no
- * relation, so nobody locks it or checks privileges on it, and core empties the
- * list of every VALUES entry that a query really has.
+ * A note is an entry at the end of the plan's range table.  Core copies,
+ * prints and reads back all of its fields, so the note goes wherever the plan
+ * goes.  Therefore no field may be used that core ignores for this kind of
+ * entry, because correctness and privileges depend on the note.  The entry is
+ * a VALUES list.  It names no relation, so it is not locked or checked for
+ * privileges.  Core empties the lists of all VALUES entries of the query
+ * itself.
  *
- * A parallel worker gets the note too.  The values of the parameters are the same
- * there, so that it finds the plan right as its leader did.
+ * A parallel worker gets the note too.  The values of the parameters are the
+ * same there, so it comes to the same result as its leader.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,7 +28,7 @@
 /* The name of the entry. */
 #define NOTE_NAME "runops note"
 
-/* The items of its one row. */
+/* The items of its only row. */
 #define NOTE_QUERY 0
 #define NOTE_ASSUMED 1
 #define NOTE_CURSOR_OPTIONS 2
@@ -35,7 +36,7 @@
 #define NOTE_USERS 4
 
 /*
- * Put a note into a plan, unless it says nothing.
+ * Put a note into a plan, unless the note is empty.
  */
 void
 runops_add_plan_note(PlannedStmt *stmt, const RunopsPlanNote *note)
@@ -56,9 +57,9 @@ runops_add_plan_note(PlannedStmt *stmt, const RunopsPlanNote *note)
 }
 
 /*
- * Read the note of a plan; false if there is none, as for most plans.
+ * Read the note of a plan; returns false if there is none, as for most plans.
  *
- * The lists and the query are those of the plan.
+ * The lists and the query belong to the plan.
  */
 bool
 runops_find_plan_note(PlannedStmt *stmt, RunopsPlanNote *note)

@@ -3,16 +3,16 @@
  * plancache.c
  *	  Steers the plan cache between generic and custom plans by their cost.
  *
- * The cost of a generic plan sums every store, although run-time pruning lets
- * it touch one, so choose_custom_plan() would have each execution planned
- * again.  Where a generic plan does all that a custom one can, its cost is
- * lowered to that of one store.  Where a plan for known values is better (a
- * join, an aggregate or a LIMIT can be pushed to one store only if it is known
- * which), the generic plan's cost is raised instead.
+ * The cost of a generic plan sums the costs of all stores, although run-time
+ * pruning may leave only one.  So choose_custom_plan() would plan each
+ * execution again.  If a generic plan is as good as a custom plan, its cost is
+ * lowered to the cost of one store.  If a plan for known values is better, the
+ * generic plan's cost is raised instead; for example, a join, an aggregate or
+ * a LIMIT can be pushed down only to a known store.
  *
  * A plan is generic only if no values are bound and the query has an external
- * parameter.  Most generic plans are not steered at all, because their
- * parameters are taken for ids of legacy; see generic_plan.c.
+ * parameter.  Most generic plans are not changed here, because their
+ * parameters are assumed to be ids of legacy; see generic_plan.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -28,15 +28,17 @@
 #include "base/compat.h"
 #include "planner/planner_int.h"
 
-/* More than any plan for known values costs; core uses as much. */
+/*
+ * More than the cost of any plan for known values; core uses the same number.
+ */
 #define AVOID_COST	1.0e10
 
-/* What the walk over a plan finds. */
+/* The results of the walk over a plan. */
 typedef struct PlanFindings
 {
-	Cost		saved;			/* what pruning to one store saves */
-	bool		prunes;			/* is a leaf ruled out at run time? */
-	bool		connects;		/* does it reach stores only to start up? */
+	Cost		saved;			/* cost that pruning to one store saves */
+	bool		prunes;			/* does run-time pruning exclude leaves? */
+	bool		connects;		/* does it use stores only at startup? */
 } PlanFindings;
 
 /*
@@ -66,9 +68,9 @@ runops_has_extern_param(Node *node)
 }
 
 /*
- * Decide, before planning, how the plan cache is to be steered.
+ * Decide, before planning, how to steer the plan cache.
  *
- * The planner changes the query, so this cannot be asked afterwards.
+ * The planner changes the query, so this cannot be decided afterwards.
  */
 RunopsSteering
 runops_steering(Query *parse, ParamListInfo params, const RunopsTally *tally)
@@ -91,7 +93,8 @@ runops_steering(Query *parse, ParamListInfo params, const RunopsTally *tally)
 }
 
 /*
- * Note what an Append or MergeAppend costs beyond its cheapest child.
+ * Note by how much an Append or MergeAppend costs more than its cheapest
+ * child.
  */
 static void
 note_append(Plan *append, List *children, PlanFindings *findings)
@@ -106,7 +109,7 @@ note_append(Plan *append, List *children, PlanFindings *findings)
 }
 
 /*
- * Look through a plan for what steering has to know.
+ * Search a plan for the facts that steering needs.
  */
 static void
 walk_plan(Plan *plan, PlanFindings *findings)
@@ -153,7 +156,7 @@ walk_plan(Plan *plan, PlanFindings *findings)
 }
 
 /*
- * Adjust the cost by which the plan cache compares a generic plan.
+ * Adjust the cost of a generic plan, by which the plan cache decides.
  */
 void
 runops_steer(PlannedStmt *stmt, RunopsSteering steering)
@@ -167,16 +170,16 @@ runops_steer(PlannedStmt *stmt, RunopsSteering steering)
 	walk_plan(plan, &findings);
 
 	/*
-	 * Before 18 the executor starts up every target relation of an UPDATE or
-	 * DELETE, and with it a connection, whatever is pruned.
+	 * Before 18 the executor starts every result relation of an UPDATE or
+	 * DELETE, which opens a connection, even if the relation is pruned.
 	 */
 	if (findings.connects && !PG18_GE && plan->type == T_ModifyTable &&
 		((ModifyTable *) plan)->operation != CMD_INSERT)
 		steering = RUNOPS_STEER_CUSTOM;
 
 	/*
-	 * With one leaf there is no Append, and nothing that would raise for an
-	 * id whose store the table lacks.
+	 * With one leaf there is no Append, so nothing would raise the error for
+	 * an id whose store the table lacks.
 	 */
 	if (!findings.prunes)
 		steering = RUNOPS_STEER_CUSTOM;
@@ -190,7 +193,7 @@ runops_steer(PlannedStmt *stmt, RunopsSteering steering)
 	plan->total_cost = Max(plan->total_cost - findings.saved, 0);
 	plan->startup_cost = Min(plan->startup_cost, plan->total_cost);
 
-	/* standard_planner has decided on JIT by the sum. */
+	/* standard_planner() has decided on JIT by the unadjusted cost. */
 	if (plan->total_cost <= jit_above_cost)
 		stmt->jitFlags = PGJIT_NONE;
 	else

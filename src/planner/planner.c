@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * planner.c
- *	  Replaces routed tables by the one leaf that a statement needs of them.
+ *	  Replaces a routed table by a leaf if a statement needs only that leaf.
  *
  * For every query level the facts that hold are collected from its join tree,
- * and each routed table is resolved with those that hold where it stands:
+ * and each routed table is resolved with the facts that hold at its place:
  *
  * - WHERE and the ON of an inner join hold for every row that matters, so they
  *	 speak of each table beneath them;
@@ -17,11 +17,11 @@
  * - facts about the output of a plain subquery hold for the column behind it,
  *	 and what a subquery's or WITH item's rows must fulfil, its output does.
  *
- * A table of which two or more stores are needed stays; see prune.c.
+ * A table that needs two or more stores is not replaced; see prune.c.
  *
- * planner() may scribble on its argument, and so does this hook.  First all
- * levels are read, then the replacements are made from the innermost level
- * outwards, because renumbering the columns of one level copies those inside.
+ * Like planner(), this hook may modify its argument.  It first reads all
+ * levels.  Then it makes the replacements from the innermost level outwards,
+ * because renumbering the columns of a level copies the levels inside.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -47,18 +47,18 @@
 #include "planner/planner_int.h"
 #include "xact/xact.h"
 
-/* What is carried through the levels of one statement. */
+/* The state of the analysis of one statement. */
 typedef struct AnalyzeContext
 {
 	RunopsValues values;		/* of the parameters */
 	List	   *replacements;	/* of RunopsReplacement, outer levels first */
-	RunopsTally tally;			/* what the plan cache is steered by */
-	List	   *assumed;		/* of Param: those that the replacements need
-								 * to be */
+	RunopsTally tally;			/* facts for steering the plan cache */
+	List	   *assumed;		/* of Param: parameters that the replacements
+								 * assume to name legacy */
 	uint64		shapeless;		/* runops_shapeless_ids when planning began */
 } AnalyzeContext;
 
-/* What the walker for sublinks carries. */
+/* The state of the walker for sublinks. */
 typedef struct SublinkContext
 {
 	AnalyzeContext *cxt;
@@ -89,7 +89,7 @@ sublink_has_routed(Node *node, void *context)
 /*
  * Does a query name a routed table, at any level?
  *
- * This is all that a statement without one pays; it allocates nothing.
+ * This is the only cost for a statement without one, and it allocates nothing.
  */
 static bool
 query_has_routed(Query *query)
@@ -130,7 +130,7 @@ query_has_routed(Query *query)
 }
 
 /*
- * Report a decision to whoever wants to know.
+ * Report a decision as a DEBUG message.
  */
 static void
 log_decision(const RunopsRoute *route, RunopsDecision decision)
@@ -155,12 +155,12 @@ log_decision(const RunopsRoute *route, RunopsDecision decision)
 }
 
 /*
- * Can the target of an UPDATE be one store's leaf although a column of the key
- * is assigned?
+ * Can the result relation of an UPDATE be one leaf although a column of the
+ * key is assigned?
  *
- * Only if the new value is known and names that very store.  Otherwise the
- * table has to stay whole: core notices a row that changes its partition only
- * if it sees all of them.
+ * That is possible only if the new value is known and names the same store.
+ * Otherwise the whole table must stay, because core notices that a row changes
+ * its partition only if the plan has all partitions.
  */
 static bool
 assignment_keeps_store(AnalyzeContext *cxt, Query *query,
@@ -194,7 +194,7 @@ assignment_keeps_store(AnalyzeContext *cxt, Query *query,
 }
 
 /*
- * The leaf that can stand for a routed table in a join tree, or NULL.
+ * The leaf that can replace a routed table in a join tree, or NULL.
  */
 static const RunopsLeaf *
 only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
@@ -227,8 +227,8 @@ only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 }
 
 /*
- * Note that a leaf is to stand for a routed table, if the parameters are what
- * was assumed of them.
+ * Note that a leaf will replace a routed table, if the assumed parameters
+ * allow it.
  */
 static RunopsReplacement *
 add_replacement(AnalyzeContext *cxt, Query *query, Index rti,
@@ -247,7 +247,7 @@ add_replacement(AnalyzeContext *cxt, Query *query, Index rti,
 }
 
 /*
- * Decide about one routed table in a join tree.
+ * Decide on one routed table in a join tree.
  */
 static void
 consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
@@ -294,8 +294,8 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 }
 
 /*
- * Walk the join tree of a query; facts are those that hold for every row that
- * matters at this node.
+ * Walk the join tree of a query; facts are the facts that hold for every
+ * relevant row at this node.
  */
 static void
 descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
@@ -330,7 +330,7 @@ descend(AnalyzeContext *cxt, Query *query, Index depth, Node *jtnode,
 		List	   *left = facts;
 		List	   *right = facts;
 
-		/* What an outer join's node did not put out holds further down. */
+		/* A fact about the output of an outer join also holds below it. */
 		if (join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL)
 		{
 			if (join->jointype == JOIN_LEFT)
@@ -384,7 +384,7 @@ analyze_all_sublinks(AnalyzeContext *cxt, Query *query, Index depth,
 	List	   *returning = query->returningList;
 	List	   *check_options = query->withCheckOptions;
 
-	/* What sees the new row must not be read with what held for the old. */
+	/* Expressions over the new row must not use facts about the old row. */
 	sublinks.facts = outer;
 	analyze_sublinks((Node *) returning, &sublinks);
 	analyze_sublinks((Node *) check_options, &sublinks);
@@ -400,7 +400,7 @@ analyze_all_sublinks(AnalyzeContext *cxt, Query *query, Index depth,
 }
 
 /*
- * Decide about the target of an INSERT.
+ * Decide on the result relation of an INSERT.
  */
 static void
 consider_insert(AnalyzeContext *cxt, Query *query)
@@ -423,10 +423,10 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 }
 
 /*
- * Analyze a query and what is inside it.
+ * Analyze a query and the levels inside it.
  *
- * outer holds facts about the columns of enclosing queries, outputs what is
- * known of this query's own output columns.
+ * outer has facts about the columns of enclosing queries, and outputs has the
+ * known stores of this query's own output columns.
  */
 static void
 analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
@@ -437,7 +437,7 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 
 	check_stack_depth();
 
-	/* MERGE keeps its ON clause where WHERE would be; do not read it. */
+	/* MERGE keeps its ON clause in the place of WHERE; do not read it. */
 	if (query->commandType == CMD_MERGE)
 	{
 		foreach(lc, query->rtable)
@@ -450,7 +450,10 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 	}
 	else if (query->setOperations != NULL)
 	{
-		/* What holds for the output of a set operation holds for every arm. */
+		/*
+		 * A fact about the output of a set operation holds for each of its
+		 * members.
+		 */
 		foreach(lc, query->rtable)
 		{
 			RangeTblEntry *rte = lfirst(lc);
@@ -483,7 +486,7 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 }
 
 /*
- * Make the replacements, plan by the next planner, and steer the plan cache.
+ * Make the replacements, call the next planner, and steer the plan cache.
  */
 PlannedStmt *
 runops_plan(Query *parse, const char *query_string, int cursorOptions,

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * planner.h
- *	  Plans that touch no store that the ids of a statement do not name.
+ *	  Makes plans that use only the stores that the ids of a statement name.
  *
- * The planner puts the one leaf in a routed table's place, or gives core what it
- * needs to prune.  Rows are the same without it.  It asks catalogs and the flag,
- * never the gate's verdict, and connects to nothing.
+ * The planner replaces a routed table by its only leaf, or gives core the
+ * clauses for pruning.  Queries return the same rows without it.  It reads the
+ * catalogs and the flag, but never the gate's verdict, and it connects to no
+ * store.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -21,7 +22,9 @@
 
 #include "base/compat.h"
 
-/* Between the start of a plan and its execution; see generic_plan.c. */
+/*
+ * The state between the start of a plan and its execution; see generic_plan.c.
+ */
 typedef struct RunopsPlanStart
 {
 	MemoryContext cxt;			/* of a plan made for the values, or NULL */

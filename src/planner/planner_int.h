@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * planner_int.h
- *	  What the files of the planner share: facts, decisions and replacements.
+ *	  Declares what the files of the planner share: facts, decisions and
+ *	  replacements.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -31,43 +32,43 @@ typedef struct RunopsColumn
 } RunopsColumn;
 
 /*
- * Something that holds for every row that matters: either two columns are
- * equal (other.varno > 0), or a column's value belongs to one of some stores.
+ * A fact that holds for every relevant row: either two columns are equal
+ * (other.varno > 0), or a column's value belongs to one of some stores.
  */
 typedef struct RunopsFact
 {
 	RunopsColumn column;
 	RunopsColumn other;
 	RunopsStoreSet stores;
-	List	   *assumed;		/* of Param: it holds if these name legacy */
+	List	   *assumed;		/* of Param: holds if these name legacy */
 } RunopsFact;
 
-/* Why a table's set of stores is what it is. */
+/* The reason for a table's set of stores. */
 typedef enum RunopsReason
 {
-	RUNOPS_REASON_NO_PREDICATE, /* nothing is said of the key or an alias */
-	RUNOPS_REASON_UNKNOWN,		/* equality with a value not known yet, or one
-								 * that no generator makes */
+	RUNOPS_REASON_NO_PREDICATE, /* no predicate on the key or an alias */
+	RUNOPS_REASON_UNKNOWN,		/* equality with a value that is not known yet,
+								 * or is unclassifiable */
 	RUNOPS_REASON_KNOWN,		/* the values name the stores */
 	RUNOPS_REASON_CONTRADICTION /* no row can satisfy the predicates */
 } RunopsReason;
 
-/* Which stores of a table a query level needs. */
+/* The stores of a table that a query level needs. */
 typedef struct RunopsDecision
 {
 	RunopsStoreSet stores;
 	RunopsReason reason;
-	List	   *assumed;		/* of Param: it holds if these name legacy */
+	List	   *assumed;		/* of Param: holds if these name legacy */
 } RunopsDecision;
 
-/* What is known of the parameters of a statement. */
+/* The known values of the parameters of a statement. */
 typedef struct RunopsValues
 {
 	ParamListInfo params;		/* bound values, or NULL */
-	bool		assume;			/* take them for ids of legacy? */
+	bool		assume;			/* assume that the others are ids of legacy? */
 } RunopsValues;
 
-/* What facts are collected with. */
+/* The scope in which facts are collected. */
 typedef struct RunopsScope
 {
 	Index		depth;			/* of the query whose clauses are read */
@@ -76,42 +77,44 @@ typedef struct RunopsScope
 								 * folding may make known */
 } RunopsScope;
 
-/* One range-table entry that a leaf shall stand for. */
+/* A range-table entry that a leaf will replace. */
 typedef struct RunopsReplacement
 {
 	Query	   *query;
 	Index		rti;
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
-	bool		pinned;			/* by a clause to be taken out; see pinned_store.c */
+	bool		pinned;			/* named by a clause to be removed; see
+								 * pinned_store.c */
 } RunopsReplacement;
 
-/* What a statement's analysis found that the plan cache is steered by. */
+/* The facts about a statement that steer the plan cache. */
 typedef struct RunopsTally
 {
 	int			ntables;		/* routed tables in join trees */
-	int			nunknown;		/* of them, those with equality on an unknown
+	int			nunknown;		/* of these, those compared with an unknown
 								 * value */
-	Query	   *level;			/* where the last of these stands */
-	bool		guess;			/* was a leaf chosen without knowing the key? */
+	Query	   *level;			/* query level of the last of these */
+	bool		guess;			/* was a leaf chosen with an unknown key? */
 } RunopsTally;
 
-/* What a plan has to remember of how it was made; see plan_note.c. */
+/* The facts about its making that a plan keeps; see plan_note.c. */
 typedef struct RunopsPlanNote
 {
-	Query	   *query;			/* what it was made of; NULL: nothing is assumed */
-	List	   *assumed;		/* of Param: they were taken for ids of legacy */
+	Query	   *query;			/* its query; NULL: nothing was assumed */
+	List	   *assumed;		/* of Param: assumed to be ids of legacy */
 	int			cursorOptions;
 	List	   *spared;			/* checks to skip; see skip_checks.c */
-	List	   *users;			/* pairs of OIDs: a target's place in the range
-								 * table, and the user to write as */
+	List	   *users;			/* pairs of OIDs: a result relation's
+								 * range-table index, and its user */
 } RunopsPlanNote;
 
-/* Whether the plan cache shall keep a generic plan. */
+/* How to steer the plan cache's choice of a generic plan. */
 typedef enum RunopsSteering
 {
-	RUNOPS_STEER_NONE,			/* as the cost says */
-	RUNOPS_STEER_GENERIC,		/* run-time pruning makes it as good */
+	RUNOPS_STEER_NONE,			/* let the cost decide */
+	RUNOPS_STEER_GENERIC,		/* generic plan: run-time pruning makes it as
+								 * good */
 	RUNOPS_STEER_CUSTOM			/* a plan for known values is better */
 } RunopsSteering;
 

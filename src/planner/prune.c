@@ -1,22 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * prune.c
- *	  Keeps a plan over several leaves away from the stores it does not need.
+ *	  Keeps a plan over several leaves from using stores that it does not need.
  *
- * At plan time: when a leaf's RelOptInfo is made, its parent's restrictions are
- * complete, equivalence classes included.  A leaf whose store they rule out is
- * marked dummy there, as core does with a leaf whose constraints refute the
- * query.
+ * At plan time: when a leaf's RelOptInfo is built, its parent's restrictions
+ * are complete, including those from equivalence classes.  If they exclude the
+ * store of a leaf, the leaf is marked dummy there, as core does by constraint
+ * exclusion.
  *
- * At run time: "key = $1" tells core nothing, for the partition key is
- * store_of(key).  After the leaves are planned, clauses "store_of(key) =
- * store_arm($1, 's', ...)" in OR over the stores s are added to the parent's
- * restrictions (and to the join clauses of each parameterization).  Core builds
- * its pruning steps from them when the plan is created; no leaf evaluates them.
- * An arm is NULL if the value does not belong to its store.
+ * At run time: core cannot prune by "key = $1", because the partition key is
+ * store_of(key).  After the leaves are planned, an OR of clauses
+ * "store_of(key) = store_arm($1, 's', ...)" over the stores s is added to the
+ * parent's restrictions (and to the join clauses of each parameterization).
+ * Core builds its pruning steps from them when the plan is created; no leaf
+ * evaluates them.  An arm is NULL if the value does not belong to its store.
  *
- * The target of an UPDATE that assigns to the key is left alone: core would no
- * longer see a row that leaves its store.
+ * The result relation of an UPDATE that assigns to the key is not pruned: core
+ * would not notice that a row leaves its store.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -50,15 +50,15 @@
 #include "base/guc.h"
 #include "planner/planner_int.h"
 
-/* What is needed to derive a pruning clause for one relation. */
+/* The state for deriving a pruning clause for one relation. */
 typedef struct DeriveContext
 {
 	PlannerInfo *root;
 	RelOptInfo *rel;
 	const RunopsRoute *route;
 	Relids		outer;			/* relations whose columns are parameters */
-	Index		security_level; /* of the clause that is looked at */
-	bool		unknown;		/* out: a value is not known before execution */
+	Index		security_level; /* of the current clause */
+	bool		unknown;		/* out: is a value unknown until execution? */
 } DeriveContext;
 
 static Expr *derive_clause(DeriveContext *context, Node *clause);
@@ -97,7 +97,7 @@ prunable_route(PlannerInfo *root, Index rti)
 }
 
 /*
- * Rule out a leaf by its parent's restrictions.
+ * Exclude a leaf by its parent's restrictions.
  */
 void
 runops_exclude_leaf(PlannerInfo *root, RelOptInfo *rel)
@@ -124,7 +124,7 @@ runops_exclude_leaf(PlannerInfo *root, RelOptInfo *rel)
 									   appinfo->parent_relid);
 	runops_require_stores(route, stores);
 
-	/* a partition of no store, as the old table can be, is always empty */
+	/* a partition of no store, which the old table can be, is always empty */
 	relid = root->simple_rte_array[rel->relid]->relid;
 	for (int i = 0; i < route->nleaves; i++)
 	{
@@ -135,7 +135,8 @@ runops_exclude_leaf(PlannerInfo *root, RelOptInfo *rel)
 }
 
 /*
- * Is this a column of the relation whose equality with a value implies a store?
+ * Is this a column of the relation whose equality with a value implies a
+ * store?
  */
 static bool
 is_routing_column(DeriveContext *context, Node *expr)
@@ -150,7 +151,7 @@ is_routing_column(DeriveContext *context, Node *expr)
 }
 
 /*
- * Can every PlaceHolderVar of an expression be had from the outer side?
+ * Can every PlaceHolderVar of an expression be computed from the outer side?
  */
 static bool
 placeholders_are_outer(DeriveContext *context, Node *expr)
@@ -175,7 +176,7 @@ placeholders_are_outer(DeriveContext *context, Node *expr)
 }
 
 /*
- * Walker: is there a parameter that is set while the plan runs?
+ * Walker: is there a PARAM_EXEC parameter?
  */
 static bool
 exec_param_walker(Node *node, void *context)
@@ -191,8 +192,8 @@ exec_param_walker(Node *node, void *context)
 /*
  * May the pruning steps evaluate an expression?
  *
- * It may hold columns of the outer side only, nothing volatile, and nothing
- * that could leak what a security barrier keeps back.
+ * It may have only columns of the outer side and no volatile function, and it
+ * must not leak data that a security barrier protects.
  */
 static bool
 is_prunable_value(DeriveContext *context, Node *expr)
@@ -224,7 +225,7 @@ store_arm_oid(Oid valuetype)
 }
 
 /*
- * Make "partition key = store".
+ * Make the clause "partition key = store".
  */
 static Expr *
 make_store_clause(DeriveContext *context, Expr *store)
@@ -253,8 +254,8 @@ make_text_const(const char *value)
 /*
  * Make the OR of one arm per store for a value that is not known yet.
  *
- * Raising store_not_configured is for a value that the caller named, not for
- * one that a join brings.
+ * The arms raise store_not_configured only for a value that the statement has
+ * named, and not for a value that comes from a join.
  */
 static Expr *
 derive_unknown(DeriveContext *context, Node *value, Oid valuetype)
@@ -326,13 +327,13 @@ derive_equality(DeriveContext *context, Node *clause, Node *left, Node *right,
 	Var		   *var;
 	RunopsColumn column;
 	List	   *facts;
-	List	   *assumed = NIL;	/* stays so */
+	List	   *assumed = NIL;	/* remains NIL */
 	RunopsStoreSet stores;
 
 	if (!is_routing_column(context, left))
 		return NULL;
 
-	/* A known value, which reaches here as an arm of an OR */
+	/* A known value; it gets here only as an arm of an OR. */
 	var = (Var *) runops_strip_relabel(left);
 	column.depth = 1;
 	column.varno = var->varno;
@@ -349,8 +350,8 @@ derive_equality(DeriveContext *context, Node *clause, Node *left, Node *right,
 }
 
 /*
- * Derive from each of several clauses; strict: NULL unless all of them say
- * something.
+ * Derive a clause from each of several clauses.  If strict, the result is NIL
+ * unless a clause can be derived from all of them.
  */
 static List *
 derive_each(DeriveContext *context, List *clauses, bool strict)
@@ -372,7 +373,7 @@ derive_each(DeriveContext *context, List *clauses, bool strict)
 }
 
 /*
- * What a clause implies about the partition key, or NULL.
+ * The clause on the partition key that a clause implies, or NULL.
  */
 static Expr *
 derive_clause(DeriveContext *context, Node *clause)
@@ -437,7 +438,7 @@ derive_clause(DeriveContext *context, Node *clause)
 }
 
 /*
- * The clauses that a list of restrictions implies about the partition key.
+ * The clauses on the partition key that a list of restrictions implies.
  */
 static List *
 derive_restrictions(PlannerInfo *root, RelOptInfo *rel,
@@ -463,7 +464,7 @@ derive_restrictions(PlannerInfo *root, RelOptInfo *rel,
 		context.unknown = false;
 		derived = derive_clause(&context, (Node *) rinfo->clause);
 
-		/* What is known altogether has ruled out leaves before. */
+		/* Known values have already excluded leaves at plan time. */
 		if (derived != NULL && context.unknown)
 			result = lappend(result, make_simple_restrictinfo(root, derived));
 	}
@@ -472,11 +473,11 @@ derive_restrictions(PlannerInfo *root, RelOptInfo *rel,
 }
 
 /*
- * Give the Append of a UNION ALL member the join clauses that it can be pruned
- * by; false if there are none.
+ * Give the Append of a UNION ALL member the join clauses by which it can be
+ * pruned; returns false if there are none.
  *
- * Core notes no clauses with a parameterization of a member, since it does not
- * prune one.
+ * Core stores no clauses in the parameterization of a member, because it does
+ * not prune one.
  */
 static bool
 add_member_parameters(PlannerInfo *root, RelOptInfo *rel,
@@ -504,12 +505,12 @@ add_member_parameters(PlannerInfo *root, RelOptInfo *rel,
 }
 
 /*
- * Keep the pruning Appends of a UNION ALL member from being merged into the one
- * above.
+ * Keep the pruning Appends of a UNION ALL member from being merged into the
+ * Append above.
  *
- * Core flattens them, and prunes the result by the clauses of the whole alone.
- * A projection that changes nothing is in the way of that and leaves no node in
- * the plan.  prunes: the member's own restrictions prune already.
+ * Core would flatten them, and prune the result only by the clauses of the
+ * whole.  A projection that changes nothing prevents that, and adds no node to
+ * the plan. prunes: the member's own restrictions prune already.
  */
 static void
 shield_appends(PlannerInfo *root, RelOptInfo *rel, const RunopsRoute *route,
@@ -533,7 +534,7 @@ shield_appends(PlannerInfo *root, RelOptInfo *rel, const RunopsRoute *route,
 }
 
 /*
- * Give core what it needs to prune at run time.
+ * Add the clauses by which core can prune at run time.
  */
 void
 runops_add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
@@ -553,7 +554,7 @@ runops_add_pruning_clauses(PlannerInfo *root, RelOptInfo *rel, Index rti,
 
 	derived = derive_restrictions(root, rel, route, rel->baserestrictinfo, NULL);
 
-	/* A join store by store is not pruned at run time. */
+	/* A store-by-store join is not pruned at run time. */
 	if (derived == NIL && rel->reloptkind == RELOPT_BASEREL)
 		runops_pair_by_key(rel, route);
 

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * prune_funcs.c
- *	  SQL functions that run-time pruning evaluates; see prune.c.
+ *	  Implements the SQL functions that run-time pruning evaluates; see
+ *	  prune.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -17,14 +18,15 @@
 #include "base/compat.h"
 #include "topology/topology.h"
 
-/* An array larger than this is not kept. */
+/* A larger array is not remembered. */
 #define MAX_KEPT_ARRAY	((Size) 1024 * 1024)
 
 /*
- * The stores of the array looked at last.
+ * The stores of the last array.
  *
- * Every store's arm looks at the same array.  An array is the same if its bytes
- * are: comparing them is much cheaper than classifying each element again.
+ * The arms of all stores use the same array.  Two arrays are the same if their
+ * bytes are: comparing these is much cheaper than classifying each element
+ * again.
  */
 static ArrayType *last_array = NULL;
 static Size last_size = 0;
@@ -36,8 +38,8 @@ PG_FUNCTION_INFO_V1(runops_store_arm_array);
 /*
  * The name of a store if it is in a set, else NULL.
  *
- * named: the ids are the caller's own, so a store that the table lacks is an
- * error and not an empty result.
+ * named: the statement has named the ids itself, so a store that the table
+ * lacks is an error and not an empty result.
  */
 static Datum
 store_if_member(FunctionCallInfo fcinfo, RunopsStoreSet stores)
@@ -65,7 +67,8 @@ store_if_member(FunctionCallInfo fcinfo, RunopsStoreSet stores)
 /*
  * store_arm(id text, store text, relation oid, named boolean) returns text
  *
- * The store's name if the id belongs to it or is unclassifiable, else NULL.
+ * Returns the store's name if the id belongs to it or is unclassifiable, else
+ * NULL.
  */
 Datum
 runops_store_arm(PG_FUNCTION_ARGS)
@@ -80,7 +83,8 @@ runops_store_arm(PG_FUNCTION_ARGS)
 /*
  * store_arm(ids text[], store text, relation oid, named boolean) returns text
  *
- * The store's name if one of the ids belongs to it or is unclassifiable.
+ * Returns the store's name if one of the ids belongs to it or is
+ * unclassifiable.
  */
 Datum
 runops_store_arm_array(PG_FUNCTION_ARGS)

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * replace.c
- *	  Puts a leaf in the place of a routed table in a query.
+ *	  Replaces a routed table by a leaf in a query.
  *
- * The user asked for the table, so that is what permissions are checked on: an
- * entry for it, outside the join tree, keeps the permission request, and the
- * leaf's own entry requests none.  The columns in the leaf's entry stay, since
- * triggers, generated columns and the foreign-data wrapper look at them.  Row
- * security was expanded for the table before and stays with the entry.
+ * The user named the table, so permissions are checked on the table.  A new
+ * entry for it, outside the join tree, has the permission request, and the
+ * leaf's own entry requests nothing.  The columns in the leaf's entry stay,
+ * because triggers, generated columns and the foreign-data wrapper read them.
+ * Row security was already expanded for the table and stays with the entry.
  *
- * The leaf's attribute numbers differ wherever the old table ever dropped a
- * column.  They stand in Vars, but also in target lists, permission bitmaps,
- * alias lists and in what belongs to ON CONFLICT.
+ * If a column was ever dropped from the old table, the leaf's attribute
+ * numbers differ.  They occur in Vars, target lists, permission bitmaps, alias
+ * lists and in the parts of ON CONFLICT.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -35,7 +35,7 @@
 #include "base/compat.h"
 #include "planner/planner_int.h"
 
-/* What the walker for whole-row references looks for. */
+/* The state of the walker for whole-row references. */
 typedef struct WholeRowContext
 {
 	Index		varno;
@@ -43,23 +43,24 @@ typedef struct WholeRowContext
 	int			sublevels_up;
 } WholeRowContext;
 
-/* What the mutator that renumbers columns carries. */
+/* The state of the mutator that renumbers columns. */
 typedef struct MapContext
 {
 	Index		varno;
 	Index		other_varno;	/* 0: none */
 	const AttrMap *map;
 	int			sublevels_up;
-	bool		whole_row;		/* out: has a whole row been seen? */
+	bool		whole_row;		/* out: was there a whole-row reference? */
 } MapContext;
 
 /*
- * Does a relation have triggers for a command that fire once a statement, or
- * that see the statement's rows as a table?
+ * Does a relation have statement triggers or triggers with transition tables
+ * for a command?
  *
- * Such a trigger fires for the relation that the statement names, so a leaf may
- * not take the place of the table then.  upsert: the INSERT may also update.
- * The table itself is locked already, a leaf gets the lock to be kept on it.
+ * Such a trigger fires for the relation that the statement names, so a leaf
+ * must not replace the table then. upsert: the INSERT may also update.  The
+ * table itself is locked already; a leaf is locked with lockmode, and the lock
+ * is kept.
  */
 bool
 runops_has_statement_triggers(Oid relid, LOCKMODE lockmode, CmdType command,
@@ -91,7 +92,7 @@ runops_has_statement_triggers(Oid relid, LOCKMODE lockmode, CmdType command,
 }
 
 /*
- * Walker: is there a whole-row reference to either of two entries?
+ * Walker: is there a whole-row reference to one of two entries?
  */
 static bool
 whole_row_walker(Node *node, void *arg)
@@ -123,7 +124,7 @@ whole_row_walker(Node *node, void *arg)
 }
 
 /*
- * Does a query refer to a whole row of one of two of its entries?
+ * Does a query have a whole-row reference to one of two entries?
  */
 static bool
 has_whole_row(Query *query, Index varno, Index other_varno)
@@ -189,10 +190,10 @@ compare_resno(const ListCell *a, const ListCell *b)
 }
 
 /*
- * Renumber the columns that a target list assigns to.
+ * Renumber the columns that a target list assigns.
  *
- * The list is put into the order of the leaf's columns, as the rewriter would
- * have done; junk entries follow behind the last of them.
+ * The list is sorted by the leaf's columns, as the rewriter would have done;
+ * junk entries come last.
  */
 static List *
 map_assignments(List *targetlist, const AttrMap *map, int natts)
@@ -306,11 +307,11 @@ map_mutator(Node *node, void *arg)
 }
 
 /*
- * Renumber a query's references to the columns of one or two of its entries.
+ * Renumber a query's references to the columns of one or two entries.
  *
- * The query is changed in place, although its contents are copied.  If there
- * are whole rows, which need a conversion, that is left to core, which does it
- * entry by entry; otherwise one copy will do.
+ * The query is changed in place, although its contents are copied.  Whole-row
+ * references need a conversion, which only core's function does, one entry at
+ * a time; without them one copy is enough.
  */
 static void
 map_references(Query *query, Index varno, Index other_varno, const AttrMap *map,
@@ -338,8 +339,8 @@ map_references(Query *query, Index varno, Index other_varno, const AttrMap *map,
 }
 
 /*
- * Give an entry to the leaf, and what it requests of permissions to a new entry
- * for the table.
+ * Change an entry into the leaf's, and move its permission request to a new
+ * entry for the table.
  */
 static void
 hand_over_entry(Query *query, RangeTblEntry *rte, Relation leaf,
@@ -389,8 +390,9 @@ hand_over_entry(Query *query, RangeTblEntry *rte, Relation leaf,
 }
 
 /*
- * Make of EXCLUDED's target list one that the parser would have made for the
- * leaf: an entry for each column, dropped ones too, and one for the whole row.
+ * Convert EXCLUDED's target list to the list that the parser would have made
+ * for the leaf: an entry for each column, including dropped ones, and one for
+ * the whole row.
  */
 static List *
 map_excluded_targets(List *targetlist, Relation leaf, const AttrMap *map)
@@ -433,9 +435,10 @@ map_excluded_targets(List *targetlist, Relation leaf, const AttrMap *map)
 }
 
 /*
- * Make the EXCLUDED entry of ON CONFLICT stand for a row of the leaf.
+ * Change the EXCLUDED entry of ON CONFLICT into a row of the leaf.
  *
- * It has permissions of its own: reading EXCLUDED needs the right to read.
+ * It has its own permission request: reading EXCLUDED needs the SELECT
+ * privilege.
  */
 static void
 map_excluded(Query *query, List *targetlist, Relation leaf, const AttrMap *map)
@@ -460,8 +463,8 @@ map_excluded(Query *query, List *targetlist, Relation leaf, const AttrMap *map)
 /*
  * Make one replacement.
  *
- * The leaf is locked as the table was.  Levels inside this query must have been
- * done before, as their Query nodes may be copied here.
+ * The leaf is locked in the same mode as the table.  The levels inside this
+ * query must be finished before, because their Query nodes may be copied here.
  */
 void
 runops_replace(RunopsReplacement *replacement)
@@ -486,7 +489,7 @@ runops_replace(RunopsReplacement *replacement)
 	{
 		excluded = query->onConflict->exclRelIndex;
 		targetlist = query->onConflict->exclRelTlist;
-		query->onConflict->exclRelTlist = NIL;	/* is not to be copied */
+		query->onConflict->exclRelTlist = NIL;	/* it must not be copied */
 	}
 
 	if (map != NULL || has_whole_row(query, rti, excluded))

@@ -3,18 +3,18 @@
  * resolve.c
  *	  Decides from the clauses of a query which stores a routed table needs.
  *
- * The decision is pure: clauses and bound values go in, a set of stores and a
- * reason come out.  Only equality is read, and only the btree equality of text
- * under a deterministic collation, where equal means the same bytes; varchar
- * and domains use the same operator.  Whatever is not understood says nothing,
- * and then every store is needed.
+ * The decision has no side effects: from clauses and bound values it computes
+ * a set of stores and a reason.  It reads only equality clauses, and only the
+ * btree equality of text under a deterministic collation, where equal means
+ * the same bytes; varchar and domains use the same operator.  A clause of any
+ * other kind gives no fact, and without facts every store is needed.
  *
- * A value that no generator makes ("unclassifiable") says nothing either: a
- * row must never be lost from view because its id is odd.  Equality with NULL
- * is never true and needs no store at all.
+ * An unclassifiable value gives no fact either, because a row must never
+ * become invisible because of an unusual id.  Equality with NULL is never
+ * true, so it needs no store at all.
  *
  * Facts are kept in a list, together with equalities between columns, because
- * what holds depends on the place in the join tree; see planner.c.
+ * the place in the join tree decides which facts hold; see planner.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,7 +33,10 @@
 #include "base/compat.h"
 #include "planner/planner_int.h"
 
-/* Text <> text, the negator of TextEqualOperator; it has no symbol. */
+/*
+ * The operator text <> text, the negator of TextEqualOperator; it has no
+ * macro.
+ */
 #define TEXT_NOT_EQUAL_OPERATOR 531
 
 /*
@@ -49,7 +52,7 @@ runops_is_id_equality(Oid opno, Oid inputcollid)
 /*
  * Is the clause NOT (a <> b)?
  *
- * The planner turns it into a = b later than planner_hook sees it.
+ * The planner changes it to a = b, but only after planner_hook.
  */
 bool
 runops_is_negated_equality(Node *clause)
@@ -66,7 +69,8 @@ runops_is_negated_equality(Node *clause)
 }
 
 /*
- * If an expression is a column of a query that encloses the scope, say which.
+ * Is an expression a column of a query that encloses the scope?  Sets the
+ * column.
  */
 static bool
 column_of(Node *expr, RunopsScope *scope, RunopsColumn *column)
@@ -84,7 +88,7 @@ column_of(Node *expr, RunopsScope *scope, RunopsColumn *column)
 }
 
 /*
- * Do both name the same column of the same query level?
+ * Are both the same column of the same query level?
  */
 static inline bool
 same_column(RunopsColumn a, RunopsColumn b)
@@ -108,7 +112,7 @@ add_value_fact(List *facts, RunopsColumn column, RunopsStoreSet stores,
 }
 
 /*
- * Read "left = right".
+ * Collect the facts of "left = right".
  */
 static List *
 collect_equality(Node *left, Node *right, RunopsScope *scope, List *facts)
@@ -138,15 +142,15 @@ collect_equality(Node *left, Node *right, RunopsScope *scope, List *facts)
 		return lappend(facts, fact);
 	}
 
-	/* Keep the fact even if it says "all": it is the reason for that. */
+	/* Keep the fact even if it has all stores, because it gives the reason. */
 	if (!runops_value_stores(right, scope, &stores, &assumed))
 		stores = RUNOPS_STORES_ALL;
 	return add_value_fact(facts, column, stores, assumed);
 }
 
 /*
- * Read what is inside NOT: "a IS DISTINCT FROM value" makes it an equality, if
- * the value is known not to be NULL.
+ * Collect the facts of a clause inside NOT: "a IS DISTINCT FROM value" is then
+ * an equality, if the value is known not to be NULL.
  */
 static List *
 collect_not_distinct(Node *clause, RunopsScope *scope, List *facts)
@@ -171,7 +175,8 @@ collect_not_distinct(Node *clause, RunopsScope *scope, List *facts)
 }
 
 /*
- * Read an OR: what every arm says of a column holds, in union.
+ * Collect the facts of an OR: a column's value belongs to the union of the
+ * stores that the arms give for it, if each arm gives some.
  */
 static List *
 collect_or(List *arms, RunopsScope *scope, List *facts)
@@ -184,7 +189,7 @@ collect_or(List *arms, RunopsScope *scope, List *facts)
 	{
 		Node	   *arm = lfirst(lc);
 
-		/* An arm that is never true adds nothing. */
+		/* An arm that is never true adds no store. */
 		if (IsA(arm, Const) &&
 			(((Const *) arm)->constisnull ||
 			 !DatumGetBool(((Const *) arm)->constvalue)))
@@ -206,7 +211,10 @@ collect_or(List *arms, RunopsScope *scope, List *facts)
 		RunopsStoreSet stores = RUNOPS_STORES_NONE;
 		List	   *assumed = NIL;
 
-		/* Equal columns are followed from the other one, if it has a value. */
+		/*
+		 * An equality of columns is followed from the other column, if that
+		 * has a value.
+		 */
 		if (fact->other.varno != 0)
 			continue;
 
@@ -219,10 +227,11 @@ collect_or(List *arms, RunopsScope *scope, List *facts)
 }
 
 /*
- * Simplify an expression as the planner will, with bound values put in.
+ * Simplify an expression as the planner will do, with the bound values.
  *
- * eval_const_expressions takes them from a PlannerInfo; of this one it looks at
- * no more, except to record inlined functions, which the planner will do again.
+ * eval_const_expressions() takes the values from a PlannerInfo.  It uses no
+ * other field of it, except to record inlined functions, which the planner
+ * will do again.
  */
 Node *
 runops_fold(Node *expr, ParamListInfo params)
@@ -236,7 +245,8 @@ runops_fold(Node *expr, ParamListInfo params)
 }
 
 /*
- * Add to a list what a clause says that must be true for a row to matter.
+ * Add to a list the facts of a clause that must be true for every relevant
+ * row.
  */
 List *
 runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
@@ -316,10 +326,11 @@ runops_collect_facts(Node *clause, RunopsScope *scope, List *facts)
 }
 
 /*
- * What facts say of a column, followed through columns equal to it.
+ * The stores that facts give for a column, including facts about columns that
+ * are equal to it.
  *
- * seen tells whether any fact gave it a value, if only an unknown one.  To
- * assumed is added what the facts rest on.
+ * seen is set to true if any fact gave it a value, even an unknown one.  The
+ * parameters that the result assumes are added to *assumed.
  */
 static RunopsStoreSet
 follow_column(List *facts, RunopsColumn column, bool *seen, List **assumed)
@@ -375,8 +386,8 @@ follow_column(List *facts, RunopsColumn column, bool *seen, List **assumed)
 }
 
 /*
- * The stores that a column's value can belong to; what that rests on is added
- * to assumed.
+ * The stores that a column's value may belong to; the parameters that this
+ * assumes are added to *assumed.
  */
 RunopsStoreSet
 runops_column_stores(List *facts, RunopsColumn column, List **assumed)
@@ -387,7 +398,7 @@ runops_column_stores(List *facts, RunopsColumn column, List **assumed)
 }
 
 /*
- * Decide which stores a routed table needs where the facts hold.
+ * Decide which stores a routed table needs at a place where the facts hold.
  */
 RunopsDecision
 runops_resolve(const RunopsRoute *route, List *facts, Index depth, Index varno)
@@ -425,9 +436,10 @@ runops_resolve(const RunopsRoute *route, List *facts, Index depth, Index varno)
 }
 
 /*
- * The stores that the rows of a table for which a clause is true can be in.
+ * The stores that may hold the rows of a table for which a clause is true.
  *
- * Sees more than facts do: the arms of an OR may speak of different columns.
+ * This finds more than facts do, because the arms of an OR may have different
+ * columns.
  */
 RunopsStoreSet
 runops_clause_stores(const RunopsRoute *route, Node *clause, Index varno)

@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * skip_checks.c
- *	  Spares the legacy leaf's rows the checks of what the plan has seen to.
+ *	  Skips the partition constraint and the alias CHECKs of the legacy leaf
+ *	  when planning has already proved them.
  *
  * Core prepares the partition constraint and the CHECKs of a relation for each
- * statement that writes to it, which for one row costs more than the write.  If
- * the leaf was put in the table's place because of the key, the bound holds by
- * that; if neither the key nor an alias is assigned, an UPDATE leaves both as
- * they were, and they have been checked.  CHECKs for aliases that have to be
- * asked are at least not read from the catalog's text each time.
+ * statement that writes to it.  For a single row, that costs more than the
+ * write.  If the leaf replaced the table because of the key, the partition
+ * constraint is true.  If an UPDATE assigns neither the key nor an alias, both
+ * stay as they were and were checked before.  CHECKs on aliases that cannot be
+ * skipped are cached, so that their text is not parsed each time.
  *
- * What is spared is found out when the plan is made, goes with the plan (see
- * generic_plan.c) and is carried out when it is started: the executor finds the checks
- * prepared already, as ones that hold.  A trigger that may change the row keeps
- * them.
+ * The checks to skip are determined when the plan is made, and stored in the
+ * plan (see generic_plan.c).  When the plan is started, the executor finds
+ * these checks already prepared, as constants that are true.  If a trigger may
+ * change the row, the checks are not skipped.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,7 +34,9 @@
 #include "base/relcache.h"
 #include "planner/planner_int.h"
 
-/* The CHECKs of a leaf, kept because to read them costs more than to ask them. */
+/*
+ * The cached CHECKs of a leaf; parsing them costs more than evaluating them.
+ */
 typedef struct CheckEntry
 {
 	Oid			relid;			/* hash key, first */
@@ -45,7 +48,7 @@ typedef struct CheckEntry
 static HTAB *check_hash = NULL;
 
 /*
- * Relation cache callback: forget the CHECKs of one relation, or all.
+ * Relcache callback: forget the CHECKs of one relation, or of all.
  */
 static void
 forget_checks(Oid relid)
@@ -69,7 +72,7 @@ forget_checks(Oid relid)
 static RunopsRelcacheClient relcache_client = {.forget = forget_checks};
 
 /*
- * The CHECKs of a relation as expressions that can be executed, in order.
+ * The CHECKs of a relation as executable expressions, in order.
  *
  * They stay readable until the end of the transaction.
  */
@@ -120,12 +123,14 @@ check_expressions(Relation rel)
 }
 
 /*
- * Find out what a statement can be spared whose target is to be a leaf.
+ * Determine the checks that a statement can skip if a leaf becomes its result
+ * relation.
  *
- * known: does the plan rest on the keys of the rows, and not on the flag alone?
- * The query is read before columns are renumbered.  The result is NIL for
- * nothing, or four integers: the leaf's OID, whether the bound is spared, the
- * number of CHECKs for aliases, and whether they are spared.
+ * known: does the plan depend on the keys of the rows, and not only on the
+ * flag?  This reads the query before its columns are renumbered.  The result
+ * is NIL if there is nothing to skip, or four integers: the leaf's OID,
+ * whether the partition constraint is skipped, the number of CHECKs on
+ * aliases, and whether they are skipped.
  */
 List *
 runops_spared_checks(Query *query, const RunopsRoute *route,
@@ -164,8 +169,8 @@ runops_spared_checks(Query *query, const RunopsRoute *route,
 }
 
 /*
- * Do all CHECKs of a relation declare aliases?  Core prepares them together, so
- * that one of another kind keeps all of them from being skipped.
+ * Do all CHECKs of a relation declare aliases?  If one is of another kind,
+ * none can be skipped, because core prepares them together.
  */
 static bool
 all_for_aliases(const TupleConstr *constr)
@@ -180,7 +185,7 @@ all_for_aliases(const TupleConstr *constr)
 }
 
 /*
- * Let the executor find the spared checks done, in a statement just started.
+ * Make the executor of a statement that was just started skip the checks.
  */
 void
 runops_skip_checks(QueryDesc *queryDesc, List *spared)

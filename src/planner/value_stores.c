@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * value_stores.c
- *	  Which stores the value of an expression belongs to, as far as that is
- *	  known, or may be assumed, when a statement is planned.
+ *	  Finds the stores of an expression's value at plan time, if it is known or
+ *	  may be assumed.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -31,10 +31,10 @@ runops_strip_relabel(Node *expr)
 }
 
 /*
- * Fetch the value of an external parameter if it is bound for this plan alone.
+ * Fetch the value of an external parameter if it is bound for this plan only.
  *
- * The same rule as eval_const_expressions: a value that may change between
- * executions is none.
+ * The rule is that of eval_const_expressions(): a value that may change
+ * between executions is not known.
  */
 static bool
 bound_value(Param *param, ParamListInfo params, Datum *value, bool *isnull)
@@ -61,7 +61,7 @@ bound_value(Param *param, ParamListInfo params, Datum *value, bool *isnull)
 }
 
 /*
- * Is the value of an expression known, and what is it?
+ * Get the value of an expression, if it is known.
  *
  * Sets scope->unfolded if constant folding could make it known.
  */
@@ -90,10 +90,10 @@ runops_known_value(Node *expr, RunopsScope *scope, Datum *value, bool *isnull)
 }
 
 /*
- * Is an expression assumed to name legacy?
+ * May an expression be assumed to name legacy?
  *
- * If the scope says so, every external parameter is, and so is COALESCE of
- * several.  They are added to assumed.
+ * If the scope allows assumptions, every external parameter may be, and so may
+ * a COALESCE of several.  These parameters are added to *assumed.
  */
 static bool
 assumed_value(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
@@ -123,10 +123,11 @@ assumed_value(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
 }
 
 /*
- * The stores that the id in an expression may belong to, if its value is known.
+ * The stores that the id in an expression may belong to, if its value is
+ * known.
  *
  * NULL belongs to no store.  If the value is not known but assumed to name
- * legacy, the parameters that this rests on are added to assumed.
+ * legacy, the assumed parameters are added to *assumed.
  */
 bool
 runops_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
