@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * check_row.c
- *	  Checks of a row that is about to be written to a foreign table.
+ *	  Checks a row that is about to be written to a foreign table.
  *
- * Core relies on the other side for the constraints of a foreign table, and so
- * checks neither its partition bound nor a WITH CHECK OPTION before a row is
- * sent: a row would stand in a store where no pruned read looks for it, or
- * escape its policy.  The CHECKs that declare aliases are looked at as well: the
- * planner relies on them, also before provision has put them into the store.
+ * Core leaves the constraints of a foreign table to the remote server.  So it
+ * checks neither the partition constraint nor a WITH CHECK OPTION before a row
+ * is sent.  The row would go to a store where a pruned query does not look for
+ * it, or would violate its policy.  The CHECKs that declare aliases are
+ * checked here as well, because the planner depends on them even before
+ * provision has created them in the store.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,11 +34,11 @@ typedef struct AliasCheck
 } AliasCheck;
 
 /*
- * The names and the expressions of the CHECKs of a foreign table that declare
- * aliases, in turns.
+ * The names and the expressions of a foreign table's CHECKs that declare
+ * aliases, alternating.
  *
- * The others are left out by their name, because to read an expression takes its
- * time, and a table may have many.
+ * The other CHECKs are skipped by their name, because parsing an expression
+ * takes time, and a table may have many.
  */
 static List *
 alias_constraints(Relation rel)
@@ -65,7 +66,7 @@ alias_constraints(Relation rel)
 }
 
 /*
- * The columns that the CHECKs for aliases read, offset by
+ * The columns that the alias CHECKs read, offset by
  * FirstLowInvalidHeapAttributeNumber.
  */
 Bitmapset *
@@ -81,7 +82,7 @@ runops_fdw_alias_attrs(Relation rel)
 }
 
 /*
- * Prepare the CHECKs for aliases for the rows that a statement writes.
+ * Prepare the alias CHECKs for the rows that a statement writes.
  */
 List *
 runops_fdw_alias_checks(EState *estate, Relation rel)
@@ -104,8 +105,8 @@ runops_fdw_alias_checks(EState *estate, Relation rel)
 }
 
 /*
- * Refuse a row with an alias that names another store than the key, in the
- * words of core.
+ * Reject a row with an alias that names another store than the key, with
+ * core's message for a CHECK.
  */
 static void
 check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
@@ -124,8 +125,8 @@ check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
 					(errcode(ERRCODE_CHECK_VIOLATION),
 					 errmsg("new row for relation \"%s\" violates check constraint \"%s\"",
 							RelationGetRelationName(rel), check->name),
-					 errdetail("The column names another store than the key of the row."),
-					 errhint("A row belongs where its parent is: mint its key by the parent's."),
+					 errdetail("The column names a different store than the key of the row."),
+					 errhint("A row belongs to the store of its parent: mint its key from the key of the parent."),
 					 err_generic_string(PG_DIAG_SCHEMA_NAME, get_namespace_name(get_rel_namespace(table))),
 					 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(table)),
 					 err_generic_string(PG_DIAG_CONSTRAINT_NAME, check->name)));
@@ -133,10 +134,10 @@ check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
 }
 
 /*
- * Text of the columns that decide the store of a row, like
- * "Failing row has (id) = (x).", or NULL if there are none that the user may
- * see: as in core, those that he may select or has set himself, and none under
- * row security.
+ * The text of the columns that decide the store of a row, like "Failing row
+ * has (id) = (x)."; NULL if the user may see none of them.  As in core, the
+ * user may see the columns that he may select or has assigned himself, and no
+ * column under row security.
  */
 static char *
 describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
@@ -195,10 +196,10 @@ describe_key(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
 }
 
 /*
- * Refuse a row whose key belongs to another store.
+ * Reject a row whose key belongs to another store.
  *
- * A row that core has routed is known to fit, unless a trigger of the foreign
- * table has changed it since.
+ * A row that core has routed matches the store, unless a trigger of the
+ * foreign table has changed it.
  */
 static void
 check_bound(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
@@ -228,13 +229,12 @@ check_bound(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 			 key ? errdetail("%s", key) : 0,
 			 update ?
 			 errhint("Insert a row with the new key and delete the old one.") :
-			 errhint("Insert into the routed table, which chooses the store by the key.")));
+			 errhint("Insert the row into the routed table.")));
 }
 
 /*
- * Refuse a row that violates a policy or a view's check option, or whose key
- * belongs to another store than the one it is about to be sent to, or than an
- * alias.
+ * Reject a row that violates a policy or a view's check option, or whose key
+ * belongs to a different store than the target or an alias.
  */
 void
 runops_fdw_check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,

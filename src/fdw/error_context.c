@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * error_context.c
- *	  What an error of a store says beyond postgres_fdw's own words: which
- *	  store and table it was, what it violates, and what to do.
+ *	  Adds the store, the table, the violated object and a hint to the errors
+ *	  of postgres_fdw.
  *
  * postgres_fdw drops the names of the schema, table, column, data type and
- * constraint, by which programs decide.  They are taken from libpq's result
- * (session/conncheck.c), and a leaf's table is named as the routed table.
+ * constraint, which programs need.  They are taken from libpq's result
+ * (session/conncheck.c), and the table of a leaf gets the name of the routed
+ * table.
  *
- * An error context callback stands while one of postgres_fdw's callbacks runs.
- * It may not look into the catalogs, so the names are noted beforehand, in a
- * hash that lives as long as the backend.  They are refreshed whenever a
- * statement begins.
+ * An error context callback is active while a callback of postgres_fdw runs.
+ * It must not read the catalogs.  So the names are stored before, in a hash
+ * table that lives as long as the backend, and refreshed at the start of each
+ * statement.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,7 +34,7 @@
 #include "remote/remote.h"
 #include "topology/topology.h"
 
-/* The names that belong to a foreign table. */
+/* The names for a foreign table. */
 typedef struct Names
 {
 	Oid			relid;			/* hash key, first */
@@ -71,7 +72,7 @@ runops_fdw_remote_name(Oid relid, const char **schema, const char **table)
 }
 
 /*
- * Note the names of a foreign table for an error to come.
+ * Store the names of a foreign table for later errors.
  */
 static void
 note_names(Oid relid)
@@ -194,10 +195,10 @@ runops_fdw_add_fields(Oid relid)
 }
 
 /*
- * Add to an error what is known of its place.
+ * Error context callback: add the store and a hint to an error.
  *
- * The hint is chosen by the SQLSTATE.  Where it may as well come from the
- * statement itself, the hint says so.
+ * The SQLSTATE determines the hint.  If the statement itself may also be the
+ * cause, the hint says so.
  */
 static void
 store_error_callback(void *arg)
@@ -247,11 +248,11 @@ store_error_callback(void *arg)
 	switch (geterrcode())
 	{
 		case ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION:
-			errhint("Check that the database of the store is running, and the options of server \"%s\" and of the user mapping.",
+			errhint("Check the store's database, and the options of server \"%s\" and of the user mapping.",
 					server);
 			break;
 		case ERRCODE_CONNECTION_FAILURE:
-			errhint("The transaction has to be repeated; check that the database of the store is running.");
+			errhint("Repeat the transaction after checking that the store's database is running.");
 			break;
 		case ERRCODE_UNDEFINED_OBJECT:
 			if (!call->begins)
@@ -263,16 +264,16 @@ store_error_callback(void *arg)
 		case ERRCODE_UNDEFINED_TABLE:
 		case ERRCODE_UNDEFINED_COLUMN:
 		case ERRCODE_INVALID_SCHEMA_NAME:
-			errdetail("The table is missing in store \"%s\", or has other columns there.",
+			errdetail("The table does not exist in store \"%s\", or has different columns there.",
 					  store);
 			if (reader != NULL)
-				errhint("Use runops.provision to create what is missing in the store; the reader has it once it has caught up.");
+				errhint("Use runops.provision to create the missing objects in the store, and wait until the reader has replayed them.");
 			else
-				errhint("Use runops.provision to create what is missing in the store.");
+				errhint("Use runops.provision to create the missing objects in the store.");
 			break;
 		case ERRCODE_UNDEFINED_FUNCTION:
 		case ERRCODE_DATATYPE_MISMATCH:
-			errdetail("A column may have another type in store \"%s\".", store);
+			errdetail("A column may have a different type in store \"%s\".", store);
 			errhint("Use runops.verify to compare the table with the one in the store.");
 			break;
 		case ERRCODE_INVALID_TEXT_REPRESENTATION:
@@ -286,7 +287,7 @@ store_error_callback(void *arg)
 				errhint("Give the user mapping a password that the server asks for, or let a superuser set its option password_required to false.");
 			break;
 		case ERRCODE_INSUFFICIENT_PRIVILEGE:
-			errhint("Use runops.provision to see which privileges the users of the mappings lack in the store.");
+			errhint("Use runops.provision to list the missing privileges of the user mappings in the store.");
 			break;
 		default:
 			break;
@@ -294,9 +295,9 @@ store_error_callback(void *arg)
 }
 
 /*
- * Let errors name the store while a callback of postgres_fdw runs for a scan.
+ * Make errors name the store while a callback of postgres_fdw runs for a scan.
  *
- * begins: the callback connects, and so looks for the user mapping.
+ * begins: the callback connects, and so it looks up the user mapping.
  */
 void
 runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node, bool begins)
@@ -315,7 +316,7 @@ runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node, bool begins)
 }
 
 /*
- * The same for a callback that is called for a foreign table.
+ * The same for a callback that runs for a foreign table.
  */
 void
 runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins)

@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * exec.c
- *	  The execution callbacks of runops_fdw, which ask the gate, check and count.
+ *	  Implements the execution callbacks of runops_fdw, which check the gate
+ *	  and count.
  *
- * postgres_fdw does the work.  BeginForeignModify is called for every result relation of a plan, also for
- * those that no row reaches.  It neither asks the gate nor connects here; the
- * first row does both.  postgres_fdw's state for a result relation is kept
- * inside ours, and stands in ri_FdwState while its callbacks run.
+ * postgres_fdw does the work.  BeginForeignModify is called for every result
+ * relation of a plan, even if no row reaches it.  Here it neither checks the
+ * gate nor connects; the first row does both.  The state of postgres_fdw for a
+ * result relation is a field of our state, and is in ri_FdwState while its
+ * callbacks run.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,37 +29,37 @@
 #include "topology/topology.h"
 #include "xact/xact.h"
 
-/* the most parameters that a statement can have in the wire protocol */
+/* the maximum number of parameters of a statement in the wire protocol */
 #define MAX_QUERY_PARAMS 65535
 
-/* where postgres_fdw keeps the rows per FETCH in a scan's private list */
+/* index of the rows per FETCH in the private list of a scan of postgres_fdw */
 #define PGFDW_SCAN_FETCH_SIZE 2
 
 /*
- * What is known of one result relation while a statement runs.
+ * The state of one result relation while a statement runs.
  *
- * Lives in the context that Begin was called in.
+ * It lives in the memory context in which Begin was called.
  */
 typedef struct ModifyState
 {
-	void	   *pgfdw_state;	/* postgres_fdw's, once it has begun */
+	void	   *pgfdw_state;	/* state of postgres_fdw, once it has begun */
 	bool		begun;			/* has postgres_fdw begun? */
-	bool		noted;			/* is the store noted as written to? */
-	RunopsFdwUnique *unique;	/* keys over all stores; NULL if there are none */
+	bool		noted;			/* is the write to the store noted? */
+	RunopsFdwUnique *unique;	/* keys over all stores; NULL if none */
 	bool		checks_known;	/* is the next field filled? */
 	List	   *alias_checks;
 	ModifyTableState *mtstate;
 
-	/* the arguments of BeginForeignModify, until the first row comes */
+	/* arguments of BeginForeignModify, kept for the first row */
 	List	   *fdw_private;
 	int			subplan_index;
 	int			eflags;
 } ModifyState;
 
 /*
- * Let a scan fetch all its rows at once.
+ * Make a scan fetch all its rows at once.
  *
- * The plan may be shared, so that the change is made in a copy.
+ * The plan may be shared, so the change is made in a copy.
  */
 static void
 fetch_whole(ForeignScanState *node)
@@ -76,17 +78,19 @@ fetch_whole(ForeignScanState *node)
 }
 
 /*
- * Begin a scan: later, when its first row is asked for.
+ * Begin a scan.  The real work is done later, when its first row is requested.
  *
- * A table that a writing statement reads again for each row of another must
- * show each time what it was before the statement.  postgres_fdw starts over
- * with what it has in memory if that is all, but otherwise by a new cursor,
- * which would see the statement's own changes: a target's rows would be changed
- * once for each match.
+ * A writing statement may read a table again for each row of another table.
+ * Each of these scans must show the rows as they were before the statement.
+ * postgres_fdw rescans from memory if all rows are there.  Otherwise it opens
+ * a new cursor, which would see the statement's own changes: rows of the
+ * result relation would be changed once for each match.  So all rows are
+ * fetched at once.
  *
- * postgres_fdw connects here and starts a transaction in the store.  Of an
- * Append that is pruned for each outer row, core begins every child, and those
- * that are never executed must not even reach their store, which may be down.
+ * postgres_fdw connects when it begins a scan, and starts a transaction in the
+ * store.  If an Append is pruned for each outer row, core begins every child.
+ * A child that is never executed must not connect to its store, which may be
+ * down.
  */
 static void
 runopsBeginForeignScan(ForeignScanState *node, int eflags)
@@ -97,23 +101,24 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 }
 
 /*
- * One use of a store by one of postgres_fdw's callbacks that connect.
+ * The use of a store by a callback of postgres_fdw that connects.
  *
- * begin_use() and end_use() stand around the callback, in this order: errors name
- * the store from here on; the roles of the transaction are checked; the writes
- * are noted, which may raise; only then is there a connection, which is asked
- * what it has reached before anything else is sent.
+ * begin_use() and end_use() enclose the callback.  The order of their actions
+ * matters.  First, errors name the store from now on.  Then the roles of the
+ * transaction are checked, and the writes are noted, which may raise.  Only
+ * then is there a connection, which is asked for its database before anything
+ * else is sent.
  */
 typedef struct Use
 {
 	RunopsStoreUse store;
 	RunopsFdwCall call;
-	bool		writes;			/* or locks rows */
+	bool		writes;			/* does it write or lock rows? */
 } Use;
 
 /*
- * Begin a use.  node is the scan or the direct modification, or NULL where rows
- * of a table are written.
+ * Begin a use.  node is the scan or the direct modification; NULL if rows are
+ * written to a result relation.
  */
 static void
 begin_use(Use *use, ForeignScanState *node, bool by_reader)
@@ -137,8 +142,8 @@ begin_use(Use *use, ForeignScanState *node, bool by_reader)
 }
 
 /*
- * End a use: postgres_fdw has begun, and has taken this connection, or one that
- * is not known.
+ * End a use: postgres_fdw has begun with this connection; NULL if the
+ * connection is not known.
  */
 static void
 end_use(Use *use, PGconn *conn)
@@ -153,9 +158,10 @@ end_use(Use *use, PGconn *conn)
 }
 
 /*
- * Let postgres_fdw begin a scan if it has not.
+ * Begin the scan in postgres_fdw, if that was not done yet.
  *
- * Its state is what tells: it makes one whenever it begins.
+ * The state of postgres_fdw tells this, because it is set when postgres_fdw
+ * begins.
  */
 static void
 begin_scan(ForeignScanState *node)
@@ -189,7 +195,7 @@ begin_scan(ForeignScanState *node)
 }
 
 /*
- * Count a row that came from a store, if there is one.  That of a join counts
+ * Count a row that came from a store, if there is one.  A row of a join counts
  * for its first table.
  */
 static void
@@ -218,14 +224,14 @@ runopsIterateForeignScan(ForeignScanState *node)
 }
 
 /*
- * Start a scan over, perhaps with other parameters.
+ * Restart a scan, perhaps with other parameters.
  */
 static void
 runopsReScanForeignScan(ForeignScanState *node)
 {
 	RunopsFdwCall call;
 
-	/* not begun: it will begin with the new parameters */
+	/* not begun yet: it will begin with the new parameters */
 	if (node->fdw_state == NULL)
 		return;
 
@@ -235,7 +241,7 @@ runopsReScanForeignScan(ForeignScanState *node)
 }
 
 /*
- * Ask for a row of an asynchronous scan.
+ * Request a row of an asynchronous scan.
  */
 static void
 runopsForeignAsyncRequest(AsyncRequest *areq)
@@ -265,7 +271,7 @@ runopsForeignAsyncConfigureWait(AsyncRequest *areq)
 }
 
 /*
- * Take what the store of an asynchronous scan has sent.
+ * Process the answer of the store to an asynchronous scan.
  */
 static void
 runopsForeignAsyncNotify(AsyncRequest *areq)
@@ -281,7 +287,7 @@ runopsForeignAsyncNotify(AsyncRequest *areq)
 }
 
 /*
- * Begin an UPDATE or DELETE that is sent as a whole.
+ * Begin a direct UPDATE or DELETE.
  */
 static void
 runopsBeginDirectModify(ForeignScanState *node, int eflags)
@@ -298,7 +304,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 }
 
 /*
- * Send an UPDATE or DELETE as a whole, and fetch what it returns.
+ * Execute a direct UPDATE or DELETE, and fetch the rows that it returns.
  */
 static TupleTableSlot *
 runopsIterateDirectModify(ForeignScanState *node)
@@ -321,7 +327,7 @@ runopsIterateDirectModify(ForeignScanState *node)
 	runops_fdw_leave(&call);
 	runops_fdw_note_direct_rows(node, slot, *processed - before);
 
-	/* the store counts for us, unless the statement is a WITH item */
+	/* postgres_fdw counts the rows for us, unless the statement is a CTE */
 	if (*processed > before)
 		runops_stats_add(runops_fdw_scan_relid(node), RUNOPS_ROWS,
 						 *processed - before);
@@ -335,7 +341,7 @@ runopsIterateDirectModify(ForeignScanState *node)
 }
 
 /*
- * Note what postgres_fdw will need, and leave the rest to the first row.
+ * Store the arguments for postgres_fdw; the first row does the rest.
  */
 static void
 runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
@@ -361,8 +367,8 @@ runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
  * Prepare to insert rows that core routes to a foreign table, or that COPY
  * writes to it.
  *
- * A row that an UPDATE moves here would be deleted in one database and
- * inserted in another, by two transactions of which one may fail.
+ * An UPDATE must not move a row here: the row would be deleted in one database
+ * and inserted in another, by two transactions of which one may fail.
  */
 static void
 runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
@@ -382,7 +388,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 
 	use.store = runops_fdw_use(relid, runops_fdw_result_userid(mtstate->ps.state, rri));
 
-	/* rows that core routes: where they go is not known when they are planned */
+	/* rows that core routes: their store is not known at plan time */
 	if (rri->ri_RootResultRelInfo != NULL)
 		runops_stats_add(relid, RUNOPS_STATEMENTS_MULTI, 1);
 
@@ -398,7 +404,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 }
 
 /*
- * Note, once, that rows of a result relation are written.
+ * Note once that rows of a result relation are written.
  */
 static void
 note_write(ResultRelInfo *rri)
@@ -411,11 +417,11 @@ note_write(ResultRelInfo *rri)
 }
 
 /*
- * Put postgres_fdw's state in place for one of its callbacks, after it has
- * begun if this is the first row.
+ * Put the state of postgres_fdw in place for one of its callbacks.  For the
+ * first row, postgres_fdw begins before.
  *
- * The gate is asked again for each row: it is cheap, and an error is all that
- * the answer can lead to.
+ * The gate is checked for each row: the check is cheap, and it can only raise
+ * an error.
  */
 static ModifyState *
 enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
@@ -450,7 +456,7 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 }
 
 /*
- * Put our state back after a callback of postgres_fdw.
+ * Restore our state after a callback of postgres_fdw.
  */
 static void
 leave_pgfdw(ResultRelInfo *rri, ModifyState *state, RunopsFdwCall *call)
@@ -461,7 +467,7 @@ leave_pgfdw(ResultRelInfo *rri, ModifyState *state, RunopsFdwCall *call)
 }
 
 /*
- * Refuse a row that must not be sent.
+ * Reject a row that must not be sent.
  */
 static void
 check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
@@ -477,7 +483,7 @@ check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 }
 
 /*
- * Count rows that a store has taken; they are there now.
+ * Count the rows that a store has written.
  */
 static void
 count_written(ResultRelInfo *rri, int nrows)
@@ -560,10 +566,10 @@ runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
 }
 
 /*
- * How many rows one INSERT may carry.
+ * The maximum number of rows in one INSERT.
  *
- * postgres_fdw keeps a batch within the protocol's number of parameters only
- * once it has begun, so this is done here.
+ * postgres_fdw limits a batch to the protocol's number of parameters only
+ * after it has begun, so the limit is computed here.
  */
 static int
 runopsGetForeignModifyBatchSize(ResultRelInfo *rri)
@@ -652,7 +658,7 @@ runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 }
 
 /*
- * End the modification of a result relation, which may never have begun.
+ * End the modification of a result relation, even if it has never begun.
  */
 static void
 runopsEndForeignModify(EState *estate, ResultRelInfo *rri)
@@ -681,7 +687,7 @@ runopsEndForeignInsert(EState *estate, ResultRelInfo *rri)
 }
 
 /*
- * Lay the execution callbacks over postgres_fdw's.
+ * Replace the execution callbacks of postgres_fdw by ours.
  */
 void
 runops_fdw_exec_callbacks(FdwRoutine *routine)

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * fdw_int.h
- *	  What the files of the foreign-data wrapper share.
+ *	  Declares the functions that the files of the foreign-data wrapper share.
  *
- * No other module calls in here: the server does, by the FdwRoutine.
+ * No other module calls these functions; the server does, through the
+ * FdwRoutine.
  *
  * postgres_fdw plans, connects and executes; its callbacks stand in pgfdw.  Ours
  * lie over them and add what it lacks.  Three rules hold.  A callback that may
@@ -30,12 +31,12 @@
 #include "base/runops.h"
 #include "session/session.h"
 
-/* One call of a callback of postgres_fdw, for the errors that it raises. */
+/* The call of a postgres_fdw callback, for its errors. */
 typedef struct RunopsFdwCall
 {
 	ErrorContextCallback callback;
 	ForeignScanState *node;		/* the scan, or NULL */
-	Oid			relid;			/* the foreign table, unless the scan tells */
+	Oid			relid;			/* the foreign table, if there is no scan */
 	bool		begins;			/* does the callback connect? */
 } RunopsFdwCall;
 

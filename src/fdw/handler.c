@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * handler.c
- *	  The foreign-data wrapper runops_fdw: postgres_fdw's callbacks with ours
- *	  laid over them.
+ *	  Implements the foreign-data wrapper runops_fdw, which wraps the callbacks
+ *	  of postgres_fdw.
  *
- * Everything that crosses to another database goes through this wrapper, so
- * that the gate is asked in one place.
+ * All data from and to other databases goes through this wrapper, so the gate
+ * is checked in one place.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,8 +23,8 @@ PG_FUNCTION_INFO_V1(runops_fdw_handler);
 PG_FUNCTION_INFO_V1(runops_fdw_validator);
 
 /*
- * The handler of the wrapper: a copy of postgres_fdw's routine in which the
- * callbacks that cross to another database are ours.
+ * The handler of the wrapper: a copy of postgres_fdw's routine, in which our
+ * callbacks replace those that access another database.
  */
 Datum
 runops_fdw_handler(PG_FUNCTION_ARGS)

@@ -1,16 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * join.c
- *	  Which joins of leaves are offered to be done in their store, and what
- *	  they and the groupings above them cost.
+ *	  Decides which joins of leaves to push down to their store, and estimates
+ *	  their costs and the costs of groupings above them.
  *
- * Two things keep postgres_fdw from sending a join that had better be sent.
- * "store_of(a.key) = store_of(b.key)", by which a query may ask for a
- * partition-wise join, is unknown to the store; between two leaves of one store
- * it is always true and is left out.  And without remote estimates postgres_fdw supposes that
- * the store compares each row with each other row, so that of two tables of
- * any size both are fetched whole.  The store knows better ways to join: here
- * it is supposed to hash, or to search by an index that it is known to have.
+ * Two things keep postgres_fdw from pushing down a useful join.  First, the
+ * store does not know "store_of(a.key) = store_of(b.key)", by which a query
+ * may ask for a partition-wise join.  Between two leaves of one store this
+ * clause is always true, so it is removed.  Second, without remote estimates
+ * postgres_fdw assumes that the store compares each row with each other row,
+ * so it fetches both tables completely unless they are tiny.  The store has
+ * better join methods: this file assumes a hash join, or an index scan if the
+ * index is known to exist.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -31,11 +32,11 @@
 #include "gate/gate.h"
 #include "topology/topology.h"
 
-/* what postgres_fdw supposes an ordered result to cost more */
+/* postgres_fdw's assumption: the cost factor of a sorted result */
 #define SORT_MULTIPLIER 1.2
 
 /*
- * Is there a table among these whose locked rows the query does not wait for?
+ * Does a table have a locking clause with NOWAIT or SKIP LOCKED?
  */
 static bool
 any_wait_policy(PlannerInfo *root, Relids relids)
@@ -54,7 +55,7 @@ any_wait_policy(PlannerInfo *root, Relids relids)
 }
 
 /*
- * Is the expression somewhere in the tree?
+ * Does the expression occur in the tree?
  */
 static bool
 contains_expr(Node *node, void *expr)
@@ -68,8 +69,8 @@ contains_expr(Node *node, void *expr)
 }
 
 /*
- * If the expression is the partition key of a leaf, the store of every row of
- * that leaf: copied to store[RUNOPS_STORE_LEN].
+ * If the expression is the partition key of a leaf, copy the store of the leaf
+ * to store[RUNOPS_STORE_LEN].
  */
 static bool
 key_store(PlannerInfo *root, Node *expr, char *store)
@@ -98,7 +99,7 @@ key_store(PlannerInfo *root, Node *expr, char *store)
 }
 
 /*
- * Does a clause say of two leaves of one store only that they are of one
+ * Does a clause only say that two leaves of one store belong to the same
  * store?
  */
 static bool
@@ -119,8 +120,8 @@ is_implied(PlannerInfo *root, RestrictInfo *rinfo)
 /*
  * The join clauses without those that the partition constraints imply.
  *
- * Below an outer join a key may be NULL where the leaf has none: the clauses
- * of a join of joins are then left as they are.
+ * Below an outer join a key may be NULL although it is not in the leaf.  So
+ * the clauses of a join of joins are kept unchanged.
  */
 static List *
 needed_clauses(PlannerInfo *root, RelOptInfo *outerrel, RelOptInfo *innerrel,
@@ -143,8 +144,9 @@ needed_clauses(PlannerInfo *root, RelOptInfo *outerrel, RelOptInfo *innerrel,
 }
 
 /*
- * What the store needs to join by searching the inner table for each row of
- * the outer one, beyond reading the outer; negative if it has no index.
+ * The cost for the store to search the inner table for each row of the outer
+ * one, without the cost of reading the outer table; negative if it has no
+ * index.
  */
 static Cost
 nested_loop_cost(PlannerInfo *root, RelOptInfo *outerrel, RelOptInfo *innerrel)
@@ -174,8 +176,8 @@ nested_loop_cost(PlannerInfo *root, RelOptInfo *outerrel, RelOptInfo *innerrel)
 }
 
 /*
- * What the store needs to join beyond reading both tables, if it hashes;
- * negative if it cannot.
+ * The cost for the store of a hash join, without the cost of reading both
+ * tables; negative if a hash join is not possible.
  */
 static Cost
 hash_cost(RelOptInfo *outerrel, RelOptInfo *innerrel, List *restrictlist)
@@ -192,7 +194,7 @@ hash_cost(RelOptInfo *outerrel, RelOptInfo *innerrel, List *restrictlist)
 }
 
 /*
- * The cost of reading a relation in the store, without fetching the rows.
+ * The cost of reading a relation in the store, without fetching its rows.
  */
 static Cost
 read_cost(RelOptInfo *rel, Cost fdw_startup_cost, Cost fdw_tuple_cost)
@@ -202,11 +204,11 @@ read_cost(RelOptInfo *rel, Cost fdw_startup_cost, Cost fdw_tuple_cost)
 }
 
 /*
- * The cost of a remote join, done in the best way that the store is known to
+ * The cost of a remote join by the best method that the store is known to
  * have; negative if there is none.
  *
- * What is fetched is the result, so that a join that multiplies rows stays
- * dearer than one done here.
+ * The result must be fetched, so a join that multiplies rows costs more than a
+ * local join.
  */
 static Cost
 remote_join_cost(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
@@ -249,15 +251,16 @@ remote_join_cost(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 /*
  * Offer remote joins.
  *
- * Not if the tables are known to be empty: those carry no postgres_fdw state
- * to join.  Nor with NOWAIT or SKIP LOCKED, which can be added to the
- * statement of one table only.  Nor if a condition must not be sent, because it
- * may leak rows that a policy hides.
+ * There are none if a table is known to be empty, because such a table has no
+ * postgres_fdw state.  With NOWAIT or SKIP LOCKED there are none either,
+ * because these can only be added to the statement of a single table.  The
+ * same is true if a condition must not be sent, because it may leak rows that
+ * a policy hides.
  *
- * Where rows are locked or changed, postgres_fdw looks for a local join among
- * the paths that are there already.  Otherwise its own paths are taken aside
- * until their costs are right, because the list would drop them at first
- * sight.
+ * If rows are locked or changed, postgres_fdw looks for a local join among the
+ * existing paths.  Otherwise the paths of postgres_fdw are kept apart until
+ * their costs are corrected, because add_path() would reject them at their
+ * first cost.
  */
 void
 runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
@@ -336,11 +339,12 @@ input_join_cost(RelOptInfo *input_rel)
 }
 
 /*
- * Let the store apply the LIMIT of a query over one of its tables, if it can.
+ * Let the store apply the LIMIT of a query on one of its tables, if possible.
  *
- * Never is it better to do that here: a store that knows the limit sends no more
- * rows, sorts no more than it has to, and chooses its plan for it.  Estimates do
- * not know, since few rows expected cost the same both ways.
+ * A local LIMIT is never better: a store that knows the limit sends no more
+ * rows and sorts no more than necessary, and chooses its plan for it.  The
+ * cost estimates do not show that, because for a few rows both ways cost the
+ * same.
  */
 static void
 limit_in_store(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *final_rel,
@@ -358,8 +362,9 @@ limit_in_store(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *final_rel,
  * Offer remote grouping, ordering and limits, unless the input is known to be
  * empty.
  *
- * postgres_fdw computes a grouping from its own cost of the join below, which
- * would be done here because the join has become so much cheaper.
+ * postgres_fdw computes the cost of a grouping from its own cost of the join
+ * below.  As our join is much cheaper, the grouping would never be pushed
+ * down.
  */
 void
 runopsGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage,

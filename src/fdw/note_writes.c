@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * note_writes.c
- *	  Notes what the wrapper writes to a store, or locks there.
+ *	  Notes the writes and the row locks of the wrapper in a store.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -17,12 +17,15 @@
 #include "topology/topology.h"
 #include "xact/xact.h"
 
-/* where postgres_fdw says whether a direct modification counts its rows for us */
+/*
+ * index of the flag for counting rows, in postgres_fdw's list for direct
+ * modification
+ */
 #define PGFDW_DIRECT_SET_PROCESSED 3
 
 /*
- * Note that rows of a foreign table are written.  A table that is no leaf of a
- * routed one does not count.
+ * Note that rows of a foreign table are written.  Tables that are not leaves
+ * of a routed table are ignored.
  */
 void
 runops_fdw_note_write(Oid relid)
@@ -34,7 +37,7 @@ runops_fdw_note_write(Oid relid)
 }
 
 /*
- * Note that rows of a foreign table may be written or are locked.
+ * Note that rows of a foreign table may be written, or are locked.
  */
 static void
 note_lock(Oid relid)
@@ -46,8 +49,8 @@ note_lock(Oid relid)
 }
 
 /*
- * Note the store of a scan that locks what it reads, because somebody asked for
- * it or in order to change it.
+ * Note the store of a scan that locks the rows that it reads, for a locking
+ * clause or in order to change them.
  */
 void
 runops_fdw_note_scan_locks(ForeignScanState *node)
@@ -72,9 +75,10 @@ runops_fdw_note_scan_locks(ForeignScanState *node)
 }
 
 /*
- * Note that an UPDATE or DELETE is sent as a whole.
+ * Note a direct UPDATE or DELETE.
  *
- * Who reads afterwards must read in the store, whether or not there were rows.
+ * Later reads of the transaction must read in the store, even if no row was
+ * changed.
  */
 void
 runops_fdw_note_direct_modify(ForeignScanState *node)
@@ -83,9 +87,11 @@ runops_fdw_note_direct_modify(ForeignScanState *node)
 }
 
 /*
- * Note that such a statement has written rows: it counts them, or returns one.
+ * Note that a direct modification has written rows: it counts them or returns
+ * one.
  *
- * That of a WITH item without RETURNING says neither, and counts as if it had.
+ * A data-modifying CTE without RETURNING reports neither a row count nor a
+ * row, so assume that it wrote.
  */
 void
 runops_fdw_note_direct_rows(ForeignScanState *node, TupleTableSlot *slot,
@@ -107,8 +113,8 @@ runops_fdw_note_direct_rows(ForeignScanState *node, TupleTableSlot *slot,
 }
 
 /*
- * Must an INSERT be noted once a row has come to stand in the store, because
- * the store may leave it out?
+ * Must an INSERT be noted only after the store has inserted a row, because the
+ * store may skip the row?
  */
 bool
 runops_fdw_notes_insert_late(ModifyTableState *mtstate)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * one_role.c
- *	  Refuses to use a store as another role than the one that has written
- *	  there in the same transaction.
+ *	  Raises an error if a transaction uses a store as another role than the
+ *	  one that has written there.
  *
- * Each user mapping has a connection and a transaction of its own in the store.
- * After SET ROLE, inside a SECURITY DEFINER function, or by a view of another
- * owner, the second would not see what the first has written, and a row that
- * both want would be waited for without end: neither database could tell that
- * the two belong together.
+ * Each user mapping has its own connection and its own transaction in the
+ * store.  After SET ROLE, inside a SECURITY DEFINER function, or through a
+ * view of another owner, the second transaction would not see the rows that
+ * the first has written.  If both need the same row, one would wait for ever,
+ * because neither database can see that the two belong together.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -42,7 +42,7 @@ static List *writers = NIL;
 static bool callbacks_registered = false;
 
 /*
- * At the end of a transaction: forget who has written.
+ * Transaction callback: forget the writers.
  */
 static void
 forget_writers(XactEvent event, void *arg)
@@ -51,7 +51,8 @@ forget_writers(XactEvent event, void *arg)
 }
 
 /*
- * At the end of a subtransaction: what it wrote is the outer one's, or undone.
+ * Subtransaction callback: give its writers to the outer one, or drop them on
+ * abort.
  */
 static void
 end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
@@ -102,8 +103,9 @@ note_writer(Oid serverid, Oid umid)
 }
 
 /*
- * A store is about to be used, to write or lock rows there if so said; raises if
- * this transaction has written there through another user mapping.
+ * A store is about to be used; use->writes tells whether rows are written or
+ * locked.  Raises if this transaction has written there through another user
+ * mapping.
  */
 void
 runops_fdw_one_role(const RunopsStoreUse *use, bool writes)
@@ -132,8 +134,8 @@ runops_fdw_one_role(const RunopsStoreUse *use, bool writes)
 				 errmsg("cannot use store \"%s\" as role \"%s\" in this transaction",
 						runops_store_label(use->relid),
 						GetUserNameFromId(use->userid, false)),
-				 errdetail("The transaction has written or locked rows there through the user mapping of another role, and this one would not see them."),
-				 errhint("Commit first, or let the roles share one user mapping, for PUBLIC.")));
+				 errdetail("The transaction has written or locked rows there through the user mapping of another role, and this role would not see them."),
+				 errhint("Commit first, or use one user mapping for PUBLIC.")));
 	}
 
 	if (writes)

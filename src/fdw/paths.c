@@ -1,20 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * paths.c
- *	  Parameterized scan paths for the foreign leaves of routed tables.
+ *	  Adds parameterized scan paths for the foreign leaves of routed tables.
  *
- * Without remote estimates postgres_fdw offers a foreign table only as a
- * whole.  The Append over the leaves then cannot be parameterized either, and
- * a join into a routed table would read all of every store where the plain
- * table had a nested loop over an index.  What postgres_fdw cannot know is
- * which columns the other side can search by.  We do: a leaf has the indexes
- * of the old table, so the local catalogs tell.
+ * Without remote estimates postgres_fdw offers only a scan of the whole
+ * foreign table.  Then the Append over the leaves cannot be parameterized, and
+ * a join with a routed table would read all rows of every store, where the
+ * plain table had a nested loop with an index scan.  postgres_fdw does not
+ * know which columns the remote server can search by.  We do, because a leaf
+ * has the indexes of the old table, which are in the local catalogs.
  *
- * Whether a clause is sent is decided by postgres_fdw when the plan is made,
- * by rules that it does not export.  A path whose clause stayed behind would
- * fetch the table once for each outer row, so only clauses are used that those
- * rules are sure to accept: a built-in equality between an indexed column and
- * a column, parameter or constant of built-in type and ordinary collation.
+ * postgres_fdw decides when it makes the plan whether a clause is sent, by
+ * rules that it does not export.  If the clause of a path were not sent, the
+ * path would fetch the whole table for each outer row.  So only clauses are
+ * used that these rules certainly accept: a built-in equality between an
+ * indexed column and a column, parameter or constant of a built-in type with
+ * the default collation handling.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -55,7 +56,7 @@
 #include "fdw/fdw_int.h"
 #include "topology/topology.h"
 
-/* the share of rescans that a store is charged with, however few rows it has */
+/* the minimum share of rescans charged to a store, even if it has few rows */
 #define MIN_STORE_SHARE 0.01
 
 /* A column of a foreign leaf that its store can search by. */
@@ -69,8 +70,7 @@ typedef struct SearchColumn
 } SearchColumn;
 
 /*
- * What a locking clause of the query says about waiting for rows of a table
- * that are locked by others.
+ * The wait policy of a table in the locking clauses of the query.
  */
 LockWaitPolicy
 runops_fdw_wait_policy(PlannerInfo *root, Index rti)
@@ -84,9 +84,9 @@ runops_fdw_wait_policy(PlannerInfo *root, Index rti)
 }
 
 /*
- * Is postgres_fdw going to ask the store while it plans this table?
+ * Will postgres_fdw ask the store for estimates when it plans this table?
  *
- * An option of the table goes before the server's, as there.
+ * As there, an option of the table overrides the option of the server.
  */
 bool
 runops_fdw_uses_remote_estimate(Oid foreigntableid)
@@ -126,8 +126,8 @@ column_names_store(const RunopsRoute *route, AttrNumber attno)
 }
 
 /*
- * The column of a leaf that has the same name as one of another relation of
- * the routed table, or InvalidAttrNumber.
+ * The column of a leaf that has the same name as a column of another relation
+ * of the routed table, or InvalidAttrNumber.
  */
 static AttrNumber
 same_column(Oid from_relid, AttrNumber attno, Oid to_relid)
@@ -138,8 +138,8 @@ same_column(Oid from_relid, AttrNumber attno, Oid to_relid)
 }
 
 /*
- * Fill in how an operator class compares for equality; false if it does not
- * search by that.
+ * Fill in the equality operator family of an operator class; returns false if
+ * it does not support a search by equality.
  */
 static bool
 set_equality(SearchColumn *column, Oid opclass)
@@ -165,8 +165,8 @@ set_equality(SearchColumn *column, Oid opclass)
 }
 
 /*
- * The search column of a leaf that an index of the old table stands for, or
- * NULL if equality on its first column cannot be searched by it.
+ * The search column of a leaf for an index of the old table; NULL if the index
+ * does not support a search by equality on its first column.
  */
 static SearchColumn *
 index_search_column(Oid index_relid, Oid old_relid, Oid leaf_relid)
@@ -205,9 +205,9 @@ index_search_column(Oid index_relid, Oid old_relid, Oid leaf_relid)
  * The columns by which the store of a foreign leaf can find rows.
  *
  * They are the first columns of the old table's indexes.  A partial index is
- * left out: whether its predicate is implied is known only to the other side.
- * Without that table there is no index to look at, and the key
- * and the aliases are taken for indexed.
+ * ignored, because only the remote server can tell whether its predicate is
+ * implied.  If the old table does not exist, there is no index to look at, and
+ * the key and the aliases are assumed to be indexed.
  */
 static List *
 search_columns(Oid leaf_relid)
@@ -268,9 +268,10 @@ search_columns(Oid leaf_relid)
 }
 
 /*
- * Is the object one that every server has under the same OID?
+ * Does the object have the same OID on every server?
  *
- * The rule by which postgres_fdw sends operators and types of no extension.
+ * postgres_fdw uses the same rule for operators and types outside of
+ * extensions.
  */
 static bool
 is_builtin(Oid objectId)
@@ -279,7 +280,7 @@ is_builtin(Oid objectId)
 }
 
 /*
- * Is the expression the column, and sent to the store as it is?
+ * Is the expression the column, in a form that is sent unchanged?
  */
 static bool
 is_column(Node *expr, RelOptInfo *baserel, const SearchColumn *column)
@@ -303,8 +304,8 @@ is_column(Node *expr, RelOptInfo *baserel, const SearchColumn *column)
 }
 
 /*
- * Is the expression one that can be sent to the store as a parameter, with no
- * say in the collation of the comparison?
+ * Can the expression be sent to the store as a parameter, without an influence
+ * on the collation of the comparison?
  */
 static bool
 is_sendable_value(Node *expr)
@@ -333,7 +334,7 @@ is_sendable_value(Node *expr)
 }
 
 /*
- * Does the operator compare for equality in the sense of the column's index?
+ * Is the operator an equality operator of the column's index?
  */
 static bool
 is_index_equality(Oid opno, const SearchColumn *column)
@@ -420,7 +421,7 @@ clause_column(PlannerInfo *root, RelOptInfo *baserel, List *columns,
 }
 
 /*
- * Add to a list the parameterization by which a join clause could be sent.
+ * Add to a list the parameterization with which a join clause could be sent.
  */
 static List *
 add_parameterization(PlannerInfo *root, RelOptInfo *baserel, List *columns,
@@ -444,7 +445,7 @@ add_parameterization(PlannerInfo *root, RelOptInfo *baserel, List *columns,
 }
 
 /*
- * Callback: is the member of an equivalence class the column looked for?
+ * Callback: is the member of an equivalence class the wanted column?
  */
 static bool
 ec_member_is_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
@@ -454,11 +455,11 @@ ec_member_is_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
 }
 
 /*
- * Which share of the rescans of an Append reaches this leaf, if equality on a
- * column that names the store is what it is rescanned with.
+ * The share of an Append's rescans that reach this leaf, if they use equality
+ * on a column that names the store.
  *
- * Run-time pruning sends each outer row to one store.  Which, is anybody's
- * guess; the best one is where the rows are.
+ * Run-time pruning sends each outer row to one store.  The store is not known;
+ * the best estimate is that rows are searched where the rows are.
  */
 static double
 store_share(PlannerInfo *root, RelOptInfo *baserel)
@@ -486,8 +487,8 @@ store_share(PlannerInfo *root, RelOptInfo *baserel)
 }
 
 /*
- * The costs of starting a remote query and of fetching a row from one, as the
- * options of the server say or postgres_fdw supposes.
+ * The costs of starting a remote query and of fetching a row, from the options
+ * of the server or the defaults of postgres_fdw.
  */
 void
 runops_fdw_remote_costs(Oid serverid, Cost *startup, Cost *per_tuple)
@@ -510,11 +511,11 @@ runops_fdw_remote_costs(Oid serverid, Cost *startup, Cost *per_tuple)
 }
 
 /*
- * What it costs the store to search a leaf once for each row of other tables,
- * as an index scan over there; false if it has no index for that.
+ * The cost for the store to search a leaf once for each row of other tables,
+ * by an index scan; returns false if it has no suitable index.
  *
- * Without what it takes to ask it and to fetch the rows.  share is the share
- * of the rows that reach this store at all.
+ * The costs of sending the query and of fetching the rows are not included.
+ * share is the share of the rows that reach this store.
  */
 static bool
 search_cost(PlannerInfo *root, RelOptInfo *baserel, List *columns,
@@ -554,7 +555,7 @@ search_cost(PlannerInfo *root, RelOptInfo *baserel, List *columns,
 									baserel->baserestrictinfo),
 				   root);
 
-	/* the descent of the index and one page of it, then a page for each row */
+	/* the index descent and one index page, then a heap page for each row */
 	*startup_cost = qual_cost.startup +
 		ceil(log2(tuples + 1.0)) * cpu_operator_cost;
 	*total_cost = *startup_cost + (1.0 + pages) * random_page_cost +
@@ -564,8 +565,8 @@ search_cost(PlannerInfo *root, RelOptInfo *baserel, List *columns,
 }
 
 /*
- * What it costs the store to search a leaf once in the course of a join over
- * there; negative if it has no index for that.
+ * The cost for the store to search a leaf once as part of a remote join;
+ * negative if it has no suitable index.
  */
 Cost
 runops_fdw_search_cost(PlannerInfo *root, RelOptInfo *baserel,
@@ -615,8 +616,8 @@ add_search_path(PlannerInfo *root, RelOptInfo *baserel, List *columns,
 }
 
 /*
- * Offer postgres_fdw's paths, and parameterized ones where the store is known
- * to have an index for them.
+ * Offer the paths of postgres_fdw, and parameterized paths if the store is
+ * known to have an index for them.
  */
 void
 runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
@@ -628,7 +629,10 @@ runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 
 	runops_fdw_offer_paths(root, baserel, foreigntableid);
 
-	/* no join, no parameter; and with remote estimates it has seen to them */
+	/*
+	 * without a join there is no parameter; with remote estimates postgres_fdw
+	 * adds them
+	 */
 	if ((baserel->joininfo == NIL && !baserel->has_eclass_joins) ||
 		runops_fdw_uses_remote_estimate(foreigntableid))
 		return;

@@ -1,15 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * pgfdw.c
- *	  The callbacks of postgres_fdw, and the checks before one of them is called.
+ *	  Loads the callbacks of postgres_fdw, and checks the gate before they are
+ *	  called.
  *
- * postgres_fdw is reached through its library and not through its SQL functions:
- * those are looked up by name, and a search_path without that extension's schema
- * would hide them.
+ * The callbacks are loaded from the library of postgres_fdw and not through
+ * its SQL functions.  These are found by name, so a search_path without the
+ * schema of that extension would hide them.
  *
- * The routine is kept for the life of the backend.  Its callbacks are called
- * under the names they have in "struct FdwRoutine", and what they keep in
- * fdw_private and fdw_state is theirs.
+ * The routine is kept for the life of the backend.  Its callbacks have the
+ * same names here as in "struct FdwRoutine", and postgres_fdw owns the data in
+ * fdw_private and fdw_state.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -30,7 +31,7 @@
 FdwRoutine	pgfdw;
 
 /*
- * Call postgres_fdw's handler and keep a copy of what it returns, once in a
+ * Call the handler of postgres_fdw and keep a copy of its result, once per
  * backend.
  */
 void
@@ -59,7 +60,7 @@ runops_load_pgfdw(void)
 /*
  * Is a foreign table empty because the operator's flag is off?
  *
- * Not where it stands for legacy: whatever the flag says, there are rows.
+ * The leaf of legacy is not: it has rows, whatever the flag is.
  */
 bool
 runops_fdw_is_empty(Oid relid)
@@ -71,14 +72,14 @@ runops_fdw_is_empty(Oid relid)
 }
 
 /*
- * Raise gate_closed unless a server may be used so.
+ * Raise gate_closed unless the use of a server is allowed.
  */
 void
 runops_fdw_gate_require(const RunopsStoreUse *use)
 {
 	RunopsProofState state;
 
-	/* the names are looked up for an error only */
+	/* the names are looked up only for an error */
 	if (runops_gate_closed_reason() != NULL)
 	{
 		runops_stats_add(use->relid, RUNOPS_GATE_REFUSALS, 1);
@@ -92,8 +93,8 @@ runops_fdw_gate_require(const RunopsStoreUse *use)
 }
 
 /*
- * The use of the server that a foreign table names, by a user; raises gate_closed
- * if it is not open.
+ * The use of a foreign table's own server by a user; raises gate_closed if the
+ * gate to the server is closed.
  */
 RunopsStoreUse
 runops_fdw_use(Oid relid, Oid userid)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * plan.c
- *	  The planning callbacks of runops_fdw.
+ *	  Implements the planning callbacks of runops_fdw.
  *
- * With the operator's flag off a foreign table is proved empty while it is
- * planned.  The executor is too late for that: a count(*) that was pushed down
- * has to be one row, and the local side of a join would have been planned for
- * a partner that is never there.  The flag cannot change before the server is
- * restarted, and no plan outlives that.  Only where legacy is another database
- * its leaf is planned as ever, and read with an error: it is not empty.
+ * With the operator's flag off a foreign table is marked as empty when it is
+ * planned.  The executor could not do that: a pushed-down count(*) must return
+ * one row, and the local side of a join would be planned for a table that is
+ * never read.  The flag cannot change before the server is restarted, which
+ * ends every plan.  If legacy is another database, its leaf is planned as
+ * usual and raises an error when it is read, because it is not empty.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -40,7 +40,7 @@
 /*
  * Estimate the size of a foreign table, which is empty while the flag is off.
  *
- * The gate is otherwise a matter of execution, except where planning itself
+ * Apart from that the gate is checked at execution, unless planning itself
  * would connect.
  */
 static void
@@ -71,11 +71,11 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 }
 
 /*
- * Make the plan of a scan, and let it wait for locked rows no longer than the
- * query does.
+ * Make the plan of a scan, with the wait policy of the query's locking clause.
  *
- * postgres_fdw sends FOR UPDATE and FOR SHARE, which end the statement, but
- * not NOWAIT and SKIP LOCKED: a worker that wants to skip would wait.
+ * postgres_fdw sends FOR UPDATE and FOR SHARE, at the end of the statement,
+ * but not NOWAIT and SKIP LOCKED.  Without these, a query that wants to skip
+ * locked rows would wait.
  */
 static ForeignScan *
 runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
@@ -95,7 +95,7 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 	if (policy == LockWaitBlock)
 		return plan;
 
-	/* the first item of the list is the statement */
+	/* the first item of the list is the SQL text */
 	sql = list_head(plan->fdw_private);
 	text = strVal(lfirst(sql));
 	if (!pg_str_endswith(text, " FOR UPDATE") &&
@@ -109,11 +109,11 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 
 /*
  * Does the UPDATE assign a column that the partition constraint of its result
- * relation reads, an alias, one that refers to another table, or one of a key that is
- * unique over all stores?
+ * relation reads, an alias, a column of a reference, or a column of a key that
+ * is unique over all stores?
  *
- * It then has to be executed row by row, because the new value must be checked
- * or entered here, and a direct UPDATE shows it to nobody.
+ * Such an UPDATE must be executed row by row, because the new value must be
+ * checked or entered here, and a direct UPDATE does not show it.
  */
 static bool
 assigns_key(PlannerInfo *root, Index resultRelation)
@@ -132,7 +132,7 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 	table_close(rel, NoLock);
 	if (keys != NULL)
 	{
-		/* what is generated is assigned with any of the columns it is made of */
+		/* a generated column changes with any of its base columns */
 		if (keys->generated)
 			return true;
 		key_attrs = bms_add_members(key_attrs, keys->watched);
@@ -147,8 +147,8 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 }
 
 /*
- * Let a whole UPDATE or DELETE be sent to the store, unless it may change the
- * store that a row belongs to, or what is unique over all stores.
+ * Allow a direct UPDATE or DELETE, unless it may change the store of a row or
+ * a key that is unique over all stores.
  */
 static bool
 runopsPlanDirectModify(PlannerInfo *root, ModifyTable *plan,
@@ -164,10 +164,10 @@ runopsPlanDirectModify(PlannerInfo *root, ModifyTable *plan,
 }
 
 /*
- * Say what identifies a row to be changed.
+ * Add the columns that identify a row to be changed.
  *
- * A DELETE needs the whole row to know its unique keys; core adds it to an
- * UPDATE by itself.
+ * A DELETE needs the whole row for its unique keys; for an UPDATE core adds
+ * it.
  */
 static void
 runopsAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
@@ -185,7 +185,7 @@ runopsAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
 }
 
 /*
- * Lay the planning callbacks over postgres_fdw's.
+ * Replace the planning callbacks of postgres_fdw by ours.
  */
 void
 runops_fdw_plan_callbacks(FdwRoutine *routine)

@@ -3,12 +3,12 @@
  * reader_scan.c
  *	  Lets a scan read from the reader of its store.
  *
- * postgres_fdw finds the server by the foreign table that the plan names, while
- * the SQL that it sends is in the plan.  So it is shown another foreign table
- * while it begins a scan: one without columns, which add_store makes for each
- * reader in the schema of the store's leaves.  It stands in a range table of that
- * one call, beside the plan's own tables, because rows of a join are described by
- * those.
+ * postgres_fdw finds the server through the foreign table that the plan names,
+ * but it takes the SQL from the plan.  So while it begins a scan, it gets
+ * another foreign table: one without columns, which add_store creates for each
+ * reader in the schema of the store's leaves.  That table is added to the
+ * range table for this one call, beside the plan's own tables, because these
+ * describe the rows of a join.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -25,11 +25,11 @@
 #include "xact/xact.h"
 
 /*
- * The foreign table of the reader that is to serve a scan; InvalidOid if the
- * writer is, which is noted then.
+ * The foreign table of the reader that serves a scan.  InvalidOid if the
+ * writer serves it; that is noted then.
  *
- * Stores of one server have one reader; see add_store.  So the first table of a
- * join tells for all.
+ * Stores of one server have the same reader; see add_store.  So the first
+ * table of a join is enough to decide.
  */
 Oid
 runops_reader_for_scan(ForeignScanState *node)
@@ -55,8 +55,8 @@ runops_reader_for_scan(ForeignScanState *node)
 }
 
 /*
- * The name of the reader that serves a scan, for an error: nothing is looked up
- * in the catalogs.  NULL if the scan has not been begun, or not by a reader.
+ * The name of the reader that serves a scan, for an error, without reading the
+ * catalogs.  NULL if the scan was not begun, or if no reader serves it.
  */
 const char *
 runops_reader_name(ForeignScanState *node, Oid readerid)
@@ -66,12 +66,12 @@ runops_reader_name(ForeignScanState *node, Oid readerid)
 }
 
 /*
- * Let postgres_fdw begin a scan, on the server of another foreign table.
+ * Let postgres_fdw begin a scan on the server of another foreign table.
  *
- * Of a table, postgres_fdw reads the server by its OID and, before 16, the user
- * by its entry in the range table; all else of the scan is in the plan and in
- * the node.  The plan may be shared and the range table is, so that the call is
- * given copies.
+ * postgres_fdw finds the server by the OID of the table and, before 16, the
+ * user by its range-table entry.  Everything else is in the plan and in the
+ * node.  The plan may be shared and the range table is shared, so the call
+ * gets copies.
  */
 void
 runops_reader_begin_scan(ForeignScanState *node, Oid table, int eflags)

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * rescan_safety.c
- *	  Whether a statement may search a store again and again without seeing
- *	  what it has done there itself.
+ *	  Decides whether a statement may search a store repeatedly without seeing
+ *	  its own changes there.
  *
- * A scan of postgres_fdw that has begun does not see what its transaction
- * changes later; one that begins later does.  A nested loop begins one for
- * each row of its outer side.
+ * A running scan of postgres_fdw does not see later changes of its
+ * transaction; a scan that begins later sees them.  A nested loop begins a new
+ * scan for each row of its outer side.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -25,12 +25,12 @@
 #include "fdw/fdw_int.h"
 
 /*
- * Will the target of an UPDATE be searched at most once for each of its rows,
- * if it is searched for what the outer relations of a path give?
+ * Will the result relation of an UPDATE be searched at most once for each of
+ * its rows, if the search values come from the outer relations of a path?
  *
- * A row that is joined to twice would be changed twice then, while core means
- * the first change alone.  Of a scan that began before, the second change finds
- * the row gone.
+ * If not, a row that joins twice would be changed twice, but core applies only
+ * the first change.  If the scan had begun before the first change, the second
+ * change would not find the row.
  */
 static bool
 searches_once(PlannerInfo *root, ParamPathInfo *param_info)
@@ -40,13 +40,16 @@ searches_once(PlannerInfo *root, ParamPathInfo *param_info)
 	ListCell   *lc;
 	int			relid;
 
-	/* more relations could repeat the rows of the outer one */
+	/* with more relations the rows of the outer one could be repeated */
 	if (bms_num_members(root->all_baserels) != 2 ||
 		!bms_get_singleton_member(param_info->ppi_req_outer, &relid))
 		return false;
 	outer = find_base_rel(root, relid);
 
-	/* core makes what a semijoin gives unique before it searches by it */
+	/*
+	 * core makes the inner rows of a semijoin unique before it searches with
+	 * them
+	 */
 	foreach(lc, root->join_info_list)
 	{
 		SpecialJoinInfo *join = lfirst(lc);
@@ -65,7 +68,7 @@ searches_once(PlannerInfo *root, ParamPathInfo *param_info)
 
 		if (!rinfo->can_join || rinfo->mergeopfamilies == NIL)
 			continue;
-		/* which side is not the outer relation's; core's working field */
+		/* which side is the outer relation's; a working field of core */
 		rinfo->outer_is_left = bms_equal(rinfo->right_relids,
 										 param_info->ppi_req_outer);
 		if (rinfo->outer_is_left ||
@@ -77,7 +80,7 @@ searches_once(PlannerInfo *root, ParamPathInfo *param_info)
 }
 
 /*
- * Does a query change rows of the leaf, by its own name or its parent's?
+ * Does a query change rows of the leaf, under its own name or its parent's?
  */
 static bool
 query_changes(Query *query, Oid leaf_relid, Oid parent_relid)
@@ -123,11 +126,11 @@ statement_changes(PlannerInfo *root, Oid leaf_relid)
 /*
  * May the store be searched for each row of the outer relations?
  *
- * A search sees what the statement has done in the store before, where a scan
- * of the whole table would have begun earlier.  So a statement that changes
- * the table searches it only for its own target, and for the target of an
- * UPDATE only where no row can be found twice.  A row that was deleted is not
- * found again.
+ * A search sees the earlier changes of the statement in the store, but a scan
+ * of the whole table, which begins before them, does not.  So a statement that
+ * changes the table may search it only for its own result relation.  For an
+ * UPDATE, no row may be found twice in addition.  A deleted row is never found
+ * again.
  */
 bool
 runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scan_node.c
- *	  Which table, and whose mapping, a node of a plan is about.
+ *	  Finds the table and the user of a plan node.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,7 +16,8 @@
 #include "fdw/fdw_int.h"
 
 /*
- * The range-table entry that a scan reads; the first of them if it is a join.
+ * The range-table index of the table that a scan reads; for a join, of the
+ * first table.
  */
 int
 runops_fdw_scan_rtindex(ForeignScanState *node)
@@ -29,7 +30,7 @@ runops_fdw_scan_rtindex(ForeignScanState *node)
 }
 
 /*
- * The foreign table that a scan reads; the first of them if it is a join.
+ * The foreign table that a scan reads; for a join, the first table.
  */
 Oid
 runops_fdw_scan_relid(ForeignScanState *node)
@@ -38,7 +39,7 @@ runops_fdw_scan_relid(ForeignScanState *node)
 }
 
 /*
- * The user whose mapping a scan takes: the view's owner, or the current user.
+ * The user whose mapping a scan uses: the view's owner, or the current user.
  */
 Oid
 runops_fdw_scan_userid(ForeignScanState *node)

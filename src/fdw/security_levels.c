@@ -1,23 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * security_levels.c
- *	  Keeps conditions that may leak what they see away from a store that
- *	  would evaluate them before a policy.
+ *	  Keeps conditions that may leak rows from being sent to a store that would
+ *	  evaluate them before a policy.
  *
  * Core gives each condition a security level: the policies of a table and the
- * conditions of views with a security barrier have lower levels than the
- * conditions of the query.  At each scan it evaluates lower levels first, and
- * a condition of a higher level out of turn only if it is leakproof.  A store
- * evaluates what it is sent in an order of its own, and does not know the
- * policies that are not sent.  So a condition is sent only if it may be
- * evaluated at any time: if it is leakproof, or if no condition on the same
- * table has a lower level.  The rest is evaluated here, in core's order.
+ * conditions of security-barrier views have lower levels than the conditions
+ * of the query.  Each scan evaluates lower levels first; a condition of a
+ * higher level may be evaluated earlier only if it is leakproof.  A store
+ * evaluates conditions in its own order, and does not know the policies that
+ * are not sent.  So a condition is sent only if it may be evaluated at any
+ * time: it is leakproof, or no condition on the same table has a lower level.
+ * The other conditions are evaluated here, in core's order.
  *
- * postgres_fdw does not look at security levels, because foreign tables have no
- * policies.  A leaf inherits those of its routed table.  postgres_fdw sends
- * neither joins, groupings, limits, UPDATE nor DELETE as a whole if a condition
- * on one of their tables is evaluated here, so it is enough to make it keep the
- * condition.  Only an ordering is sent nevertheless.
+ * postgres_fdw ignores security levels, because foreign tables have no
+ * policies.  But a leaf inherits the policies of its routed table.  If a
+ * condition on a table is evaluated here, postgres_fdw sends no join,
+ * grouping, limit, or direct UPDATE or DELETE of that table.  So it is enough
+ * to make postgres_fdw keep the condition.  Only an ordering is sent even
+ * then.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -36,7 +37,7 @@
 #include "base/compat.h"
 #include "fdw/fdw_int.h"
 
-/* A condition as it was before it was hidden. */
+/* The original fields of a hidden condition. */
 typedef struct HiddenCondition
 {
 	RestrictInfo *rinfo;
@@ -44,11 +45,12 @@ typedef struct HiddenCondition
 } HiddenCondition;
 
 /*
- * Make postgres_fdw take a condition for one that cannot be sent.
+ * Make postgres_fdw treat a condition as one that cannot be sent.
  *
- * It never sends a function that is not immutable, so the condition becomes the
- * argument of a volatile one: its columns are still found.  Estimates are made
- * and kept in the RestrictInfo beforehand, so that they are the condition's own.
+ * It never sends a volatile function, so the condition becomes the argument of
+ * one; that way its columns are still found.  The estimates are made and
+ * cached in the RestrictInfo before, so they are those of the condition
+ * itself.
  */
 static void
 hide_condition(PlannerInfo *root, HiddenCondition *hidden, RestrictInfo *rinfo)
@@ -69,8 +71,9 @@ hide_condition(PlannerInfo *root, HiddenCondition *hidden, RestrictInfo *rinfo)
  * Let postgres_fdw estimate the size of a leaf and sort its conditions into
  * those that it will send and those that it will not.
  *
- * It keeps the RestrictInfos, whose contents are put back.  An error needs no
- * cleaning up, since it ends the planning.
+ * It keeps pointers to the RestrictInfos, and their contents are restored
+ * afterwards.  After an error no cleanup is needed, because the error ends the
+ * planning.
  */
 void
 runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
@@ -100,10 +103,11 @@ runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
 
 /*
  * Let postgres_fdw make the plan of a scan without the conditions that must
- * not be sent, and put those where core wants them to be evaluated.
+ * not be sent, and add these where core evaluates them.
  *
- * Here also join conditions of a parameterized path come, which postgres_fdw
- * has not yet looked at.  scan_clauses are in the order of evaluation.
+ * The conditions include join conditions of a parameterized path, which
+ * postgres_fdw has not examined yet.  scan_clauses are in the order of
+ * evaluation.
  */
 ForeignScan *
 runops_fdw_make_plan(PlannerInfo *root, RelOptInfo *foreignrel,
@@ -145,8 +149,8 @@ runops_fdw_make_plan(PlannerInfo *root, RelOptInfo *foreignrel,
 }
 
 /*
- * May the conditions of a join be sent together with the conditions of the
- * tables that they read?
+ * May the conditions of a join be sent together with the conditions of its
+ * tables?
  */
 bool
 runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist)
@@ -172,11 +176,10 @@ runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist)
 }
 
 /*
- * May a store sort the rows of a leaf, that is, compute the expressions by which
- * they are sorted?
+ * May a store sort the rows of a leaf, and so compute the sort expressions?
  *
- * The store would compute them also of rows that a policy hides if the policy
- * is evaluated here, which is not known yet.
+ * If a policy is evaluated here, the store would compute them also for rows
+ * that the policy hides.  It is not known yet where the policy is evaluated.
  */
 static bool
 may_send_sort(PlannerInfo *root, RelOptInfo *baserel, List *pathkeys)
@@ -193,7 +196,7 @@ may_send_sort(PlannerInfo *root, RelOptInfo *baserel, List *pathkeys)
 		{
 			EquivalenceMember *em = (EquivalenceMember *) lfirst(lc2);
 
-			/* what is computed of a leaf is computed of its table */
+			/* an expression over the leaf is an expression over its table */
 			if ((bms_is_subset(em->em_relids, baserel->relids) ||
 				 bms_is_subset(em->em_relids, baserel->top_parent_relids)) &&
 				contain_leaked_vars((Node *) em->em_expr))
@@ -208,9 +211,9 @@ may_send_sort(PlannerInfo *root, RelOptInfo *baserel, List *pathkeys)
  * Let postgres_fdw offer its paths for a leaf, without orderings that must not
  * be sent.
  *
- * The order of the query is hidden from it: otherwise it would also send it
- * together with a LIMIT.  A path sorted for a merge join becomes an unsorted
- * one, because the plan is made from the path.
+ * The order of the query is hidden from postgres_fdw, which would otherwise
+ * also send it together with a LIMIT.  A path that is sorted for a merge join
+ * becomes an unsorted path, because the plan is made from the path.
  */
 void
 runops_fdw_offer_paths(PlannerInfo *root, RelOptInfo *baserel,

@@ -1,17 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * unique_entries.c
- *	  The wrapper's part in keys that are unique over all stores: the entries of
- *	  rows that are written to a store.
+ *	  Maintains the entries of keys that are unique over all stores for rows
+ *	  that the wrapper writes.
  *
- * Row triggers on a foreign table would take away what makes writing to it fast:
- * an UPDATE or DELETE as a whole, and several rows in one INSERT.  Here entries are
- * made before a row is sent, so that who has to wait for another session waits
- * in this database and holds nothing of the store that the other may need.
- * Where the store then does nothing, the entries are put back.
+ * Row triggers on a foreign table would make writes slow: they prevent a
+ * direct UPDATE or DELETE, and an INSERT of several rows.  So this file makes
+ * the entries before a row is sent.  A session that has to wait for another
+ * one waits in this database, and does not yet hold a lock in the store that
+ * the other may need.  If the store then writes no row, the entries are
+ * restored.
  *
- * A DELETE has to know what it deletes: a leaf with unique keys is deleted from
- * row by row, as is an UPDATE that assigns what a key reads.
+ * A DELETE must know the rows that it deletes.  So rows of a leaf with unique
+ * keys are deleted one by one, and an UPDATE that assigns a column of a key is
+ * executed row by row too.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,18 +29,18 @@
 #include "fdw/fdw_int.h"
 #include "integrity/integrity.h"
 
-/* What one result relation needs while a statement runs. */
+/* The state of one result relation while a statement runs. */
 struct RunopsFdwUnique
 {
 	const RunopsUniqueKeys *keys;
 	EState	   *estate;
 	bool		skip;			/* ON CONFLICT DO NOTHING? */
-	TupleTableSlot *old;		/* the row as it was */
+	TupleTableSlot *old;		/* the old row */
 };
 
 /*
- * What a statement that writes to a foreign table needs; NULL if no key is to be
- * kept.
+ * The state for a statement that writes to a foreign table; NULL if the table
+ * has no unique key.
  */
 RunopsFdwUnique *
 runops_fdw_unique_begin(ModifyTableState *mtstate, ResultRelInfo *rri)
@@ -63,7 +65,8 @@ runops_fdw_unique_begin(ModifyTableState *mtstate, ResultRelInfo *rri)
 }
 
 /*
- * Switch to memory that goes with the row; the context to go back to.
+ * Switch to a memory context that is reset with the row; returns the old
+ * context.
  */
 static MemoryContext
 enter_row(RunopsFdwUnique *unique)
@@ -72,7 +75,8 @@ enter_row(RunopsFdwUnique *unique)
 }
 
 /*
- * Make the entries of a row that is about to be sent; false if it is not to be.
+ * Make the entries of a row before it is sent; returns false if it must not be
+ * sent.
  */
 bool
 runops_fdw_unique_insert(RunopsFdwUnique *unique, TupleTableSlot *slot)
@@ -86,7 +90,7 @@ runops_fdw_unique_insert(RunopsFdwUnique *unique, TupleTableSlot *slot)
 }
 
 /*
- * Take the entries back of a row that the store did not insert.
+ * Delete the entries of a row that the store did not insert.
  */
 void
 runops_fdw_unique_skipped(RunopsFdwUnique *unique, TupleTableSlot *slot)
@@ -98,9 +102,10 @@ runops_fdw_unique_skipped(RunopsFdwUnique *unique, TupleTableSlot *slot)
 }
 
 /*
- * The row that is about to be changed or deleted, as the plan has read it.
+ * The old row that is about to be changed or deleted, as the plan has read it.
  *
- * Every UPDATE that goes row by row has it, and a DELETE if it was asked for.
+ * An UPDATE that is executed row by row always has it, and a DELETE if it was
+ * requested.
  */
 HeapTupleHeader
 runops_fdw_old_row(ResultRelInfo *rri, TupleTableSlot *planSlot)
@@ -118,7 +123,7 @@ runops_fdw_old_row(ResultRelInfo *rri, TupleTableSlot *planSlot)
 }
 
 /*
- * Keep the row that is about to be changed or deleted.
+ * Store the row that is about to be changed or deleted.
  */
 void
 runops_fdw_unique_read_old(RunopsFdwUnique *unique, ResultRelInfo *rri,
@@ -135,7 +140,7 @@ runops_fdw_unique_read_old(RunopsFdwUnique *unique, ResultRelInfo *rri,
 }
 
 /*
- * Change the entries of a row that is about to be changed.
+ * Change the entries of a row before the row is changed.
  */
 void
 runops_fdw_unique_update(RunopsFdwUnique *unique, ResultRelInfo *rri,
@@ -150,7 +155,7 @@ runops_fdw_unique_update(RunopsFdwUnique *unique, ResultRelInfo *rri,
 }
 
 /*
- * Put the entries back of a row that the store did not change.
+ * Restore the entries of a row that the store did not change.
  */
 void
 runops_fdw_unique_not_updated(RunopsFdwUnique *unique, TupleTableSlot *slot)
@@ -176,7 +181,7 @@ runops_fdw_unique_deleted(RunopsFdwUnique *unique)
 /*
  * Must rows be sent one by one?
  *
- * A store that leaves out some of several does not say which.
+ * If the store skips some rows of a batch, it does not tell which.
  */
 bool
 runops_fdw_unique_one_by_one(RunopsFdwUnique *unique)

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * utility.c
- *	  The callbacks of runops_fdw for ANALYZE, TRUNCATE and IMPORT FOREIGN
- *	  SCHEMA.
+ *	  Implements the callbacks of runops_fdw for ANALYZE, TRUNCATE and IMPORT
+ *	  FOREIGN SCHEMA.
  *
  * ANALYZE of a routed table samples every store, also in a database-wide
- * ANALYZE and in the worker of autovacuum.  A store that cannot be asked costs
- * its own statistics and a warning; it must not cost everyone else's.
+ * ANALYZE and in autovacuum workers.  If a store cannot be asked, only its own
+ * statistics are skipped, with a warning; the other statistics must not
+ * suffer.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,15 +28,15 @@
 #include "session/session.h"
 #include "topology/topology.h"
 
-/* postgres_fdw's function to take a sample, once it has told us */
+/* postgres_fdw's function to take a sample, once it was set */
 static AcquireSampleRowsFunc pgfdw_acquire_sample = NULL;
 
 /*
- * Report that the statistics of a foreign table stay as they are, with the
- * error of the store as the reason.
+ * Report that the statistics of a foreign table are kept, with the error of
+ * the store as the reason.
  *
- * A cancel of ours, a lack of memory and an internal error are not the store's:
- * they are raised again.
+ * A local cancel, a lack of memory and an internal error are not errors of the
+ * store, so they are raised again.
  */
 static void
 warn_cannot_analyze(Relation relation, ErrorData *edata)
@@ -57,11 +58,11 @@ warn_cannot_analyze(Relation relation, ErrorData *edata)
 }
 
 /*
- * Take a sample of a foreign table; no rows, with a warning, if the store
- * fails meanwhile.
+ * Take a sample of a foreign table.  If the store fails, the result is no rows
+ * and a warning.
  *
- * The work is done in a subtransaction, whose abort also brings the store's
- * connection back to a usable state.
+ * This runs in a subtransaction, whose abort also makes the connection to the
+ * store usable again.
  */
 static int
 acquire_sample(Relation relation, int elevel, HeapTuple *rows, int targrows,
@@ -109,8 +110,8 @@ acquire_sample(Relation relation, int elevel, HeapTuple *rows, int targrows,
 /*
  * Can the foreign table be analyzed, by which function, and how large is it?
  *
- * False, which core reports as skipped, if the gate is closed or the store
- * cannot be asked.
+ * Returns false, which core reports as skipped, if the gate is closed or the
+ * store cannot be asked.
  */
 static bool
 runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
@@ -134,7 +135,7 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 
 	if (reason != NULL)
 	{
-		/* with one database and no more, there is nothing to warn of */
+		/* if there is only one database, no warning is needed */
 		if (!runops_fdw_is_empty(RelationGetRelid(relation)))
 			ereport(WARNING,
 					(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
@@ -179,7 +180,7 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 }
 
 /*
- * Empty foreign tables, which are empty already while the flag is off.
+ * Truncate foreign tables; while the flag is off they are empty already.
  */
 static void
 runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
@@ -200,7 +201,7 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 }
 
 /*
- * Ask a store for the definitions of its tables.
+ * Get the definitions of a store's tables.
  */
 static List *
 runopsImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
@@ -215,7 +216,7 @@ runopsImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 }
 
 /*
- * Lay the callbacks of utility commands over postgres_fdw's.
+ * Replace the callbacks of postgres_fdw for utility commands by ours.
  */
 void
 runops_fdw_utility_callbacks(FdwRoutine *routine)
