@@ -313,7 +313,7 @@ runops_unique_predicate(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("predicate \"%s\" is not one condition", predicate),
 				 errdetail("A predicate is an SQL expression over the columns of the table."),
-				 errhint("Write what would stand after WHERE in CREATE INDEX.")));
+				 errhint("Write the predicate as after WHERE in CREATE INDEX.")));
 
 	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(pstate, nsitem, true, true, true);
