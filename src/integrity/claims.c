@@ -8,7 +8,7 @@
  * caller waits for the claim of an open transaction, so at no moment do two
  * callers have the key.
  *
- * A claim is inserted speculatively, like in INSERT ...  ON CONFLICT: two
+ * A claim is inserted speculatively, like in INSERT ... ON CONFLICT: two
  * concurrent callers do not wait for each other's rows with their own rows in
  * place.  The waiting is done here and not in the index, because here the
  * total time can be limited: a key may pass through many transactions before
@@ -216,7 +216,7 @@ look_up(RunopsOwnTable *table, const ClaimRequest *request, TransactionId *xid)
  * Raise a serialization failure if the found claim may be invisible to the
  * transaction's snapshot.
  *
- * The snapshot would not show the claimed row either.  INSERT ...  ON CONFLICT
+ * The snapshot would not show the claimed row either.  INSERT ... ON CONFLICT
  * does the same.
  */
 static void

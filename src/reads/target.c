@@ -201,7 +201,7 @@ runops_target(Oid relid)
 				 name ? errmsg("table \"%s\" is not routed", name) :
 				 errmsg("relation with OID %u does not exist", relid),
 				 errdetail("The view \"%s.routed_tables\" lists the routed tables.", RUNOPS_SCHEMA),
-				 errhint("Use %s.attach() to make it a routed table.", RUNOPS_SCHEMA)));
+				 errhint("Use %s.attach() to route it.", RUNOPS_SCHEMA)));
 	}
 	target->relid = relid;
 	target->route = route;

@@ -4,7 +4,7 @@
  *	  Keeps routed tables from being dropped together with objects that they
  *	  depend on.
  *
- * DROP ...  CASCADE of the extension, of its partition function or of a server
+ * DROP ... CASCADE of the extension, of its partition function or of a server
  * would delete every row of store legacy.  So dropping an object that routed
  * tables depend on is refused while they are routed.  The object access hook
  * makes the final check, because it sees every dropped object, whatever
