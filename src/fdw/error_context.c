@@ -235,7 +235,7 @@ store_error_callback(void *arg)
 	{
 		errcode(ERRCODE_CONNECTION_FAILURE);
 		errmsg("server \"%s\" did not answer in time", server);
-		errdetail("The connection stands, but the time of connect_timeout is over.");
+		errdetail("The connection is open, but the time of connect_timeout is over.");
 	}
 	else if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_refused())
 	{

@@ -184,7 +184,7 @@ runops_remote_check(RemoteSession *session, const PGresult *res, int ncolumns,
 											 _("It wants to transfer data by COPY."));
 		return runops_remote_fail(failure, ERRCODE_FEATURE_NOT_SUPPORTED,
 								  _("COPY to or from the client is not supported in a remote command"),
-								  _("There is no client at the other end."),
+								  _("A remote command has no client that could send or receive the data."),
 								  _("Use INSERT or SELECT."));
 	}
 
