@@ -224,7 +224,7 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM run WHERE id = :'H' AND n = 2 ORDER 
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM run WHERE id = :'H' AND n = 2;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT i.id FROM run r JOIN item i ON i.run_id = r.id WHERE r.id = :'H' AND i.run_id = :'H';
 EXPLAIN (VERBOSE, COSTS OFF) SELECT i.id FROM run r JOIN item i ON i.run_id = r.id AND 1/(r.n-i.n) > 5 WHERE r.id = :'H' AND i.run_id = :'H';
-EXPLAIN (VERBOSE, COSTS OFF) SELECT p.id FROM pick p JOIN run r ON r.id = p.id AND 1/(r.n-p.n) > 5 WHERE r.n > 0;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT p.id FROM pick p JOIN run r ON 1/(r.n-p.n) > 5 WHERE r.n > 0;
 EXPLAIN (VERBOSE, COSTS OFF) DELETE FROM run WHERE id = :'H' AND n = 2;
 EXPLAIN (VERBOSE, COSTS OFF) DELETE FROM run WHERE id = :'H' AND 1/n > 5;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM run WHERE id = :'H' ORDER BY 1/n;
