@@ -190,7 +190,7 @@ BEGIN
 		SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', parent, c.conname, pg_get_constraintdef(c.oid))
 			|| format('; COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, parent, obj_description(c.oid, 'pg_constraint'))
 		FROM pg_constraint c
-		WHERE c.conrelid = relation AND c.contype = 'c' AND c.convalidated AND NOT c.connoinherit
+		WHERE c.conrelid = relation AND c.contype = 'c' AND NOT c.connoinherit
 			AND NOT EXISTS (SELECT FROM runops._leaf_checks(relation, key, aliases) l WHERE l.name = c.conname)
 		UNION ALL
 		SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', parent, l.name, l.def)

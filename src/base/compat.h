@@ -175,6 +175,13 @@
 #define RI_CHECK_EXPRS ri_ConstraintExprs
 #endif
 
+/* PG18 has CHECKs that are not enforced. */
+#if PG18_GE
+#define CHECK_IS_ENFORCED(check) ((check)->ccenforced)
+#else
+#define CHECK_IS_ENFORCED(check) true
+#endif
+
 /* PG18 no longer has a name of its own for the collation "POSIX". */
 #if PG18_GE
 #define POSIX_COLLATION_OID 951

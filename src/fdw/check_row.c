@@ -6,9 +6,9 @@
  * Core leaves the constraints of a foreign table to the remote server.  So it
  * checks neither the partition constraint nor a WITH CHECK OPTION before a row
  * is sent.  The row would go to a store where a pruned query does not look for
- * it, or would violate its policy.  The CHECKs that declare aliases are
- * checked here as well, because the planner depends on them even before
- * provision has created them in the store.
+ * it, or would violate its policy.  Nor does it check NOT NULL and CHECK.  The planner
+ * relies on them, so a row that violates them would be stored and not found, and
+ * the store's table may not have the same constraints.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 
+#include "base/compat.h"
 #include "base/errcodes.h"
 #include "fdw/fdw_int.h"
 #include "topology/topology.h"
@@ -63,6 +64,24 @@ alias_constraints(Relation rel)
 	}
 
 	return result;
+}
+
+/*
+ * Does the CHECK have to be checked in core's way?  Not one that declares an alias,
+ * and not one that is not enforced.
+ */
+bool
+runops_fdw_core_checks(const ConstrCheck *check)
+{
+	FuncExpr   *expr;
+
+	if (!CHECK_IS_ENFORCED(check))
+		return false;
+	if (!runops_is_alias_check(check->ccname))
+		return true;
+	expr = stringToNode(check->ccbin);
+
+	return !IsA(expr, FuncExpr) || expr->funcid != runops_same_store_oid();
 }
 
 /*
@@ -131,6 +150,46 @@ check_aliases(EState *estate, Relation rel, TupleTableSlot *slot, List *checks)
 					 err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(table)),
 					 err_generic_string(PG_DIAG_CONSTRAINT_NAME, check->name)));
 	}
+}
+
+/*
+ * Let core check NOT NULL and the CHECKs that do not declare aliases, and name the
+ * routed table in its errors.
+ *
+ * Core prepares the CHECKs of a relation together, and takes one that is missing
+ * for one that holds.  So those that declare aliases are left out here.
+ */
+static void
+check_constraints(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
+{
+	TupleConstr *constr = RelationGetDescr(rri->ri_RelationDesc)->constr;
+
+	if (constr == NULL)
+		return;
+
+	if (constr->num_check > 0 && rri->RI_CHECK_EXPRS == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+
+		rri->RI_CHECK_EXPRS = palloc0(constr->num_check * sizeof(ExprState *));
+		for (int i = 0; i < constr->num_check; i++)
+		{
+			if (runops_fdw_core_checks(&constr->check[i]))
+				rri->RI_CHECK_EXPRS[i] =
+					ExecPrepareExpr(stringToNode(constr->check[i].ccbin), estate);
+		}
+		MemoryContextSwitchTo(oldcontext);
+	}
+
+	PG_TRY();
+	{
+		ExecConstraints(rri, slot, estate);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow_check(estate, rri, slot);
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -233,8 +292,9 @@ check_bound(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 }
 
 /*
- * Reject a row that violates a policy or a view's check option, or whose key
- * belongs to a different store than the target or an alias.
+ * Reject a row that violates a policy, a view's check option or a constraint of
+ * the table, or whose key belongs to a different store than the target or an
+ * alias.
  */
 void
 runops_fdw_check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
@@ -252,4 +312,5 @@ runops_fdw_check_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 	}
 	check_bound(estate, rri, slot, update);
 	check_aliases(estate, rri->ri_RelationDesc, slot, alias_checks);
+	check_constraints(estate, rri, slot);
 }

@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_foreign_table.h"
 #include "executor/executor.h"
 #include "foreign/foreign.h"
@@ -168,6 +169,9 @@ describe_row(EState *estate, ResultRelInfo *rri, Oid table, TupleTableSlot *slot
 		}
 	}
 
+	/* as in core, no names if it is the whole row */
+	if (runops_sight(table) == RUNOPS_SIGHT_ALL)
+		return psprintf(_("Failing row contains (%s)."), values.data);
 	return names.len == 0 ? NULL :
 		psprintf(_("Failing row contains (%s) = (%s)."), names.data, values.data);
 }
@@ -286,5 +290,37 @@ runops_fdw_rethrow(EState *estate, ResultRelInfo *rri, Oid relid,
 		edata->detail = permitted_detail(estate, rri, runops_leaf_table(relid), slot, edata);
 	else
 		correct_other_table(GetForeignServerIdByRelId(relid), error, edata);
+	ReThrowError(edata);
+}
+
+/*
+ * Raise the current error again, which core has raised for a constraint of a
+ * foreign table: about the routed table, and without what the user may not see.
+ */
+void
+runops_fdw_rethrow_check(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot)
+{
+	Oid			table = runops_leaf_table(RelationGetRelid(rri->ri_RelationDesc));
+	ErrorData  *edata;
+
+	/* anything else is an error of an expression */
+	if (geterrcode() != ERRCODE_CHECK_VIOLATION &&
+		geterrcode() != ERRCODE_NOT_NULL_VIOLATION)
+		PG_RE_THROW();
+
+	MemoryContextSwitchTo(estate->es_query_cxt);
+	edata = CopyErrorData();
+	/* a function in a CHECK may raise the same for another table */
+	if (edata->schema_name == NULL || edata->table_name == NULL ||
+		get_relname_relid(edata->table_name, get_namespace_oid(edata->schema_name, true)) !=
+		RelationGetRelid(rri->ri_RelationDesc))
+		PG_RE_THROW();
+	FlushErrorState();
+	edata->schema_name = get_namespace_name(get_rel_namespace(table));
+	edata->table_name = get_rel_name(table);
+
+	/* core asked for the privileges on the foreign table */
+	edata->detail = runops_sight(table) == RUNOPS_SIGHT_NONE ? NULL :
+		describe_row(estate, rri, table, slot);
 	ReThrowError(edata);
 }

@@ -52,6 +52,7 @@ extern RunopsStoreUse runops_fdw_use(Oid relid, Oid userid);
 
 /* in check_row.c */
 extern Bitmapset *runops_fdw_alias_attrs(Relation rel);
+extern bool runops_fdw_core_checks(const ConstrCheck *check);
 extern List *runops_fdw_alias_checks(EState *estate, Relation rel);
 extern void runops_fdw_check_row(EState *estate, ResultRelInfo *rri,
 								 TupleTableSlot *slot, CmdType operation,
@@ -75,6 +76,14 @@ extern void runops_fdw_note_commit(Oid relid);
 extern bool runops_fdw_shows_values(int sqlerrcode);
 pg_noreturn extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri,
 										   Oid relid, TupleTableSlot *slot);
+
+extern void runops_fdw_rethrow_check(EState *estate, ResultRelInfo *rri,
+									 TupleTableSlot *slot) pg_attribute_noreturn();
+
+/* in assigned.c */
+extern bool runops_fdw_assigns_unproved(PlannerInfo *root, Index rti,
+										Relation rel, List *tlist,
+										List *attnos);
 
 /* in plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);

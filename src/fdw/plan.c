@@ -109,14 +109,14 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 
 /*
  * Does the UPDATE assign a column that the partition constraint of its result
- * relation reads, an alias, a column of a reference, or a column of a key that
- * is unique over all stores?
+ * relation reads, an alias, a column of a reference, a column of a key that is
+ * unique over all stores, or one whose new value may violate a constraint?
  *
  * Such an UPDATE must be executed row by row, because the new value must be
  * checked or entered here, and a direct UPDATE does not show it.
  */
 static bool
-assigns_key(PlannerInfo *root, Index resultRelation)
+assigns_checked(PlannerInfo *root, Index resultRelation)
 {
 	RangeTblEntry *rte = planner_rt_fetch(resultRelation, root);
 	Relation	rel = table_open(rte->relid, NoLock);
@@ -126,10 +126,15 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 	List	   *tlist;
 	List	   *attnos;
 	ListCell   *lc;
+	bool		unproved;
 
+	get_translated_update_targetlist(root, resultRelation, &tlist, &attnos);
 	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
 	key_attrs = bms_add_members(key_attrs, runops_fdw_alias_attrs(rel));
+	unproved = runops_fdw_assigns_unproved(root, resultRelation, rel, tlist, attnos);
 	table_close(rel, NoLock);
+	if (unproved)
+		return true;
 	if (keys != NULL)
 	{
 		/* a generated column changes with any of its base columns */
@@ -138,7 +143,6 @@ assigns_key(PlannerInfo *root, Index resultRelation)
 		key_attrs = bms_add_members(key_attrs, keys->watched);
 	}
 
-	get_translated_update_targetlist(root, resultRelation, &tlist, &attnos);
 	foreach(lc, attnos)
 		assigned = bms_add_member(assigned, lfirst_int(lc) - FirstLowInvalidHeapAttributeNumber);
 
@@ -154,7 +158,7 @@ static bool
 runopsPlanDirectModify(PlannerInfo *root, ModifyTable *plan,
 					   Index resultRelation, int subplan_index)
 {
-	if (plan->operation == CMD_UPDATE && assigns_key(root, resultRelation))
+	if (plan->operation == CMD_UPDATE && assigns_checked(root, resultRelation))
 		return false;
 	if (plan->operation == CMD_DELETE &&
 		runops_unique_keys(planner_rt_fetch(resultRelation, root)->relid) != NULL)
