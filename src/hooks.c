@@ -18,8 +18,8 @@
  *	 leaves are known.
  * - ExecutorRun, ExecutorFinish: the frame of the statement.
  * - planner_hook: planner/planner.c, around the next planner.
- * - build_simple_rel_hook, set_rel_pathlist_hook: planner/prune.c, after the
- *	 next hook, whose indexes and paths it needs to see.
+ * - build_simple_rel_hook, set_rel_pathlist_hook: planner/only.c and
+ *	 planner/prune.c, after the next hook, whose indexes and paths they need to see.
  * - object_access_hook: setup/protect.c, after the next hook.
  * - shmem_request_hook, shmem_startup_hook: the modules with shared memory, in
  *	 the order of their layers.
@@ -131,6 +131,7 @@ hook_build_simple_rel(BUILD_SIMPLE_REL_PARAMETERS)
 	if (prev_build_simple_rel_hook)
 		prev_build_simple_rel_hook(BUILD_SIMPLE_REL_ARGUMENTS);
 
+	runops_refuse_only(root, rel);
 	runops_exclude_leaf(root, rel);
 }
 

@@ -499,7 +499,12 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	RunopsSteering steering;
 	PlannedStmt *stmt;
 
-	if (!runops_enable_routing || !query_has_routed(parse))
+	if (!query_has_routed(parse))
+		return next(parse, query_string, cursorOptions,
+					boundParams EXPLAIN_STATE_ARGUMENT);
+
+	runops_remove_only(parse);
+	if (!runops_enable_routing)
 		return next(parse, query_string, cursorOptions,
 					boundParams EXPLAIN_STATE_ARGUMENT);
 

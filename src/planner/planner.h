@@ -42,6 +42,9 @@ extern List *runops_routed_names(PlannedStmt *stmt);
 extern List *runops_routed_names_of(Oid relid);
 extern void runops_rethrow_missing_leaf(MemoryContext cxt, List *names, bool moves);
 
+/* in only.c */
+extern void runops_refuse_only(PlannerInfo *root, RelOptInfo *rel);
+
 /* in permissions.c */
 extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
 

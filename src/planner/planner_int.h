@@ -185,6 +185,9 @@ extern bool runops_is_pinned(Query *query, Index rti, const RunopsRoute *route,
 extern void runops_drop_pins(Query *query, Index rti, const RunopsRoute *route,
 							 const RunopsLeaf *leaf);
 
+/* in only.c */
+extern void runops_remove_only(Query *query);
+
 /* in partitionwise.c */
 extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);
 
