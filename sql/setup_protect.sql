@@ -59,6 +59,33 @@ TRUNCATE app."Run" CASCADE;
 DROP TABLE app.referring;
 TRUNCATE runops_legacy."Run";
 SELECT count(*) FROM runops_legacy."Run";
+-- by a foreign key from the leaf, directly and through another table, CASCADE would
+-- empty the leaf alone; of a table that nothing refers to it does what it says
+CREATE TABLE app."Env" (id text PRIMARY KEY, org text);
+CREATE TABLE app.org (id text PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE app.org_1 PARTITION OF app.org DEFAULT;
+ALTER TABLE app."Env" ADD FOREIGN KEY (org) REFERENCES app.org;
+ALTER TABLE app."Run" ADD COLUMN env text;
+ALTER TABLE runops_legacy."Run" ADD FOREIGN KEY (env) REFERENCES app."Env";
+CREATE TABLE app.note (env text REFERENCES app."Env");
+INSERT INTO app."Env" VALUES ('e');
+INSERT INTO runops_legacy."Run" (id, env) VALUES ('c000000000000000000000009', 'e');
+TRUNCATE app."Env" CASCADE;
+TRUNCATE app.org, app.note CASCADE;
+TRUNCATE ONLY app."Env", app.note CASCADE;
+DO $$ BEGIN TRUNCATE app."Env" CASCADE; END $$;
+TRUNCATE app."Env";
+SELECT count(*) FROM runops_legacy."Run";
+SET client_min_messages = warning;
+TRUNCATE app.note CASCADE;
+BEGIN;
+TRUNCATE app."Env", runops_legacy."Run" CASCADE;
+SELECT count(*) FROM runops_legacy."Run";
+ROLLBACK;
+TRUNCATE runops_legacy."Run" CASCADE;
+ALTER TABLE app."Run" DROP COLUMN env;
+DROP TABLE app."Env", app.org, app.note;
+RESET client_min_messages;
 
 -- other objects are nobody's business
 CREATE TABLE app.other (id text) PARTITION BY LIST (id);

@@ -8,9 +8,10 @@
  * written down here and does not depend on the load order.  Between them it
  * calls the next hook of the chain or core's own function.
  *
- * - ProcessUtility: the cache of the control plane is invalidated around
- *	 everything else (control_plane/watch_ddl.c), because another backend may
- *	 read until the command has ended.  The frame of the statement is inside.
+ * - ProcessUtility: setup/truncate.c may refuse the command.  The cache of the
+ *	 control plane is invalidated around everything else
+ *	 (control_plane/watch_ddl.c), because another backend may read until the
+ *	 command has ended.  The frame of the statement is inside.
  * - ExecutorStart: first note what the statement writes
  *	 (control_plane/watch_ddl.c).  Then make the plan right for the values of
  *	 its parameters (planner/generic_plan.c), before other code looks at it.
@@ -367,6 +368,7 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	Oid			target = copy_target(pstmt->utilityStmt);
 	Frame		frame = {0};
 
+	runops_protect_command(pstmt->utilityStmt);
 	runops_watch_command(pstmt->utilityStmt, &command);
 
 	frame.writes = runops_utility_writes(pstmt->utilityStmt);

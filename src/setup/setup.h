@@ -16,9 +16,13 @@
 #define RUNOPS_SETUP_H
 
 #include "catalog/objectaccess.h"
+#include "nodes/nodes.h"
 
 /* in protect.c */
 extern void runops_protect(ObjectAccessType access, Oid classId, Oid objectId,
 						   int subId);
+
+/* in truncate.c */
+extern void runops_protect_command(Node *command);
 
 #endif							/* RUNOPS_SETUP_H */
