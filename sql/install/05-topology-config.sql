@@ -9,3 +9,21 @@
 CREATE FUNCTION runops._config_changed() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'runops_config_changed';
+
+/*
+ * Row trigger after DELETE: what another table knows of the row goes with it.
+ * Arguments: the other table, its column, and the column of this one.
+ *
+ * A foreign key would do the same.  But pg_restore with several jobs loads the
+ * tables of an extension in any order, and loses a row whose key is not there yet.
+ */
+CREATE FUNCTION runops._config_deleted() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	EXECUTE format('DELETE FROM runops.%I t WHERE t.%I = ($1).%I', TG_ARGV[0], TG_ARGV[1], TG_ARGV[2]) USING OLD;
+	RETURN NULL;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION runops._config_deleted() FROM PUBLIC;

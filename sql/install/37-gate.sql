@@ -8,12 +8,14 @@
  * identity, so its gate stays closed.
  */
 CREATE TABLE runops.store_identity (
-	store text NOT NULL PRIMARY KEY REFERENCES runops.store_config ON DELETE CASCADE,
+	store text NOT NULL PRIMARY KEY,
 	system_identifier bigint NOT NULL,
 	database name NOT NULL,
 	place text NOT NULL,
 	recorded_at timestamptz NOT NULL
 );
+CREATE TRIGGER store_identity_deleted AFTER DELETE ON runops.store_config
+	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('store_identity', 'store', 'store');
 
 COMMENT ON TABLE runops.store_identity IS 'identity of the control plane when each store was first proved distinct';
 
@@ -24,11 +26,15 @@ COMMENT ON TABLE runops.store_identity IS 'identity of the control plane when ea
  * it, as it contains the list of stores.
  */
 CREATE TABLE runops.held_rows (
-	store text NOT NULL REFERENCES runops.store_config ON DELETE CASCADE,
-	relation regclass NOT NULL REFERENCES runops.table_config ON DELETE CASCADE,
+	store text NOT NULL,
+	relation regclass NOT NULL,
 	noted_at timestamptz NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.held_rows', '');
+CREATE TRIGGER held_rows_deleted AFTER DELETE ON runops.store_config
+	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('held_rows', 'store', 'store');
+CREATE TRIGGER held_rows_deleted AFTER DELETE ON runops.table_config
+	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('held_rows', 'relation', 'relation');
 
 -- the table has no key, and deletes must not fail if a publication contains all tables
 ALTER TABLE runops.held_rows REPLICA IDENTITY FULL;

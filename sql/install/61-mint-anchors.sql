@@ -7,11 +7,13 @@
  */
 
 CREATE TABLE runops.anchor_config (
-	child regclass NOT NULL REFERENCES runops.table_config ON DELETE CASCADE,
+	child regclass NOT NULL,
 	parent_key name NOT NULL,
 	PRIMARY KEY (child, parent_key)
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.anchor_config', '');
+CREATE TRIGGER anchor_config_deleted AFTER DELETE ON runops.table_config
+	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('anchor_config', 'child', 'relation');
 
 CREATE VIEW runops.anchors AS
 SELECT a.child, t.key AS child_key, a.parent_key

@@ -4,10 +4,12 @@
 
 -- How long legacy rows are kept before another program deletes them.
 CREATE TABLE runops.retention_config (
-	relation regclass NOT NULL PRIMARY KEY REFERENCES runops.table_config ON DELETE CASCADE,
+	relation regclass NOT NULL PRIMARY KEY,
 	keep interval NOT NULL CHECK (keep >= '0')
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.retention_config', '');
+CREATE TRIGGER retention_config_deleted AFTER DELETE ON runops.table_config
+	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('retention_config', 'relation', 'relation');
 COMMENT ON TABLE runops.retention_config IS 'retention of legacy rows, as set_retention recorded it';
 
 CREATE VIEW runops.retentions AS

@@ -3,12 +3,14 @@
  */
 
 CREATE TABLE runops.idempotency_config (
-	relation regclass NOT NULL PRIMARY KEY REFERENCES runops.table_config ON DELETE CASCADE,
+	relation regclass NOT NULL PRIMARY KEY,
 	columns name[] NOT NULL,
 	expires name,
 	dead_when text
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.idempotency_config', '');
+CREATE TRIGGER idempotency_config_deleted AFTER DELETE ON runops.table_config
+	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('idempotency_config', 'relation', 'relation');
 COMMENT ON TABLE runops.idempotency_config IS 'idempotency keys, as add_idempotency recorded them';
 
 CREATE VIEW runops.idempotency_keys AS
