@@ -27,6 +27,7 @@
 #include "gate/gate.h"
 #include "session/session.h"
 #include "topology/topology.h"
+#include "xact/xact.h"
 
 /* postgres_fdw's function to take a sample, once it was set */
 static AcquireSampleRowsFunc pgfdw_acquire_sample = NULL;
@@ -197,6 +198,7 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 	runops_fdw_enter_table(&call, relid, true);
 	runops_conn_prepare(&use);
 	pgfdw.ExecForeignTruncate(rels, behavior, restart_seqs);
+	runops_together_connected();
 	runops_fdw_leave(&call);
 }
 
