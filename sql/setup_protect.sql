@@ -128,6 +128,41 @@ DROP TYPE app.status, app.pair;
 ALTER SCHEMA runops RENAME TO ops;
 ALTER FUNCTION runops.store_of(text) RENAME TO shop;
 ALTER ROUTINE runops.store_of RENAME TO shop;
+-- nor are the functions changed that tell the store of an id, but their owner and
+-- cost may, and so may functions with the same name
+CREATE OR REPLACE FUNCTION runops.store_of(id text) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT 'legacy' $$;
+CREATE OR REPLACE FUNCTION runops.same_store(alias text, key text) RETURNS bool LANGUAGE c IMMUTABLE AS '$libdir/runops', 'runops_is_classifiable';
+ALTER FUNCTION runops.store_of(text) VOLATILE;
+ALTER FUNCTION runops.store_of(text) CALLED ON NULL INPUT;
+ALTER FUNCTION runops.store_of(text) SECURITY DEFINER;
+ALTER FUNCTION runops.store_of(text) SET search_path = '';
+ALTER ROUTINE runops.store_arm(text[], text, oid, bool) VOLATILE;
+ALTER FUNCTION runops.same_store SET SCHEMA app;
+DO $d$ BEGIN EXECUTE 'CREATE OR REPLACE FUNCTION runops.store_of(id text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS $$ BEGIN RETURN id; END $$'; END $d$;
+BEGIN;
+ALTER FUNCTION runops.store_of(text) COST 5 PARALLEL UNSAFE;
+ALTER FUNCTION runops.store_of(text) OWNER TO pg_monitor;
+CREATE OR REPLACE FUNCTION runops.store_of(id text) RETURNS text LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS '$libdir/runops', 'runops_store_of';
+CREATE FUNCTION runops.store_of(id int) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;
+CREATE FUNCTION app.store_of(id text) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;
+ALTER FUNCTION app.store_of IMMUTABLE;
+SELECT * FROM runops._changed_functions();
+ROLLBACK;
+-- one that was changed all the same is found, and nothing is asked of it
+BEGIN;
+UPDATE pg_proc SET provolatile = 'v' WHERE oid = 'runops.store_of(text)'::regprocedure;
+UPDATE pg_proc SET prosrc = 'runops_try_residency' WHERE oid = 'runops.same_store(text,text)'::regprocedure;
+SELECT severity, object, finding, hint FROM runops.doctor() WHERE object ~ '^function';
+SAVEPOINT s;
+SELECT * FROM runops.verify();
+ROLLBACK TO s;
+CREATE TABLE app.late (id text PRIMARY KEY);
+SELECT runops.attach('app.late', 'id');
+ROLLBACK;
+BEGIN;
+UPDATE pg_proc SET prosrc = 'SELECT ''new''', prolang = 14, probin = NULL WHERE oid = 'runops.store_of(text)'::regprocedure;
+SELECT * FROM runops._changed_functions();
+ROLLBACK;
 -- the server of a store stays, as long as it is one
 SELECT runops.detach('app."Run"', force => true);
 DROP TABLE app."Run";

@@ -167,6 +167,7 @@ DECLARE
 	alias name;
 	bad record;
 BEGIN
+	PERFORM runops._check_functions();
 	IF key IS NULL OR aliases IS NULL OR array_position(aliases, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'null_value_not_allowed',

@@ -211,6 +211,8 @@ DECLARE
 	context text;
 	place record;
 BEGIN
+	-- the answer would be theirs
+	PERFORM runops._check_functions();
 	IF max_rows IS NULL OR max_rows < 0 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',

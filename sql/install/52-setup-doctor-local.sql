@@ -14,6 +14,10 @@ DECLARE
 	flag CONSTANT boolean := runops._flag();
 	stores CONSTANT text := (SELECT string_agg(quote_ident(s.store), ', ' ORDER BY s.store) FROM runops.stores s WHERE s.server IS NOT NULL);
 BEGIN
+	RETURN QUERY
+	SELECT 'error', 'function ' || f.function, f.finding, 'Create it again as the install script of the extension does, and then use runops.verify().'
+	FROM runops._changed_functions() f;
+
 	IF flag IS NULL AND (stores IS NOT NULL OR EXISTS (SELECT FROM runops.routed_tables)) THEN
 		RETURN QUERY SELECT 'error', 'setting shared_preload_libraries', 'the library is not preloaded, so the gate is closed and tables are not routed',
 			'Add "runops" to "shared_preload_libraries" and restart the server.';

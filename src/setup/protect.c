@@ -256,6 +256,9 @@ runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId)
 	}
 	else if (access == OAT_TRUNCATE)
 		refuse_truncate(objectId);
+	else if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
+			 classId == ProcedureRelationId)
+		runops_protect_function(objectId);
 }
 
 /*

@@ -18,6 +18,9 @@
 #include "catalog/objectaccess.h"
 #include "nodes/nodes.h"
 
+/* in frozen.c */
+extern void runops_protect_function(Oid funcid);
+
 /* in protect.c */
 extern void runops_protect(ObjectAccessType access, Oid classId, Oid objectId,
 						   int subId);
