@@ -26,7 +26,9 @@ my $reader = FakeStore->start(recovery => 1);
 my $new_id = '0123456789abcdefghijklmna1';
 my $legacy_id = 'clegacy000000000000000001';
 
-END { local $?; $_->stop foreach grep { defined } $fake, $other, $reader; }
+my $standby;
+
+END { local $?; $_->stop foreach grep { defined } $fake, $other, $reader, $standby; }
 
 $control->init;
 $control->append_conf('postgresql.conf', <<'EOT');
@@ -116,6 +118,12 @@ my $state_json = '{"state": {"recovery": false, "read_only": false, "port": "1",
 $fake->answer_with('AS state', $state_json);
 $_->answer_with('indexed', '{"indexed": true}') foreach $fake, $other;
 $fake->answer_with('AS one', '{"one": 1}');
+
+# a standby of this database, which serves reads of legacy
+$standby = FakeStore->start(recovery => 1, dbname => 'postgres', sysid => $control->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()'));
+$control->safe_psql('postgres', $_) foreach (server('standby', $standby), q{SELECT runops.add_store('legacy', NULL, reader => 'standby')});
+$standby->answer_with('runops_legacy', qq({"id": "$legacy_id", "n": 7, "parent_id": null}));
+is((run("SELECT source FROM runops.read_through('run', '$legacy_id')"))[1], 'legacy-replica', 'the reader of legacy serves a read');
 is((run(q{SELECT verdict FROM runops.recheck('new')}))[1], "distinct\ndistinct", 'a fake store that behaves is a store');
 is((run(q{SELECT runops.remote_query('new', 'SELECT 1 AS one')}))[1], '{"one": 1}', 'and answers');
 is((run(q{SELECT count(*) FROM run}))[1], '1', 'its table is empty');
@@ -123,6 +131,7 @@ is((run(q{SELECT count(*) > 0 FROM runops.provision('new')}))[1], 't', 'provisio
 
 my $update = "UPDATE run SET n = 1 WHERE id = '$new_id'";
 my $query = q{SELECT runops.remote_query('new', 'SELECT 1 AS one')};
+my $read = "SELECT source FROM runops.read_through('run', '$legacy_id')";
 my $recheck_other = q{SELECT verdict, reason FROM runops.recheck('a')};
 
 # What the extension asks of its own: the statement, what of it is answered in another way, and by which store.
@@ -140,6 +149,8 @@ my @asks = (
 	{ name => 'the transaction of that lock', sql => $recheck_other, on => '^BEGIN$', store => $other, finding => 1, reset => 1 },
 	{ name => 'the end of that transaction', sql => $recheck_other, on => '^ROLLBACK$', store => $other, finding => 1, reset => 1 },
 	{ name => 'the identity of the other store', sql => $recheck_other, on => 'pg_is_in_recovery', finding => 1, reset => 1 },
+	{ name => 'the identity of the reader of legacy', sql => $read, on => 'pg_is_in_recovery', store => $standby, reset => 1 },
+	{ name => 'a row of the reader of legacy', sql => $read, on => 'to_jsonb', store => $standby, fine => ['manyrows'] },
 	{ name => 'the settings', sql => $query, on => '^BEGIN;SET' },
 	{ name => 'a query', sql => $query, on => 'to_jsonb', all => 1, fine => [qw(manyrows hugenumber)] },
 	{ name => 'the end of a query', sql => $query, on => '^COMMIT' },
