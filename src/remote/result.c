@@ -150,15 +150,17 @@ fail_error(RemoteSession *session, const PGresult *res, RemoteFailure *failure)
 }
 
 /*
- * Note which statement a store has answered by a failure; see
- * runops_cancelled_here().
+ * Note which statement, or the beginning of which, a store has answered by a
+ * failure; see runops_cancelled_here().
  */
 void
 runops_remote_blame(RemoteFailure *failure, const char *sql)
 {
-	failure->context = psprintf("%s%sremote SQL command: %s",
+	int			len = pg_mbcliplen(sql, strlen(sql), MAX_ERROR_TEXT);
+
+	failure->context = psprintf("%s%sremote SQL command: %.*s",
 								failure->context ? failure->context : "",
-								failure->context ? "\n" : "", sql);
+								failure->context ? "\n" : "", len, sql);
 }
 
 /*
