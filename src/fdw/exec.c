@@ -441,6 +441,8 @@ enter_pgfdw(EState *estate, ResultRelInfo *rri, RunopsFdwCall *call)
 
 		rri->ri_FdwState = NULL;
 		begin_use(&use, NULL, false);
+		if (state->mtstate->operation != CMD_INSERT)
+			state->fdw_private = runops_fdw_guard_ctid(state->fdw_private, relid);
 		pgfdw.BeginForeignModify(state->mtstate, rri, state->fdw_private,
 								 state->subplan_index, state->eflags);
 		end_use(&use, runops_pgfdw_modify_conn(rri, rri->ri_FdwState));
@@ -611,6 +613,7 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 	}
 	PG_CATCH();
 	{
+		runops_fdw_report_guard(estate, RelationGetRelid(rri->ri_RelationDesc));
 		runops_fdw_rethrow(estate, rri, RelationGetRelid(rri->ri_RelationDesc), slot);
 	}
 	PG_END_TRY();
@@ -643,6 +646,7 @@ runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 	}
 	PG_CATCH();
 	{
+		runops_fdw_report_guard(estate, RelationGetRelid(rri->ri_RelationDesc));
 		runops_fdw_rethrow(estate, rri, RelationGetRelid(rri->ri_RelationDesc), NULL);
 	}
 	PG_END_TRY();

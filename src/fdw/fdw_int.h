@@ -88,6 +88,10 @@ extern bool runops_fdw_assigns_unproved(PlannerInfo *root, Index rti,
 /* in plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
 
+/* in guard_ctid.c */
+extern List *runops_fdw_guard_ctid(List *fdw_private, Oid relid);
+extern void runops_fdw_report_guard(EState *estate, Oid relid);
+
 /* in join.c */
 extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 									  RelOptInfo *outerrel, RelOptInfo *innerrel,

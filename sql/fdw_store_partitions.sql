@@ -1,0 +1,63 @@
+-- a store's table that is partitioned there, or has children: its rows have the same
+-- ctid in several tables, and no statement changes a row that it does not name
+\connect runops_store
+CREATE TABLE sp_run (id text, part int, n int) PARTITION BY LIST (part);
+CREATE TABLE sp_run_1 PARTITION OF sp_run FOR VALUES IN (1);
+CREATE TABLE sp_run_2 PARTITION OF sp_run FOR VALUES IN (2);
+CREATE TABLE "sp Child" (id text, part int, n int);
+CREATE TABLE sp_child_1 () INHERITS ("sp Child");
+\connect contrib_regression
+CREATE TABLE sp_run (id text NOT NULL, part int, n int);
+CREATE TABLE "sp Child" (id text NOT NULL, part int, n int);
+SELECT runops.attach('sp_run', 'id'), runops.attach('"sp Child"', 'id');
+INSERT INTO sp_run VALUES ('0123456789abcdefghijklmna1', 1, 10), ('0123456789abcdefghijklmnb1', 2, 20);
+INSERT INTO "sp Child" VALUES ('0123456789abcdefghijklmna1', 1, 10);
+\connect runops_store
+INSERT INTO sp_child_1 VALUES ('0123456789abcdefghijklmnb1', 2, 20);
+SELECT count(DISTINCT ctid), count(*) FROM sp_run;
+SELECT count(DISTINCT ctid), count(*) FROM "sp Child";
+\connect contrib_regression
+CREATE TABLE sp_list (id text, n int);
+INSERT INTO sp_list VALUES ('0123456789abcdefghijklmna1', 1), ('0123456789abcdefghijklmna1', 2);
+
+-- the row is named by its ctid: refused
+\set SHOW_CONTEXT never
+UPDATE sp_run SET n = -1 WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0;
+UPDATE sp_run SET n = -1 WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0 RETURNING *;
+UPDATE sp_run r SET n = l.n FROM sp_list l WHERE r.id = l.id;
+DELETE FROM sp_run WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0;
+DELETE FROM sp_run WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0 RETURNING n;
+DELETE FROM sp_run USING sp_list l WHERE sp_run.id = l.id;
+DELETE FROM "sp Child" WHERE id = '0123456789abcdefghijklmnb1' AND random() >= 0;
+SET runops.enable_routing = off;
+UPDATE sp_run SET n = -1 WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0;
+RESET runops.enable_routing;
+-- as is one that finds the ctid of the row in a child as well
+UPDATE "sp Child" SET n = -1 WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0;
+SELECT * FROM sp_run ORDER BY id;
+SELECT * FROM "sp Child" ORDER BY id;
+
+-- no row, or the statement is sent as a whole
+UPDATE sp_run SET n = -1 WHERE id = '0123456789abcdefghijklmnz1' AND random() >= 0;
+UPDATE sp_run SET n = -1 WHERE id = '0123456789abcdefghijklmna1';
+DELETE FROM sp_run WHERE id = '0123456789abcdefghijklmnb1' RETURNING n;
+SELECT * FROM sp_run ORDER BY id;
+
+-- another error of the store of the same kind is the store's
+\connect runops_store
+CREATE TABLE sp_plain (id text NOT NULL, n int);
+CREATE FUNCTION sp_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN ('x' || new.n)::bool; END $$;
+CREATE TRIGGER fail BEFORE UPDATE ON sp_plain FOR EACH ROW EXECUTE FUNCTION sp_fail();
+\connect contrib_regression
+\set SHOW_CONTEXT never
+CREATE TABLE sp_plain (id text NOT NULL, n int);
+SELECT runops.attach('sp_plain', 'id');
+INSERT INTO sp_plain VALUES ('0123456789abcdefghijklmna1', 1);
+UPDATE sp_plain SET n = 2 WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0;
+DELETE FROM sp_plain WHERE id = '0123456789abcdefghijklmna1' AND random() >= 0 RETURNING n;
+
+SELECT runops.detach(t, force => true) FROM unnest(ARRAY['sp_run', '"sp Child"', 'sp_plain']::regclass[]) t;
+DROP TABLE sp_run, "sp Child", sp_list, sp_plain;
+\connect runops_store
+DROP TABLE sp_run, "sp Child", sp_child_1, sp_plain;
+DROP FUNCTION sp_fail;

@@ -1,0 +1,91 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard_ctid.c
+ *	  Keeps an UPDATE or DELETE of one row from changing a row of another
+ *	  partition of the store's table.
+ *
+ * postgres_fdw names the row by its ctid alone.  In a store whose table is
+ * partitioned, or has children, rows of several tables have the same ctid.  So
+ * the statement that is sent raises an error if the row with this ctid is not in
+ * the table itself.  The condition is not a constant, because PostgreSQL would
+ * evaluate a constant one even if no row needs it.
+ *
+ * The plan may be shared, so the condition is added to a copy of the statement.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "nodes/value.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "base/errcodes.h"
+#include "fdw/fdw_int.h"
+#include "topology/topology.h"
+
+/* how postgres_fdw names the row */
+#define CTID_CONDITION " WHERE ctid = $1"
+
+/* what the error of the store says if the row is in another table */
+#define MARK "runops: the row is in another table, "
+
+/*
+ * The private data of an UPDATE or DELETE with the condition added to its
+ * statement, which is the first item.
+ */
+List *
+runops_fdw_guard_ctid(List *fdw_private, Oid relid)
+{
+	char	   *sql = strVal(linitial(fdw_private));
+	char	   *found = strstr(sql, CTID_CONDITION);
+	const char *schema;
+	const char *table;
+	char	   *name;
+	int			end;
+	List	   *result;
+
+	if (found == NULL || strstr(found + 1, CTID_CONDITION) != NULL)
+		elog(ERROR, "unexpected condition in \"%s\"", sql);
+	end = found - sql + strlen(CTID_CONDITION);
+
+	runops_fdw_remote_name(relid, &schema, &table);
+	name = quote_literal_cstr(quote_qualified_identifier(schema, table));
+	result = list_copy(fdw_private);
+	linitial(result) =
+		makeString(psprintf("%.*s AND CASE WHEN tableoid = %s::pg_catalog.regclass THEN true"
+							" ELSE ('" MARK "' || tableoid::pg_catalog.text)::pg_catalog.bool END%s",
+							end, sql, name, sql + end));
+
+	return result;
+}
+
+/*
+ * Replace the current error if it comes from this condition; otherwise do
+ * nothing.
+ */
+void
+runops_fdw_report_guard(EState *estate, Oid relid)
+{
+	MemoryContext oldcontext;
+	ErrorData  *edata;
+
+	if (geterrcode() != ERRCODE_INVALID_TEXT_REPRESENTATION)
+		return;
+
+	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+	edata = CopyErrorData();
+	MemoryContextSwitchTo(oldcontext);
+	if (edata->message == NULL || strstr(edata->message, MARK) == NULL)
+		return;
+
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot change single rows of \"%s\" in store \"%s\"",
+					get_rel_name(relid), runops_store_label(relid)),
+			 errdetail("The table in the store is partitioned or has children, and the place of a row does not identify it there."),
+			 errhint("Write an UPDATE or DELETE that can be sent as a whole: with constants and built-in operators, and without other tables.")));
+}
