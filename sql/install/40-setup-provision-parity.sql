@@ -105,6 +105,13 @@ BEGIN
 		runops._facts_object_sql(runops._collation_facts_sql(runops._values_sql(here_collations, 'NULL::text, 0::oid'))))
 	INTO here;
 
+	-- a default that is not sent is computed here anyway
+	SELECT jsonb_set(here, '{tables}', coalesce(jsonb_object_agg(t.key, t.value || jsonb_build_object('columns', (
+			SELECT jsonb_agg(c || CASE WHEN u IS NULL THEN '{}' ELSE jsonb_build_object('portable', false, 'unportable', u) END ORDER BY o)
+			FROM jsonb_array_elements(t.value -> 'columns') WITH ORDINALITY AS x (c, o)
+			CROSS JOIN LATERAL runops._unportable_default(t.key::oid::regclass, (c ->> 'name')::name) AS d (u)))), '{}'))
+	INTO here FROM jsonb_each(here -> 'tables') t;
+
 	-- functions that expressions here need and that the store may lack
 	SELECT runops._values_sql(array_agg(DISTINCT format('(%L)', f)), 'NULL::text') INTO functions
 	FROM jsonb_path_query(here, '$.tables.*.*.needs[*]') AS n (f_json),
@@ -248,9 +255,10 @@ BEGIN
 		t := there -> 'types' -> u.name;
 		IF t IS NULL THEN
 			RETURN NEXT ROW(3, NULL, 'type', 'type ' || u.name,
-				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'drift' ELSE 'create' END,
+				CASE WHEN runops._type_ddl(u.name, h) IS NULL OR runops._unportable_type(u.name) IS NOT NULL THEN 'drift' ELSE 'create' END,
 				coalesce(runops._type_ddl(u.name, h), 'CREATE EXTENSION ' || quote_ident(h ->> 'extension')),
-				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'missing in the store, and provision cannot create it' END)::runops._parity;
+				CASE WHEN runops._type_ddl(u.name, h) IS NULL THEN 'missing in the store, and provision cannot create it'
+					ELSE 'missing in the store: not created there because it calls ' || runops._unportable_type(u.name) END)::runops._parity;
 			CONTINUE;
 		END IF;
 		RETURN NEXT ROW(3, NULL, 'type', 'type ' || u.name,
@@ -291,13 +299,17 @@ $$;
 CREATE FUNCTION runops._table_parity(relation regclass, target text, h jsonb, t jsonb, version int, functions jsonb) RETURNS SETOF runops._parity
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	unportable CONSTANT text := (SELECT string_agg(c ->> 'unportable', ', ') FROM jsonb_array_elements(h -> 'columns') c
+								 WHERE c ->> 'generated' IS NOT NULL);
 BEGIN
 	IF t IS NULL THEN
-		RETURN NEXT ROW(4, relation, 'table', 'table ' || target, 'create',
+		RETURN NEXT ROW(4, relation, 'table', 'table ' || target, CASE WHEN unportable IS NULL THEN 'create' ELSE 'drift' END,
 			format(E'CREATE TABLE %s (\n\t%s\n); COMMENT ON TABLE %s IS %L', target,
 				   (SELECT string_agg(runops._column_ddl(c, version), E',\n\t' ORDER BY o)
 					FROM jsonb_array_elements(h -> 'columns') WITH ORDINALITY AS e (c, o)),
-				   target, runops._provision_mark()), NULL)::runops._parity;
+				   target, runops._provision_mark()),
+			'missing in the store: not created there because a generated column calls ' || unportable)::runops._parity;
 		RETURN;
 	END IF;
 	IF t ->> 'kind' NOT IN ('r', 'p') THEN
@@ -311,11 +323,13 @@ BEGIN
 	-- old name.  A new column would hide the values of the old one.
 	RETURN QUERY
 	SELECT 5, relation, 'column', format('column %s.%I', target, c ->> 'name'),
-		CASE WHEN (t ->> 'ours')::boolean AND other IS NULL AND functions @> coalesce(nullif(c -> 'needs', 'null'), '[]')
+		CASE WHEN (t ->> 'ours')::boolean AND other IS NULL AND NOT (c ->> 'generated' IS NOT NULL AND c ? 'unportable') AND functions @> coalesce(nullif(c -> 'needs', 'null'), '[]')
 			 THEN 'create' ELSE 'drift' END,
 		CASE WHEN other IS NULL THEN format('ALTER TABLE %s ADD COLUMN %s', target, runops._column_ddl(c, version))
 			 ELSE format('ALTER TABLE %s RENAME COLUMN %I TO %I', target, other, c ->> 'name') END,
-		CASE WHEN other IS NULL THEN 'missing in the store'
+		CASE WHEN c ->> 'generated' IS NOT NULL AND c ? 'unportable'
+				THEN format('missing in the store: not created there because it calls %s', c ->> 'unportable')
+			 WHEN other IS NULL THEN 'missing in the store'
 			 ELSE format('missing in the store; column "%s" there may be the same column under its old name', other) END
 	FROM jsonb_array_elements(h -> 'columns') WITH ORDINALITY AS e (c, o)
 	CROSS JOIN LATERAL (

@@ -35,13 +35,15 @@ BEGIN
 		format('constraint %I on %s', e ->> 'name', target),
 		CASE WHEN problem IS NULL AND same IS NOT NULL THEN 'exists'
 			 WHEN problem IS NULL AND ours THEN 'create' ELSE 'drift' END,
-		CASE WHEN (same ->> 'valid')::boolean OR clears THEN NULL
+		CASE WHEN (same ->> 'valid')::boolean OR clears OR (same IS NOT NULL AND NOT valid) THEN NULL
 			 WHEN same IS NOT NULL THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', target, same ->> 'name')
 			 WHEN index IS NOT NULL THEN format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I', target, e ->> 'name',
 				CASE e ->> 'type' WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, index)
 			 ELSE format('ALTER TABLE %s %sADD CONSTRAINT %I %s', target,
 				CASE WHEN named IS NOT NULL THEN format('DROP CONSTRAINT %I, ', e ->> 'name') ELSE '' END,
-				e ->> 'name', replace(e ->> 'def', 'REFERENCES @', 'REFERENCES ' || coalesce(e ->> 'ref', '@'))) END,
+				e ->> 'name', replace(e ->> 'def', 'REFERENCES @', 'REFERENCES ' || coalesce(e ->> 'ref', '@')))
+				-- nobody has said that old rows satisfy it
+				|| CASE WHEN valid THEN '' ELSE ' NOT VALID' END END,
 		coalesce(problem, CASE WHEN same IS NULL AND NOT ours THEN 'missing in the store' END)
 	FROM jsonb_array_elements(expected) WITH ORDINALITY AS x (e, o)
 	CROSS JOIN LATERAL (SELECT
@@ -54,9 +56,12 @@ BEGIN
 		 WHERE l ->> 'name' = e ->> 'name' AND e ->> 'type' IN ('p', 'u') AND (i ->> 'unique')::boolean LIMIT 1),
 		(SELECT string_agg(f, ', ') FROM jsonb_array_elements_text(coalesce(nullif(e -> 'needs', 'null'), '[]')) f
 		 WHERE NOT functions ? f),
-		(e ->> 'clears')::boolean AND e -> 'columns' ?| place.key_columns::text[]) AS y (same, named, index, lacking, clears)
+		(e ->> 'clears')::boolean AND e -> 'columns' ?| place.key_columns::text[],
+		coalesce((e ->> 'valid')::boolean, true),
+		-- those of aliases are written here in plain SQL
+		CASE WHEN e ? 'valid' THEN runops._unportable_constraint(place.leaf, (e ->> 'name')::name) END) AS y (same, named, index, lacking, clears, valid, unportable)
 	CROSS JOIN LATERAL (SELECT CASE
-		WHEN NOT (same ->> 'valid')::boolean THEN 'not validated in the store'
+		WHEN valid AND NOT (same ->> 'valid')::boolean THEN 'not validated in the store'
 		WHEN same IS NOT NULL THEN NULL
 		WHEN named IS NOT NULL THEN format('here %s, in the store %s',
 			replace(e ->> 'def', ' @', ' ' || coalesce(e ->> 'ref', '@')), replace(named ->> 'def', ' @', ' ' || coalesce(named ->> 'ref', '@')))
@@ -64,7 +69,8 @@ BEGIN
 		WHEN clears THEN 'missing in the store, because it would set a column of the key to NULL, and the key decides the store of the row'
 		WHEN e ->> 'type' = 'f' AND NOT (e ->> 'known')::boolean
 			THEN format('missing in the store, because table %s is missing there', e ->> 'ref')
-		WHEN lacking IS NOT NULL THEN format('missing in the store, because function %s is missing there', lacking) END) AS z (problem)
+		WHEN lacking IS NOT NULL THEN format('missing in the store, because function %s is missing there', lacking)
+		WHEN unportable IS NOT NULL THEN format('missing in the store: not created there because it calls %s', unportable) END) AS z (problem)
 	ORDER BY o;
 
 	RETURN QUERY
@@ -106,14 +112,16 @@ BEGIN
 		 ORDER BY c -> 'valid' DESC LIMIT 1),
 		(SELECT c FROM jsonb_array_elements(t -> 'indexes') c WHERE c ->> 'name' = i ->> 'name'),
 		(SELECT string_agg(f, ', ') FROM jsonb_array_elements_text(coalesce(nullif(i -> 'needs', 'null'), '[]')) f
-		 WHERE NOT functions ? f)) AS y (same, named, lacking)
+		 WHERE NOT functions ? f),
+		runops._unportable_index((SELECT r.leaf FROM runops.table_config r WHERE r.relation = _index_parity.relation), (i ->> 'name')::name)) AS y (same, named, lacking, unportable)
 	CROSS JOIN LATERAL (SELECT CASE
 		WHEN NOT (same ->> 'valid')::boolean THEN 'not valid in the store'
 		WHEN same IS NOT NULL THEN NULL
 		WHEN named IS NOT NULL THEN format('here %s%s, in the store %s%s',
 			CASE WHEN (i ->> 'unique')::boolean THEN 'unique ' END, i ->> 'def',
 			CASE WHEN (named ->> 'unique')::boolean THEN 'unique ' END, named ->> 'def')
-		WHEN lacking IS NOT NULL THEN format('missing in the store, because function %s is missing there', lacking) END) AS z (problem)
+		WHEN lacking IS NOT NULL THEN format('missing in the store, because function %s is missing there', lacking)
+		WHEN unportable IS NOT NULL THEN format('missing in the store: not created there because it calls %s', unportable) END) AS z (problem)
 	WHERE NOT (i ->> 'constraint')::boolean AND (i ->> 'valid')::boolean
 	ORDER BY o;
 
