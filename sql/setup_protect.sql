@@ -46,6 +46,7 @@ CREATE ROLE regress_protect;
 ALTER TABLE app."Run" OWNER TO regress_protect;
 DROP OWNED BY regress_protect CASCADE;
 ALTER TABLE app."Run" OWNER TO CURRENT_USER;
+DROP OWNED BY regress_protect;
 DROP ROLE regress_protect;
 DO $$ BEGIN EXECUTE 'DROP TABLE app."Run"'; END $$;
 ALTER TABLE app."Run" DETACH PARTITION runops_legacy."Run";

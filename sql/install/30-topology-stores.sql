@@ -57,7 +57,8 @@ COMMENT ON TABLE runops.store_config IS 'stores, as add_store recorded them';
 COMMENT ON TABLE runops.table_config IS 'routed tables, as attach recorded them';
 COMMENT ON VIEW runops.stores IS 'stores, with the residency of each';
 COMMENT ON VIEW runops.routed_tables IS 'routed tables, with the key that decides the store of a row';
-GRANT SELECT ON runops.stores, runops.routed_tables TO PUBLIC;
+-- set-up functions of whoever owns a table read both tables; the views show what is in them
+GRANT SELECT ON runops.store_config, runops.table_config, runops.stores, runops.routed_tables TO PUBLIC;
 
 /*
  * Limit the wait for locks to the interval; NULL keeps the limit of the session.
@@ -114,15 +115,7 @@ CREATE FUNCTION runops._topology_lock() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NOT has_table_privilege('runops.store_config', 'UPDATE')
-	   OR NOT has_table_privilege('runops.table_config', 'UPDATE') THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'insufficient_privilege',
-			MESSAGE = 'permission denied to change the topology of runops',
-			DETAIL = format('Role "%s" may not write to "runops.store_config" and "runops.table_config".', current_user),
-			HINT = 'Ask a superuser to grant INSERT, UPDATE, DELETE and SELECT on both.';
-	END IF;
-	PERFORM runops._lock_table('runops.store_config', 'SHARE ROW EXCLUSIVE');
+	PERFORM runops._own_step('lock', '{}');
 END
 $$;
 
@@ -140,56 +133,22 @@ AS $$
 $$;
 
 /*
- * Create the schema for the leaves of a store if it does not exist, and return its name.
- *
- * The owner of the schema can replace a leaf or a reader by another table, which
- * sends statements to another server.  So the owner must be a role that may
- * change the topology.
- */
-CREATE FUNCTION runops._make_leaf_schema(store text) RETURNS name
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	leaf_schema CONSTANT name := runops._leaf_schema(store);
-	owner oid;
-BEGIN
-	SELECT n.nspowner INTO owner FROM pg_namespace n WHERE n.nspname = leaf_schema;
-	IF NOT FOUND THEN
-		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
-	ELSIF NOT has_table_privilege(owner, 'runops.store_config', 'UPDATE') THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'insufficient_privilege',
-			MESSAGE = format('schema "%s" cannot be used for store "%s"', leaf_schema, store),
-			DETAIL = format('The schema belongs to role "%s", which may not change the topology.', pg_get_userbyid(owner)),
-			HINT = 'Check what the schema contains, then use ALTER SCHEMA ... OWNER TO or DROP SCHEMA.';
-	END IF;
-	RETURN leaf_schema;
-END
-$$;
-
-/*
  * Create the schema for the leaves of a store if it does not exist, and return
  * an unused name in it for the leaf of a table.
- *
- * The owner of the table gets USAGE on the schema, because the queries that check
- * foreign keys name the leaf and run with the privileges of the owner.
  */
 CREATE FUNCTION runops._new_leaf_name(store text, relation regclass) RETURNS name
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	leaf_schema CONSTANT name := runops._make_leaf_schema(store);
+	leaf_schema CONSTANT name := runops._leaf_schema(store);
 	r record;
 BEGIN
-	SELECT c.relname, pg_get_userbyid(c.relowner) AS owner, (n.nspname || '.' || c.relname)::name AS qualified, y.typname AS array_type
+	PERFORM runops._own_step('leaf_schema', jsonb_build_object('store', store, 'relation', relation::oid));
+	SELECT c.relname, (n.nspname || '.' || c.relname)::name AS qualified, y.typname AS array_type
 	INTO STRICT r
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_type t ON t.oid = c.reltype JOIN pg_type y ON y.oid = t.typarray
 	WHERE c.oid = relation;
-
-	IF NOT has_schema_privilege(r.owner, leaf_schema, 'USAGE') THEN
-		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', leaf_schema, r.owner);
-	END IF;
 
 	IF EXISTS (SELECT FROM pg_class c
 			   WHERE c.relnamespace = leaf_schema::regnamespace AND c.relname = r.relname)
@@ -219,35 +178,6 @@ $$;
 CREATE FUNCTION runops._is_elsewhere(store text) RETURNS boolean
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT EXISTS (SELECT FROM runops.stores s WHERE s.store = _is_elsewhere.store AND s.server IS NOT NULL) $$;
-
-/* Add the foreign leaf of one store to a routed table. */
-CREATE FUNCTION runops._create_leaf(relation regclass, store text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	leaf CONSTANT text := format('%I.%I', runops._leaf_schema(store),
-								 runops._new_leaf_name(store, relation));
-	config runops.store_config;
-	owner name;
-	schema_name name;
-	table_name name;
-BEGIN
-	SELECT * INTO STRICT config FROM runops.store_config c WHERE c.store = _create_leaf.store;
-	SELECT pg_get_userbyid(c.relowner), n.nspname, c.relname
-	INTO STRICT owner, schema_name, table_name
-	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.oid = relation;
-
-	EXECUTE format('CREATE FOREIGN TABLE %s PARTITION OF %s FOR VALUES IN (%L%s) SERVER %I '
-				   'OPTIONS (schema_name %L, table_name %L, truncatable ''false'')',
-				   leaf, relation, store, CASE store WHEN 'legacy' THEN ', NULL' ELSE '' END, config.server,
-				   coalesce(config.remote_schema, schema_name), table_name);
-	PERFORM runops._forget_compression(leaf);
-	IF owner <> current_user THEN
-		EXECUTE format('ALTER FOREIGN TABLE %s OWNER TO %I', leaf, owner);
-	END IF;
-END
-$$;
 
 /* Raise unless the server exists, uses runops_fdw, and the caller has USAGE on it. */
 CREATE FUNCTION runops._check_server(server name) RETURNS void
@@ -391,23 +321,6 @@ BEGIN
 END
 $$;
 
-/*
- * Create the foreign table that represents the reader of a store; see src/xact/reader_policy.c.
- * It has no columns, because no query reads it.  It only belongs to the server
- * of the reader.
- */
-CREATE FUNCTION runops._create_reader_table(store text, reader name) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	leaf_schema CONSTANT name := runops._make_leaf_schema(store);
-BEGIN
-	EXECUTE format('CREATE FOREIGN TABLE %I.runops_reader () SERVER %I', leaf_schema, reader);
-	EXECUTE format('COMMENT ON FOREIGN TABLE %I.runops_reader IS %L', leaf_schema,
-				   'represents the reader of the store; has no rows');
-END
-$$;
-
 CREATE FUNCTION runops.add_store(store text, server name, reader name DEFAULT NULL, remote_schema name DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -417,13 +330,15 @@ BEGIN
 	PERFORM runops._topology_lock();
 	PERFORM runops._check_new_store(store, server, reader, remote_schema);
 
-	INSERT INTO runops.store_config VALUES (store, server, reader, remote_schema);
+	PERFORM runops._insert_config('store_config',
+		jsonb_build_object('store', store, 'server', server, 'reader', reader, 'remote_schema', remote_schema));
 
 	IF reader IS NOT NULL THEN
-		PERFORM runops._create_reader_table(store, reader);
+		PERFORM runops._own_step('leaf_schema', jsonb_build_object('store', store)),
+			runops._own_step('create_reader', jsonb_build_object('store', store, 'reader', reader));
 	END IF;
 	IF server IS NOT NULL THEN
-		PERFORM runops._create_leaf(t.relation, add_store.store)
+		PERFORM runops._own_step('create_leaf', jsonb_build_object('relation', t.relation::oid, 'store', add_store.store))
 		FROM runops.table_config t ORDER BY t.relation::oid;
 	END IF;
 
@@ -486,25 +401,6 @@ BEGIN
 END
 $$;
 
-/* Drop the empty schemas of leaves, as far as the caller may drop them. */
-CREATE FUNCTION runops._drop_empty_leaf_schemas() RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	empty_schema name;
-BEGIN
-	FOR empty_schema IN
-		SELECT n.nspname FROM pg_namespace n
-		WHERE n.nspname ~ '^runops_(legacy|new|none|shard_[a-z0-9])$'
-			AND pg_has_role(n.nspowner, 'USAGE')
-			AND NOT EXISTS (SELECT FROM pg_depend d
-							WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
-	LOOP
-		EXECUTE format('DROP SCHEMA %I', empty_schema);
-	END LOOP;
-END
-$$;
-
 CREATE FUNCTION runops.drop_store(store text, force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -547,18 +443,14 @@ BEGIN
 		PERFORM runops._require_no_rows(leaves, what);
 	END IF;
 
-	PERFORM runops._unique_forget(store);
+	PERFORM runops._own_step('forget_unique', jsonb_build_object('store', store));
 
 	-- The leaves cannot be dropped while the store is recorded.
-	DELETE FROM runops.store_config c WHERE c.store = drop_store.store;
+	PERFORM runops._delete_config('store_config', jsonb_build_object('store', store));
 	FOREACH leaf IN ARRAY leaves LOOP
 		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
 	END LOOP;
-	leaf := to_regclass(format('%I.runops_reader', runops._leaf_schema(store)));
-	IF EXISTS (SELECT FROM pg_foreign_table f JOIN pg_class c ON c.oid = f.ftrelid WHERE c.oid = leaf AND NOT c.relispartition) THEN
-		EXECUTE format('DROP FOREIGN TABLE %s', leaf);
-	END IF;
-	PERFORM runops._drop_empty_leaf_schemas();
+	PERFORM runops._own_step('clear', '{}');
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
@@ -570,16 +462,12 @@ REVOKE EXECUTE ON FUNCTION
 	runops._limit_lock_wait(),
 	runops._lock_table(regclass, text),
 	runops._topology_lock(),
-	runops._make_leaf_schema(text),
 	runops._new_leaf_name(text, regclass),
 	runops._forget_compression(regclass),
-	runops._create_leaf(regclass, text),
 	runops._check_new_store(text, name, name, name),
 	runops._check_new_reader(name, name),
-	runops._create_reader_table(text, name),
 	runops.add_store(text, name, name, name),
 	runops._leaves_with_rows(regclass[]),
 	runops._require_no_rows(regclass[], text),
-	runops._drop_empty_leaf_schemas(),
 	runops.drop_store(text, boolean)
 FROM PUBLIC;

@@ -132,7 +132,7 @@ BEGIN
 END
 $$;
 
-/* Raise unless the caller may create the parent and the leaves of every store. */
+/* Raise unless the caller may create the parent, and leaves for the server of every store. */
 CREATE FUNCTION runops._check_rights(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -141,19 +141,14 @@ DECLARE
 BEGIN
 	PERFORM runops._check_server(c.server) FROM runops.store_config c WHERE c.server IS NOT NULL;
 
-	SELECT coalesce('SCHEMA ' || quote_ident(n.nspname), 'DATABASE ' || quote_ident(current_database())) INTO missing
-	FROM (SELECT c.relnamespace::regnamespace::name FROM pg_class c WHERE c.oid = relation
-		  UNION ALL SELECT runops._leaf_schema(runops._old_table_store())
-		  UNION ALL SELECT runops._leaf_schema(c.store) FROM runops.store_config c) AS s (name)
-	LEFT JOIN pg_namespace n ON n.nspname = s.name
-	WHERE NOT coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))
-	LIMIT 1;
+	SELECT n.nspname INTO missing FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.oid = relation AND NOT has_schema_privilege(n.oid, 'CREATE');
 	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('permission denied to route table %s', relation),
-			DETAIL = format('Role "%s" lacks CREATE on %s.', current_user, lower(split_part(missing, ' ', 1)) || substr(missing, strpos(missing, ' '))),
-			HINT = format('Run GRANT CREATE ON %s TO %I.', missing, current_user);
+			DETAIL = format('Role "%s" lacks CREATE on schema %I.', current_user, missing),
+			HINT = format('Run GRANT CREATE ON SCHEMA %I TO %I.', missing, current_user);
 	END IF;
 END
 $$;

@@ -267,7 +267,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relname = leaf_name) THEN
 		EXECUTE format('ALTER TABLE %s RENAME TO %I', relation, leaf_name);
 	END IF;
-	EXECUTE format('ALTER TABLE %s SET SCHEMA %I', relation, leaf_schema);
+	PERFORM runops._own_step('move_leaf', jsonb_build_object('relation', relation::oid, 'store', store));
 
 	RETURN jsonb_build_object('indexes', renamed);
 END
@@ -325,8 +325,9 @@ BEGIN
 	PERFORM runops._carry_privileges(relation, parent);
 	PERFORM runops._carry_statistics(relation, parent);
 
-	INSERT INTO runops.table_config VALUES (parent, relation, key, aliases, saved);
-	PERFORM runops._create_leaf(parent, c.store)
+	PERFORM runops._insert_config('table_config', jsonb_build_object(
+		'relation', parent::oid, 'leaf', relation::oid, 'key', key, 'aliases', aliases, 'saved', saved));
+	PERFORM runops._own_step('create_leaf', jsonb_build_object('relation', parent::oid, 'store', c.store))
 	FROM runops.store_config c WHERE c.server IS NOT NULL ORDER BY c.store;
 	PERFORM runops._resume_references(released, relation, parent);
 END

@@ -185,7 +185,7 @@ BEGIN
 	publications := runops._leave_publications(config.relation);
 
 	-- The relations cannot be dropped while they are recorded as routed.
-	DELETE FROM runops.table_config t WHERE t.relation = config.relation;
+	PERFORM runops._delete_config('table_config', jsonb_build_object('relation', config.relation::oid));
 	FOREACH foreign_leaf IN ARRAY runops._foreign_leaves(config.relation) LOOP
 		EXECUTE format('DROP FOREIGN TABLE %s', foreign_leaf);
 	END LOOP;
@@ -222,7 +222,7 @@ BEGIN
 	PERFORM runops._cascade_triggers(config.leaf)
 	FROM pg_trigger t WHERE t.tgrelid = config.leaf AND t.tgfoid = 'runops._cascade_queue_row()'::regprocedure;
 
-	PERFORM runops._drop_empty_leaf_schemas();
+	PERFORM runops._own_step('clear', '{}');
 END
 $$;
 

@@ -54,12 +54,62 @@ $$;
 CREATE EVENT TRIGGER runops_protect_start ON ddl_command_start
 	WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SERVER',
 				 'DROP FOREIGN DATA WRAPPER', 'DROP FUNCTION', 'DROP ROUTINE', 'CREATE FUNCTION', 'DROP OWNED', 'DROP INDEX', 'DROP TRIGGER',
-				 'ALTER TABLE', 'ALTER INDEX', 'ALTER SERVER', 'ALTER SCHEMA', 'ALTER FUNCTION', 'ALTER ROUTINE')
+				 'ALTER TABLE', 'ALTER FOREIGN TABLE', 'CREATE TRIGGER', 'CREATE INDEX', 'CREATE RULE', 'CREATE POLICY',
+				 'ALTER INDEX', 'ALTER SERVER', 'ALTER SCHEMA', 'ALTER FUNCTION', 'ALTER ROUTINE')
 	EXECUTE FUNCTION runops._protect_start();
 CREATE EVENT TRIGGER runops_protect_end ON ddl_command_end
 	WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'CREATE INDEX')
 	EXECUTE FUNCTION runops._protect_end();
-COMMENT ON EVENT TRIGGER runops_protect_start IS 'refuses to drop objects that routed tables need';
+COMMENT ON EVENT TRIGGER runops_protect_start IS 'refuses to drop or to alter objects that routed tables need';
 COMMENT ON EVENT TRIGGER runops_protect_end IS 'reports the commands to run after a change of a routed table';
 
+/*
+ * Step: give leaves the owner of their routed table, and that role what he needs
+ * on schemas of leaves and on entries.
+ */
+CREATE FUNCTION runops._step_follow_owner(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN
+		SELECT l.oid::regclass AS leaf, l.relkind, pg_get_userbyid(p.relowner) AS owner, l.relnamespace::regnamespace AS nsp
+		FROM runops.table_config t JOIN pg_class p ON p.oid = t.relation
+		JOIN pg_inherits i ON i.inhparent = t.relation JOIN pg_class l ON l.oid = i.inhrelid
+		WHERE l.relowner <> p.relowner
+			AND (l.oid = t.leaf OR l.relkind = 'f')
+	LOOP
+		EXECUTE format('ALTER %s %s OWNER TO %I', CASE r.relkind WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, r.leaf, r.owner);
+		EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', r.nsp, r.owner);
+	END LOOP;
+	FOR r IN
+		SELECT format('GRANT USAGE ON SCHEMA runops_unique TO %1$I; GRANT SELECT ON %2$s TO %1$I', pg_get_userbyid(p.relowner), u.entries) AS ddl
+		FROM runops.unique_config u JOIN pg_class p ON p.oid = u.relation
+		WHERE NOT has_table_privilege(p.relowner, u.entries, 'SELECT')
+	LOOP
+		EXECUTE r.ddl;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+
+/* Event trigger: leaves follow the owner of their routed table. */
+CREATE FUNCTION runops._follow_owner() RETURNS event_trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM runops.table_config t JOIN pg_class p ON p.oid = t.relation
+			   JOIN pg_inherits i ON i.inhparent = t.relation JOIN pg_class l ON l.oid = i.inhrelid
+			   WHERE l.relowner <> p.relowner AND (l.oid = t.leaf OR l.relkind = 'f')) THEN
+		PERFORM runops._own_step('follow_owner', '{}');
+	END IF;
+END
+$$;
+CREATE EVENT TRIGGER runops_follow_owner ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'ALTER FOREIGN TABLE')
+	EXECUTE FUNCTION runops._follow_owner();
+COMMENT ON EVENT TRIGGER runops_follow_owner IS 'gives leaves the owner of their routed table';
+
+REVOKE EXECUTE ON FUNCTION runops._step_follow_owner(oid, jsonb), runops._follow_owner() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION runops._protect_start(), runops._protect_end(), runops._changed_functions(), runops._check_functions() FROM PUBLIC;

@@ -121,6 +121,7 @@ GRANT EXECUTE ON FUNCTION
 	runops._flag(),
 	runops._gate_reason(),
 	runops._verdict(oid),
+	runops._store_of_leaf(regclass),
 	runops._store_verdicts(),
 	runops.status()
 TO pg_monitor;

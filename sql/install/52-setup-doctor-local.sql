@@ -263,6 +263,29 @@ AS $$
 		'Add the constraint as runops.attach() creates it, and validate it.'
 	FROM runops._leaf_findings(ARRAY(SELECT t.relation FROM runops.routed_tables t)) f
 	UNION ALL
+	-- ALTER of these options is refused, but not while the event trigger is disabled
+	SELECT 'error', format('foreign table %s', l.ftrelid::regclass),
+		format('leads to another table than the one that was attached: %s', array_to_string(l.ftoptions, ', ')),
+		format('runops.detach(%L, force => true) and runops.attach make the leaves anew.', t.relation)
+	FROM runops.table_config t
+	JOIN pg_inherits i ON i.inhparent = t.relation
+	JOIN pg_foreign_table l ON l.ftrelid = i.inhrelid
+	JOIN runops.store_config s ON s.store = runops._store_of_leaf(l.ftrelid)
+	WHERE NOT EXISTS (SELECT FROM pg_options_to_table(l.ftoptions) o WHERE o.option_name = 'table_name')
+		OR NOT EXISTS (SELECT FROM pg_options_to_table(l.ftoptions) o
+					   WHERE o.option_name = 'schema_name' AND o.option_value = coalesce(s.remote_schema, o.option_value))
+		OR EXISTS (SELECT FROM pg_attribute a
+				   WHERE a.attrelid = l.ftrelid AND array_to_string(a.attfdwoptions, ',') LIKE '%column_name=%')
+	UNION ALL
+	SELECT 'warning', format('table %s', t.relation),
+		format('its owner "%s" has no user mapping for store "%s"', pg_get_userbyid(c.relowner), s.store),
+		format('Without it nothing can be checked or cleaned up there: CREATE USER MAPPING FOR %I SERVER %I.', pg_get_userbyid(c.relowner), s.server)
+	FROM runops.table_config t
+	JOIN pg_class c ON c.oid = t.relation
+	JOIN runops.store_config s ON s.server IS NOT NULL
+	JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
+	WHERE NOT EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvname = s.server AND m.umuser IN (0, c.relowner))
+	UNION ALL
 	SELECT 'warning', format('%s %s', CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, c.oid::regclass),
 		'was never analyzed; autovacuum analyzes neither routed tables nor their foreign leaves',
 		format('Run ANALYZE %s regularly.', t.relation)

@@ -255,6 +255,14 @@ BEGIN
 END
 $$;
 
+/* Record the aliases of a routed table. */
+CREATE FUNCTION runops._set_aliases(relation regclass, aliases name[]) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT runops._own_step('update', jsonb_build_object('config', 'table_config', 'row', jsonb_build_object('relation', relation::oid),
+														 'aliases', aliases))
+$$;
+
 CREATE FUNCTION runops.add_anchor(child regclass, child_key name, parent_key name, lock_timeout interval DEFAULT '5 s') RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -275,8 +283,8 @@ BEGIN
 	PERFORM runops._topology_lock();
 	config := runops._check_anchor(child, child_key, parent_key);
 	PERFORM runops._check_new_anchor(config, parent_key);
-	INSERT INTO runops.anchor_config VALUES (child, parent_key);
-	UPDATE runops.table_config t SET aliases = t.aliases || parent_key WHERE t.relation = child;
+	PERFORM runops._insert_config('anchor_config', jsonb_build_object('child', child::oid, 'parent_key', parent_key));
+	PERFORM runops._set_aliases(child, config.aliases || parent_key);
 
 	-- The stores come first, so that the table here is not locked while they work.
 	PERFORM runops._anchor_stores(config, parent_key);
@@ -311,8 +319,7 @@ DECLARE
 	context text;
 BEGIN
 	PERFORM runops._topology_lock();
-	DELETE FROM runops.anchor_config a WHERE a.child = drop_anchor.child AND a.parent_key = drop_anchor.parent_key;
-	IF NOT FOUND THEN
+	IF runops._delete_config('anchor_config', jsonb_build_object('child', child::oid, 'parent_key', parent_key)) = 0 THEN
 		IF coalesce(if_exists, false) THEN
 			PERFORM set_config('lock_timeout', old_timeout, true);
 			RETURN;
@@ -323,7 +330,7 @@ BEGIN
 			DETAIL = 'Aliases that were passed to runops.attach stay until runops.detach.',
 			HINT = 'The view "runops.anchors" lists the anchors.';
 	END IF;
-	UPDATE runops.table_config t SET aliases = array_remove(t.aliases, drop_anchor.parent_key) WHERE t.relation = child;
+	PERFORM runops._set_aliases(child, array_remove(config.aliases, parent_key));
 
 	PERFORM runops._lock_table(child);
 	-- a CHECK that prepare_anchor has added belongs to the leaf, and is not dropped with the one of the table
@@ -418,6 +425,7 @@ REVOKE EXECUTE ON ROUTINE
 	runops._try_anchored_rows(text, runops.table_config, name),
 	runops._anchor_store(text, runops.table_config, name),
 	runops._anchor_stores(runops.table_config, name),
+	runops._set_aliases(regclass, name[]),
 	runops.add_anchor(regclass, name, name, interval),
 	runops.drop_anchor(regclass, name, name, boolean),
 	runops._prepare_anchor_step(regclass, name, name),

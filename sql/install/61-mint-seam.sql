@@ -42,7 +42,7 @@ FROM runops.unblock_config u;
 
 COMMENT ON TABLE runops.unblock_config IS 'routines that end waits, as add_unblock_route recorded them';
 COMMENT ON VIEW runops.unblock_routes IS 'routines that end waits, by kind of route, with the number of calls of completion_store in each';
-GRANT SELECT ON runops.unblock_routes TO PUBLIC;
+GRANT SELECT ON runops.unblock_config, runops.unblock_routes TO PUBLIC;
 
 CREATE FUNCTION runops.add_unblock_route(routine regprocedure, route_kind text, calls int DEFAULT 1) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -79,13 +79,14 @@ BEGIN
 			HINT = 'Let it call a routine in SQL or PL/pgSQL that calls runops.completion_store.';
 	END IF;
 
-	INSERT INTO runops.unblock_config VALUES (signature, routine, route_kind, calls);
-EXCEPTION WHEN unique_violation THEN
-	RAISE EXCEPTION USING
-		ERRCODE = 'duplicate_object',
-		MESSAGE = format('%s is already a route of kind "%s"', routine, route_kind),
-		DETAIL = 'The view "runops.unblock_routes" lists the routes.',
-		HINT = 'Use runops.drop_unblock_route first to declare another number of calls.';
+	IF NOT runops._insert_config('unblock_config', jsonb_build_object('signature', signature, 'routine', routine::oid,
+			'route_kind', route_kind, 'calls', calls)) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = format('%s is already a route of kind "%s"', routine, route_kind),
+			DETAIL = 'The view "runops.unblock_routes" lists the routes.',
+			HINT = 'Use runops.drop_unblock_route first to declare another number of calls.';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION runops.add_unblock_route(regprocedure, text, int) IS
@@ -95,7 +96,8 @@ CREATE FUNCTION runops.drop_unblock_route(routine regprocedure, route_kind text,
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	DELETE FROM runops.unblock_config u
+	PERFORM runops._delete_config('unblock_config', jsonb_build_object('signature', u.signature, 'route_kind', u.route_kind))
+	FROM runops.unblock_config u
 	WHERE coalesce(to_regprocedure(u.signature), u.routine) = drop_unblock_route.routine AND u.route_kind = drop_unblock_route.route_kind;
 	IF NOT FOUND AND NOT coalesce(if_exists, false) THEN
 		RAISE EXCEPTION USING

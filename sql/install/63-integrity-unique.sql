@@ -329,28 +329,34 @@ BEGIN
 END
 $$;
 
-/* Create the table of entries for a key whose index exists. */
-CREATE FUNCTION runops._create_entries(relation regclass, name name) RETURNS regclass
+/*
+ * Step: make the table of entries for a key whose index stands, and record the
+ * key.  It belongs to the owner of the extension: who can put a trigger on it
+ * would have code run by whoever rebuilds it.
+ */
+CREATE FUNCTION runops._step_add_unique(caller oid, arguments jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	relation CONSTANT regclass := (arguments ->> 'relation')::oid::regclass;
+	name CONSTANT name := arguments ->> 'name';
 	entries name := name;
 	columns text;
-	owner name;
 	n int := 0;
 BEGIN
+	PERFORM runops._check_owner(caller, relation);
 	IF to_regnamespace('runops_unique') IS NULL THEN
 		CREATE SCHEMA runops_unique;
 		COMMENT ON SCHEMA runops_unique IS 'entries of unique keys over all stores; see runops.unique_keys';
 	END IF;
+	PERFORM runops._check_own_schema('runops_unique');
 	WHILE EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'runops_unique'::regnamespace AND c.relname = entries)
 		OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = 'runops_unique'::regnamespace AND t.typname = entries) LOOP
 		n := n + 1;
 		entries := 'entries_' || relation::oid || '_' || n;
 	END LOOP;
 
-	SELECT pg_get_userbyid(c.relowner),
-		(SELECT string_agg(format('k%s %s', k.ord, format_type(a.atttypid, a.atttypmod))
+	SELECT (SELECT string_agg(format('k%s %s', k.ord, format_type(a.atttypid, a.atttypmod))
 						   || CASE WHEN a.attcollation <> 0
 							  THEN (SELECT format(' COLLATE %I.%I', l.collnamespace::regnamespace, l.collname) FROM pg_collation l WHERE l.oid = a.attcollation)
 							  ELSE '' END, ', ' ORDER BY k.ord)
@@ -358,14 +364,79 @@ BEGIN
 		 CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, ord)
 		 JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
 		 WHERE x.indrelid = c.oid AND ic.relname = name)
-	INTO STRICT owner, columns FROM pg_class c WHERE c.oid = relation;
+	INTO STRICT columns FROM pg_class c WHERE c.oid = relation;
 
 	EXECUTE format('CREATE TABLE runops_unique.%I (%s, store text COLLATE "C" NOT NULL)', entries, columns);
 	EXECUTE format('COMMENT ON TABLE runops_unique.%I IS %L', entries, format('entries of unique key "%s" of %s', name, relation));
-	IF owner <> current_user THEN
-		EXECUTE format('ALTER TABLE runops_unique.%I OWNER TO %I', entries, owner);
+	EXECUTE format('GRANT USAGE ON SCHEMA runops_unique TO %1$I; GRANT SELECT ON runops_unique.%2$I TO %1$I',
+				   (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relation), entries);
+	PERFORM runops._step_insert(caller, jsonb_build_object('config', 'unique_config', 'row', jsonb_build_object(
+		'relation', relation::oid, 'name', name, 'entries', format('runops_unique.%I', entries)::regclass::oid,
+		'stores', runops._leaf_stores(relation))));
+	RETURN NULL;
+END
+$$;
+
+/*
+ * Step: enter the rows of some stores for a key, or of all of them anew; returns
+ * the number of entries.
+ */
+CREATE FUNCTION runops._step_fill_unique(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	u runops.unique_config;
+	anew CONSTANT boolean := arguments -> 'store' IS NULL;
+	filled bigint;
+BEGIN
+	PERFORM runops._check_owner(caller, (arguments ->> 'relation')::oid::regclass);
+	SELECT * INTO STRICT u FROM runops.unique_config c
+	WHERE c.relation = (arguments ->> 'relation')::oid AND c.name = arguments ->> 'name';
+	IF anew THEN
+		EXECUTE format('DELETE FROM %s', u.entries);
+		u.stores := runops._leaf_stores(u.relation);
+	ELSE
+		u.stores := ARRAY(SELECT s FROM unnest(u.stores || (arguments ->> 'store')) s ORDER BY s);
 	END IF;
-	RETURN format('runops_unique.%I', entries)::regclass;
+	filled := runops._unique_fill(u.relation, u.name, u.entries, CASE WHEN anew THEN u.stores ELSE ARRAY[arguments ->> 'store'] END);
+	UPDATE runops.unique_config c SET stores = u.stores WHERE c.entries = u.entries;
+	RETURN to_jsonb(filled);
+END
+$$;
+
+/* Step: forget a key and its entries; false if there is no such key. */
+CREATE FUNCTION runops._step_drop_unique(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	entries regclass;
+BEGIN
+	PERFORM runops._check_owner(caller, (arguments ->> 'relation')::oid::regclass);
+	DELETE FROM runops.unique_config u
+	WHERE u.relation = (arguments ->> 'relation')::oid AND u.name = arguments ->> 'name'
+	RETURNING u.entries INTO entries;
+	IF NOT FOUND THEN
+		RETURN 'false';
+	END IF;
+	EXECUTE format('DROP TABLE %s', entries);
+	RETURN 'true';
+END
+$$;
+
+/* Step: forget the rows of a store that is dropped. */
+CREATE FUNCTION runops._step_forget_unique(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	u runops.unique_config;
+BEGIN
+	PERFORM runops._check_may(caller, 'runops.drop_store(text,boolean)');
+	FOR u IN SELECT c.* FROM runops.unique_config c ORDER BY c.relation::oid, c.name LOOP
+		EXECUTE format('DELETE FROM %s WHERE store = %L', u.entries, arguments ->> 'store');
+		UPDATE runops.unique_config c SET stores = array_remove(c.stores, arguments ->> 'store')
+		WHERE c.relation = u.relation AND c.name = u.name;
+	END LOOP;
+	RETURN NULL;
 END
 $$;
 
@@ -375,8 +446,6 @@ AS $$
 DECLARE
 	chosen name;
 	old_timeout text;
-	stores text[];
-	entries regclass;
 BEGIN
 	chosen := runops._check_unique_key(relation, columns, name);
 	predicate := runops._unique_predicate(relation, predicate);
@@ -385,16 +454,14 @@ BEGIN
 	PERFORM runops._topology_lock();
 	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
 	chosen := runops._check_unique_key(relation, columns, name);
-	stores := runops._leaf_stores(relation);
 
 	EXECUTE format('CREATE INDEX %I ON ONLY %s (%s)', chosen, relation,
 				   (SELECT string_agg(quote_ident(k), ', ' ORDER BY ord) FROM unnest(columns) WITH ORDINALITY AS u (k, ord)))
 		|| coalesce(' WHERE ' || predicate, '');
 	EXECUTE format('COMMENT ON INDEX %s.%I IS ''defines a key that is unique over all stores; see runops.unique_keys''',
 				   (SELECT c.relnamespace::regnamespace FROM pg_class c WHERE c.oid = relation), chosen);
-	entries := runops._create_entries(relation, chosen);
-	INSERT INTO runops.unique_config VALUES (relation, chosen, entries, stores);
-	PERFORM runops._unique_fill(relation, chosen, entries, stores);
+	PERFORM runops._own_step('add_unique', jsonb_build_object('relation', relation::oid, 'name', chosen));
+	PERFORM runops._own_step('fill_unique', jsonb_build_object('relation', relation::oid, 'name', chosen));
 	PERFORM runops._unique_triggers(relation);
 	PERFORM runops._replan(relation);
 
@@ -409,7 +476,6 @@ CREATE FUNCTION runops.drop_unique(relation regclass, name name, if_exists boole
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	entries regclass;
 	defining regclass;
 	old_timeout text;
 BEGIN
@@ -418,9 +484,7 @@ BEGIN
 	PERFORM runops._topology_lock();
 	PERFORM runops._lock_table(relation, 'ACCESS EXCLUSIVE');
 
-	DELETE FROM runops.unique_config u WHERE u.relation = drop_unique.relation AND u.name = drop_unique.name
-	RETURNING u.entries INTO entries;
-	IF NOT FOUND THEN
+	IF NOT (runops._own_step('drop_unique', jsonb_build_object('relation', relation::oid, 'name', name)))::boolean THEN
 		IF coalesce(if_exists, false) THEN
 			RAISE NOTICE 'unique key "%" of table % does not exist, skipping', name, relation;
 			PERFORM set_config('lock_timeout', old_timeout, true);
@@ -440,11 +504,7 @@ BEGIN
 	IF FOUND THEN
 		EXECUTE format('DROP INDEX %s', defining);
 	END IF;
-	EXECUTE format('DROP TABLE %s', entries);
-	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'runops_unique'::regnamespace)
-	   AND pg_has_role((SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'runops_unique'), 'USAGE') THEN
-		DROP SCHEMA runops_unique;
-	END IF;
+	PERFORM runops._own_step('clear', '{}');
 	PERFORM runops._replan(relation);
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
@@ -468,25 +528,8 @@ BEGIN
 	LOOP
 		old_timeout := runops._limit_lock_wait();
 		PERFORM runops._lock_table(u.relation, 'SHARE ROW EXCLUSIVE');
-		PERFORM runops._unique_fill(u.relation, u.name, u.entries, ARRAY[store]);
-		UPDATE runops.unique_config c SET stores = ARRAY(SELECT s FROM unnest(c.stores || store) s ORDER BY s)
-		WHERE c.relation = u.relation AND c.name = u.name;
+		PERFORM runops._own_step('fill_unique', jsonb_build_object('relation', u.relation::oid, 'name', u.name, 'store', store));
 		PERFORM set_config('lock_timeout', old_timeout, true);
-	END LOOP;
-END
-$$;
-
-/* Delete the entries for the rows of a store that is dropped. */
-CREATE FUNCTION runops._unique_forget(store text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	u runops.unique_keys;
-BEGIN
-	FOR u IN SELECT c.* FROM runops.unique_keys c ORDER BY c.relation::oid, c.name LOOP
-		EXECUTE format('DELETE FROM %s WHERE store = %L', u.entries, store);
-		UPDATE runops.unique_config c SET stores = array_remove(c.stores, _unique_forget.store)
-		WHERE c.relation = u.relation AND c.name = u.name;
 	END LOOP;
 END
 $$;
@@ -495,8 +538,6 @@ CREATE FUNCTION runops.rebuild_unique(relation regclass, name name) RETURNS bigi
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	holder regclass;
-	known text[];
 	old_timeout text;
 	filled bigint;
 BEGIN
@@ -504,9 +545,7 @@ BEGIN
 	old_timeout := runops._limit_lock_wait();
 	PERFORM runops._topology_lock();
 	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
-	SELECT u.entries INTO holder FROM runops.unique_keys u
-	WHERE u.relation = rebuild_unique.relation AND u.name = rebuild_unique.name;
-	IF NOT FOUND THEN
+	IF NOT EXISTS (SELECT FROM runops.unique_keys u WHERE u.relation = rebuild_unique.relation AND u.name = rebuild_unique.name) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('unique key "%s" of table %s does not exist', name, relation),
@@ -514,10 +553,7 @@ BEGIN
 			HINT = 'The view "runops.unique_keys" lists the keys.';
 	END IF;
 
-	known := runops._leaf_stores(relation);
-	EXECUTE format('DELETE FROM %s', holder);
-	filled := runops._unique_fill(relation, name, holder, known);
-	UPDATE runops.unique_config u SET stores = known WHERE u.entries = holder;
+	filled := runops._own_step('fill_unique', jsonb_build_object('relation', relation::oid, 'name', name));
 	PERFORM runops._unique_triggers(relation);
 	PERFORM set_config('lock_timeout', old_timeout, true);
 	RETURN filled;
@@ -581,11 +617,15 @@ REVOKE EXECUTE ON FUNCTION
 	runops._unique_triggers(regclass),
 	runops._check_unique_key(regclass, name[], name),
 	runops._check_routed_owner(regclass),
-	runops._create_entries(regclass, name),
+	runops._step_add_unique(oid, jsonb),
+	runops._step_fill_unique(oid, jsonb),
+	runops._step_drop_unique(oid, jsonb),
+	runops._step_forget_unique(oid, jsonb),
+	runops._unique_row(),
+	runops._unique_truncate(),
 	runops.add_unique(regclass, name[], text, name),
 	runops.drop_unique(regclass, name, boolean),
 	runops._unique_cover(text, regclass[]),
-	runops._unique_forget(text),
 	runops.rebuild_unique(regclass, name),
 	runops._check_unique(regclass, int),
 	runops.check_unique(regclass, int)

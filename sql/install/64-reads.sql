@@ -45,11 +45,9 @@ BEGIN
 			HINT = 'Use NULL for rows that are kept forever.';
 	END IF;
 
-	IF keep IS NULL THEN
-		DELETE FROM runops.retention_config c WHERE c.relation = set_retention.relation;
-	ELSE
-		INSERT INTO runops.retention_config VALUES (set_retention.relation, set_retention.keep)
-		ON CONFLICT ON CONSTRAINT retention_config_pkey DO UPDATE SET keep = excluded.keep;
+	PERFORM runops._delete_config('retention_config', jsonb_build_object('relation', relation::oid));
+	IF keep IS NOT NULL THEN
+		PERFORM runops._insert_config('retention_config', jsonb_build_object('relation', relation::oid, 'keep', keep));
 	END IF;
 END
 $$;

@@ -80,10 +80,8 @@ BEGIN
 	PERFORM runops._require_routed(relation);
 	PERFORM runops._check_idempotency(relation, columns, expires);
 
-	INSERT INTO runops.idempotency_config
-	VALUES (relation, columns, expires, runops._dead_condition(relation, dead_when))
-	ON CONFLICT DO NOTHING;
-	IF NOT FOUND THEN
+	IF NOT runops._insert_config('idempotency_config', jsonb_build_object('relation', relation::oid, 'columns', columns,
+			'expires', expires, 'dead_when', runops._dead_condition(relation, dead_when))) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = format('table %s already has an idempotency key', relation),
@@ -99,8 +97,7 @@ CREATE FUNCTION runops.drop_idempotency(relation regclass, if_exists boolean DEF
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	DELETE FROM runops.idempotency_config c WHERE c.relation = drop_idempotency.relation;
-	IF NOT FOUND AND if_exists IS NOT TRUE THEN
+	IF coalesce(runops._delete_config('idempotency_config', jsonb_build_object('relation', relation::oid)), 0) = 0 AND if_exists IS NOT TRUE THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_object',
 			MESSAGE = format('table %s has no idempotency key', coalesce(relation::text, 'NULL')),

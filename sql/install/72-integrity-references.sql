@@ -354,8 +354,10 @@ BEGIN
 
 	old_timeout := runops._limit_lock_wait();
 	PERFORM runops._topology_lock();
-	DELETE FROM runops.reference_config c
-	WHERE NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = c.child) OR NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = c.parent);
+	PERFORM runops._delete_config('reference_config', jsonb_build_object('child', c.child::oid, 'child_column', c.child_column))
+	FROM runops.reference_config c
+	WHERE (NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = c.child) OR NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = c.parent))
+		AND c.child = r.child;
 	SELECT * INTO other FROM runops.reference_config c WHERE c.child = r.child AND c.child_column = r.child_column;
 	IF FOUND THEN
 		RAISE EXCEPTION USING
@@ -382,7 +384,7 @@ BEGIN
 	r.on_delete := CASE r.dropped ->> 'delete' WHEN 'c' THEN 'c' WHEN 'n' THEN 'n' ELSE 'a' END;
 	PERFORM runops._create_reference_triggers(r);
 	PERFORM runops._check_referring_rows(r);
-	INSERT INTO runops.reference_config SELECT r.*;
+	PERFORM runops._insert_config('reference_config', to_jsonb(r) || jsonb_build_object('child', r.child::oid, 'parent', r.parent::oid));
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
@@ -397,7 +399,7 @@ AS $$
 DECLARE
 	t record;
 BEGIN
-	DELETE FROM runops.reference_config c WHERE c.child = r.child AND c.child_column = r.child_column;
+	PERFORM runops._delete_config('reference_config', jsonb_build_object('child', r.child::oid, 'child_column', r.child_column));
 	FOR t IN
 		SELECT x.* FROM runops._reference_triggers(r) x
 		JOIN pg_trigger g ON g.tgrelid = x.relation AND g.tgname = x.name
@@ -505,7 +507,7 @@ BEGIN
 		CONTINUE WHEN NOT parent_routed AND NOT EXISTS (SELECT FROM runops.table_config t WHERE t.relation = r.child);
 
 		PERFORM runops._create_reference_triggers(r);
-		INSERT INTO runops.reference_config SELECT r.*;
+		PERFORM runops._insert_config('reference_config', to_jsonb(r) || jsonb_build_object('child', r.child::oid, 'parent', r.parent::oid));
 	END LOOP;
 END
 $$;

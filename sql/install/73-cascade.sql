@@ -425,6 +425,31 @@ BEGIN
 END
 $$;
 
+/*
+ * Step: order the cascades of a parent and put the triggers on it.  With a child
+ * whose cascade was dropped, forget how far its cleanup is: what was finished
+ * says nothing if the cascade comes back.  Returns how many deleted rows of the
+ * parent wait.
+ */
+CREATE FUNCTION runops._step_cascade(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parent CONSTANT regclass := (arguments ->> 'parent')::oid::regclass;
+BEGIN
+	PERFORM runops._check_owner(caller, parent);
+	PERFORM runops._cascade_order(parent);
+	PERFORM runops._cascade_triggers(parent);
+	DELETE FROM runops.cascade_part p USING runops.cascade_queue q
+	WHERE q.id = p.entry AND q.parent = (arguments ->> 'parent')::oid
+		AND p.child = (arguments ->> 'child')::oid AND p.child_column = arguments ->> 'child_column';
+	DELETE FROM runops.cascade_failure f USING runops.cascade_queue q
+	WHERE q.id = f.entry AND q.parent = (arguments ->> 'parent')::oid
+		AND f.child = (arguments ->> 'child')::oid AND f.child_column = arguments ->> 'child_column';
+	RETURN to_jsonb((SELECT count(*) FROM runops.cascade_queue q WHERE q.parent = (arguments ->> 'parent')::oid));
+END
+$$;
+
 CREATE FUNCTION runops.add_cascade(parent regclass, child regclass, child_column name, action text DEFAULT 'delete') RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -451,7 +476,7 @@ BEGIN
 	END IF;
 
 	PERFORM runops._topology_lock();
-	IF EXISTS (SELECT FROM runops.cascade_config c
+	IF EXISTS (SELECT FROM runops.cascades c
 			   WHERE c.parent = add_cascade.parent AND c.child = add_cascade.child AND c.child_column = add_cascade.child_column) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
@@ -462,9 +487,9 @@ BEGIN
 	PERFORM runops._cascade_check_column(parent, key, child, child_column, action);
 
 	PERFORM runops._lock_table(parent, 'SHARE ROW EXCLUSIVE');
-	INSERT INTO runops.cascade_config VALUES (parent, child, child_column, action, 0);
-	PERFORM runops._cascade_order(parent);
-	PERFORM runops._cascade_triggers(parent);
+	PERFORM runops._insert_config('cascade_config', jsonb_build_object('parent', parent::oid, 'child', child::oid,
+		'child_column', child_column, 'action', action, 'ord', 0));
+	PERFORM runops._own_step('cascade', jsonb_build_object('parent', parent::oid));
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
@@ -479,7 +504,7 @@ DECLARE
 	waiting bigint;
 BEGIN
 	PERFORM runops._topology_lock();
-	IF NOT EXISTS (SELECT FROM runops.cascade_config c
+	IF NOT EXISTS (SELECT FROM runops.cascades c
 				   WHERE c.parent = drop_cascade.parent AND c.child = drop_cascade.child AND c.child_column = drop_cascade.child_column) THEN
 		IF coalesce(if_exists, false) THEN
 			RAISE NOTICE 'there is no cascade from % to "%" of %, skipping', parent, child_column, child;
@@ -495,17 +520,8 @@ BEGIN
 	PERFORM runops._cascade_check_table(parent, 'parent');
 	PERFORM runops._lock_table(parent, 'SHARE ROW EXCLUSIVE');
 
-	DELETE FROM runops.cascade_config c
-	WHERE c.parent = drop_cascade.parent AND c.child = drop_cascade.child AND c.child_column = drop_cascade.child_column;
-	PERFORM runops._cascade_order(parent);
-	PERFORM runops._cascade_triggers(parent);
-
-	-- the progress in this child is not valid any more if the cascade is added again
-	DELETE FROM runops.cascade_part p USING runops.cascade_queue q
-	WHERE q.id = p.entry AND q.parent = drop_cascade.parent AND p.child = drop_cascade.child AND p.child_column = drop_cascade.child_column;
-	DELETE FROM runops.cascade_failure f USING runops.cascade_queue q
-	WHERE q.id = f.entry AND q.parent = drop_cascade.parent AND f.child = drop_cascade.child AND f.child_column = drop_cascade.child_column;
-	SELECT count(*) INTO waiting FROM runops.cascade_queue q WHERE q.parent = drop_cascade.parent;
+	PERFORM runops._delete_config('cascade_config', jsonb_build_object('parent', parent::oid, 'child', child::oid, 'child_column', child_column));
+	waiting := runops._own_step('cascade', jsonb_build_object('parent', parent::oid, 'child', child::oid, 'child_column', child_column));
 	IF waiting > 0 THEN
 		RAISE NOTICE USING
 			MESSAGE = format('rows of %s may refer to deleted rows of %s', child, parent),
@@ -587,6 +603,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._cascade_check_column(regclass, name, regclass, name, text),
 	runops._cascade_order(regclass),
 	runops._cascade_triggers(regclass),
+	runops._step_cascade(oid, jsonb),
 	runops.add_cascade(regclass, regclass, name, text),
 	runops.drop_cascade(regclass, regclass, name, boolean),
 	runops._cascade_follow(),

@@ -79,6 +79,7 @@ extern void runops_unique_delete(const RunopsUniqueKeys *keys,
 extern const RunopsUniqueKeys *runops_unique_keys(Oid relid);
 
 /* in unique_protect.c */
+extern bool runops_unique_is_entries(Oid relid);
 extern void runops_unique_protect(const ObjectAddress *object);
 extern void runops_unique_check_alter(AlterTableStmt *stmt);
 extern void runops_unique_check_rename(RenameStmt *stmt);

@@ -23,7 +23,9 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -161,6 +163,46 @@ require_covered(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
 }
 
 /*
+ * Open the table of entries of a key.
+ *
+ * It is written column by column, for users who have no rights on it, so raises
+ * an error unless it is what runops.add_unique() has made: a table of the
+ * extension with the columns of the key, in the types of the leaf, and the store.
+ */
+static void
+open_entries(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
+			 const RunopsUniqueKey *key)
+{
+	TupleDesc	desc;
+	bool		good;
+
+	runops_own_open(table, key->entries);
+	desc = RelationGetDescr(table->rel);
+	good = table->rel->rd_rel->relkind == RELKIND_RELATION &&
+		RelationGetNamespace(table->rel) == get_namespace_oid("runops_unique", true) &&
+		(table->rel->rd_rel->relowner == runops_extension_owner() ||
+		 superuser_arg(table->rel->rd_rel->relowner)) &&
+		desc->natts == key->ncolumns + 1 && table->nkeys == key->ncolumns &&
+		table->rel->rd_rules == NULL && table->rel->trigdesc == NULL;
+	for (int i = 0; good && i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		good = !att->attisdropped && att->attgenerated == '\0' &&
+			att->atttypid == (i < key->ncolumns ? get_atttype(keys->relid, key->attnos[i]) : TEXTOID) &&
+			(i == key->ncolumns || table->index->rd_index->indkey.values[i] == i + 1);
+	}
+	if (!good)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("entries of unique key \"%s\" of table \"%s\" were changed",
+						key->name, get_rel_name(keys->parent)),
+				 errdetail("Table \"%s\" is not as it was made.",
+						   RelationGetRelationName(table->rel)),
+				 errhint("Use runops.drop_unique, and runops.add_unique again.")));
+}
+
+/*
  * Does the found entry belong to the store?
  */
 static bool
@@ -283,7 +325,7 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 	require_covered(keys, key);
 	values[key->ncolumns] = CStringGetTextDatum(keys->store);
 
-	runops_own_open(&table, key->entries);
+	open_entries(&table, keys, key);
 	if (skip)
 		made = insert_or_skip(&table, keys, key, values);
 	else
@@ -311,7 +353,7 @@ delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 	RunopsOwnTable table;
 	SnapshotData dirty;
 
-	runops_own_open(&table, key->entries);
+	open_entries(&table, keys, key);
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -468,7 +510,7 @@ delete_all_entries(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
 	RunopsOwnTable table;
 	TableScanDesc scan;
 
-	runops_own_open(&table, key->entries);
+	open_entries(&table, keys, key);
 	scan = table_beginscan_compat(table.rel, SnapshotSelf);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, table.found))
 	{

@@ -76,6 +76,23 @@ listed_keys(void)
 }
 
 /*
+ * Does a table hold the entries of a key?
+ */
+bool
+runops_unique_is_entries(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, listed_keys())
+	{
+		if (((ListedKey *) lfirst(lc))->entries == relid)
+			return true;
+	}
+
+	return false;
+}
+
+/*
  * The leaf of a trigger that unique keys need; InvalidOid for any other
  * trigger.
  */

@@ -54,23 +54,11 @@
 #include "gate/gate.h"
 #include "integrity/integrity.h"
 #include "setup/setup.h"
+#include "setup/setup_int.h"
 #include "topology/topology.h"
 
 PG_FUNCTION_INFO_V1(runops_protect_start);
 PG_FUNCTION_INFO_V1(runops_protect_end);
-
-/*
- * Is a relation the foreign table for the reader of a store?
- */
-static bool
-is_reader_table(Oid relid)
-{
-	char		store[RUNOPS_STORE_LEN];
-
-	return get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE &&
-		!get_rel_relispartition(relid) &&
-		runops_reader_table_store(relid, store) && runops_store_exists(store, false);
-}
 
 /*
  * The routed table that a relation is, or is a leaf of; InvalidOid if it is
@@ -159,7 +147,7 @@ all_stand_on(const ObjectAddress *object)
 	switch (object->classId)
 	{
 		case RelationRelationId:
-			return objid == runops_config_table_oid("table_config") || is_reader_table(objid);
+			return objid == runops_config_table_oid("table_config") || runops_is_reader_table(objid);
 		case NamespaceRelationId:
 			return objid == get_namespace_oid(RUNOPS_SCHEMA, true);
 		case ExtensionRelationId:
@@ -328,7 +316,7 @@ check_drop(DropStmt *stmt)
 		if (object.classId == ForeignServerRelationId &&
 			runops_store_exists(strVal(lfirst(lc)), true))
 			what = psprintf(_("cannot drop server \"%s\" because it is a store"), strVal(lfirst(lc)));
-		else if (object.classId == RelationRelationId && is_reader_table(object.objectId))
+		else if (object.classId == RelationRelationId && runops_is_reader_table(object.objectId))
 			what = psprintf(_("cannot drop foreign table \"%s\" because it represents the reader of a store"),
 							get_rel_name(object.objectId));
 		if (what != NULL)
@@ -458,6 +446,7 @@ runops_protect_start(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by event trigger manager",
 						get_func_name(fcinfo->flinfo->fn_oid))));
 	trigdata = (EventTriggerData *) fcinfo->context;
+	runops_protect_alter(trigdata->parsetree);
 
 	if (IsA(trigdata->parsetree, DropStmt))
 	{

@@ -113,4 +113,8 @@ extern RunopsStoreSet runops_route_stores(const RunopsRoute *route);
 extern void runops_store_names(StringInfo buf, RunopsStoreSet stores);
 extern void runops_require_stores(const RunopsRoute *route, RunopsStoreSet stores);
 
+/* in own_step.c */
+extern bool runops_in_own_step(void);
+extern Oid	runops_extension_owner(void);
+
 #endif							/* RUNOPS_TOPOLOGY_H */
