@@ -98,6 +98,15 @@ RESET ROLE;
 SET ROLE regress_palter;
 SELECT runops._own_step('insert', jsonb_build_object('config', 'unique_config', 'row', jsonb_build_object('relation', 'run'::regclass::oid, 'name', 'x', 'entries', 1261, 'stores', '{}'::text[])));
 SELECT runops._own_step('insert', jsonb_build_object('config', 'table_config', 'row', jsonb_build_object('relation', 'run'::regclass::oid, 'leaf', 1260, 'key', 'id', 'aliases', '{}'::name[], 'saved', '{}'::jsonb)));
+-- triggers of the extension on a table of somebody else
+CREATE TABLE trap (relation regclass, leaf regclass, scope text);
+CREATE TRIGGER t AFTER INSERT ON trap FOR EACH ROW EXECUTE FUNCTION runops._cascade_follow();
+CREATE TRIGGER u AFTER DELETE ON trap FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('unblock_config', 'signature', 'scope');
+INSERT INTO trap VALUES ('run', 'run');
+ALTER TABLE trap DISABLE TRIGGER t;
+INSERT INTO trap VALUES ('run', 'run');
+DELETE FROM trap;
+DROP TABLE trap;
 -- the owner needs no more than EXECUTE
 SELECT runops.drop_unique('run', 'palter_k');
 SELECT runops.add_unique('run', '{k}', name => 'palter_k');

@@ -21,6 +21,14 @@ CREATE FUNCTION runops._config_deleted() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- a role that may execute this could put it on a table of its own
+	IF TG_TABLE_SCHEMA <> 'runops' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'trigger_protocol_violated',
+			MESSAGE = format('function "%s" cannot be a trigger of table "%s"', '_config_deleted', TG_TABLE_NAME),
+			DETAIL = 'It is a trigger of tables of the extension.',
+			HINT = 'Drop the trigger.';
+	END IF;
 	EXECUTE format('DELETE FROM runops.%I t WHERE t.%I = ($1).%I', TG_ARGV[0], TG_ARGV[1], TG_ARGV[2]) USING OLD;
 	RETURN NULL;
 END

@@ -546,6 +546,14 @@ DECLARE
 	before CONSTANT regclass := CASE TG_OP WHEN 'INSERT' THEN NEW.leaf ELSE OLD.relation END;
 	after CONSTANT regclass := CASE TG_OP WHEN 'INSERT' THEN NEW.relation ELSE OLD.leaf END;
 BEGIN
+	-- a role that may execute this could put it on a table of its own
+	IF TG_TABLE_SCHEMA <> 'runops' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'trigger_protocol_violated',
+			MESSAGE = format('function "%s" cannot be a trigger of table "%s"', '_cascade_follow', TG_TABLE_NAME),
+			DETAIL = 'It is a trigger of tables of the extension.',
+			HINT = 'Drop the trigger.';
+	END IF;
 	UPDATE runops.cascade_config SET child = after WHERE child = before;
 	DELETE FROM runops.cascade_part WHERE child = before;
 	DELETE FROM runops.cascade_failure WHERE child = before;
