@@ -97,7 +97,7 @@ SELECT x, (y).n FROM (SELECT a AS x, r AS y FROM run r, attempt a WHERE a."runId
 -- column aliases
 EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM run r(c1, c2) WHERE c1 = :'L';
 
--- what is not a routed read stays as it is
+-- ONLY means all of the table, and a leaf that is named stays as it is
 SELECT stores(format('SELECT * FROM ONLY run WHERE id = %L', :'L'));
 SELECT count(*) FROM ONLY run WHERE id = :'L';
 SELECT count(*) FROM runops_legacy.run WHERE id = :'N';
