@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * argument.c
- *	  Opens relations that arguments of SQL functions name.
+ *	  Opens and locks the relations that arguments of SQL functions name.
  *
- * An argument of type regclass can be any number, and a table can be dropped
- * after its name was looked up.  Both are errors of the caller, and not internal
- * ones as in core's functions that open a relation.
+ * An argument of type regclass may be any number, and a table may be dropped
+ * after its name was looked up.  Both are errors of the caller, while core's
+ * functions for opening a relation raise internal errors.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -18,7 +18,7 @@
 #include "base/argument.h"
 
 /*
- * Lock and open a relation; raises if there is none.
+ * Lock and open a relation; raises if it does not exist.
  */
 Relation
 runops_argument_open(Oid relid, LOCKMODE lockmode)
@@ -36,7 +36,7 @@ runops_argument_open(Oid relid, LOCKMODE lockmode)
 }
 
 /*
- * Lock a relation until the transaction ends; raises if there is none.
+ * Lock a relation until the transaction ends; raises if it does not exist.
  */
 void
 runops_argument_lock(Oid relid, LOCKMODE lockmode)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * argument.h
- *	  Relations that arguments of SQL functions name.
+ *	  Opens and locks the relations that arguments of SQL functions name.
  *
  * Copyright (c) 2026, The runops authors
  *

@@ -98,7 +98,8 @@ typedef struct RunopsShared
 	RunopsProverOutcome outcome;	/* the result of the last prover */
 	RunopsCleaner cleaner;
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
-	pg_atomic_uint64 reference_generations[RUNOPS_REFERENCE_KEYS];	/* see integrity/reference.c */
+	/* see integrity/reference.c */
+	pg_atomic_uint64 reference_generations[RUNOPS_REFERENCE_KEYS];
 } RunopsShared;
 
 /* in shmem.c; NULL if the library was not preloaded */

@@ -16,8 +16,8 @@
 /*
  * Describe the worker "runops ROLE", whose function is runops_ROLE_main().
  *
- * It connects to databases and is not restarted.  dbid is its argument; with a
- * valid one, this process is told when the worker starts and ends.
+ * The worker connects to databases and is not restarted. dbid is its argument.
+ * If it is valid, this process is notified when the worker starts and ends.
  */
 void
 runops_describe_worker(BackgroundWorker *worker, const char *role,

@@ -5,14 +5,15 @@
  *	  limits as the errors of statements.
  *
  * Deferred constraints are checked in the store when postgres_fdw commits
- * there, in a callback of the transaction.  No code of ours stands around that
- * callback, so it is not possible to catch the error.  An error context is set
- * up before the callback, and taken away when the transaction has committed; an
- * error resets the stack of contexts itself.  A context cannot remove a detail,
+ * there, in a transaction callback.  None of our code encloses that callback,
+ * so the error cannot be caught.  Therefore an error context callback is set
+ * up before, and removed when the transaction has committed; an error resets
+ * the error context stack itself.  A context callback cannot remove a detail,
  * but it can replace it.
  *
- * Callbacks run in the opposite order of their registration, and postgres_fdw
- * registers its own with its first connection.  Ours is registered after that.
+ * Callbacks run in the opposite order of their registration.  postgres_fdw
+ * registers its own with its first connection, and we register ours after
+ * that.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -27,12 +28,12 @@
 #include "fdw/fdw_int.h"
 #include "topology/topology.h"
 
-/* the foreign tables that the transaction writes to; in TopTransactionContext */
+/* foreign tables that the transaction writes to; in TopTransactionContext */
 static List *written = NIL;
 
 static bool registered = false;
 
-/* is the context below set up? */
+/* is the error context callback set up? */
 static bool committing = false;
 static ErrorContextCallback commit_context;
 
@@ -57,7 +58,8 @@ commit_error_callback(void *arg)
 }
 
 /*
- * Before the stores commit: find out what may be shown, and set up the context.
+ * Before the stores commit: decide which values may be shown, and set up the
+ * error context callback.
  */
 static void
 begin_commit(void)

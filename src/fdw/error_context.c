@@ -113,8 +113,7 @@ note_names(Oid relid)
 }
 
 /*
- * Is an error of a store about the table in the store that a foreign table stands
- * for?
+ * Is an error of a store about the remote table of a foreign table?
  */
 static bool
 is_about(const RunopsStoreError *error, const Names *names)
@@ -125,8 +124,8 @@ is_about(const RunopsStoreError *error, const Names *names)
 }
 
 /*
- * The foreign table that an error of a store is about, as far as its names have
- * been noted.
+ * The foreign table that an error of a store is about, if its names are
+ * stored.
  */
 static const Names *
 find_names(const RunopsStoreError *error)
@@ -151,13 +150,13 @@ find_names(const RunopsStoreError *error)
 }
 
 /*
- * Add to an error of a store the fields that postgres_fdw has dropped.  Returns the
- * foreign table that the error is about, if it is known.
+ * Add the fields that postgres_fdw has dropped to an error of a store.
+ * Returns the foreign table that the error is about, if it is known.
  *
- * relid is the foreign table that is worked on, or InvalidOid.  A table of the
- * store that is not known here keeps its name.
+ * relid is the foreign table of the current callback, or InvalidOid.  A table
+ * of the store that is not known here keeps its name.
  *
- * This is called in an error context callback, and must not raise.
+ * This is called from an error context callback, so it must not raise.
  */
 Oid
 runops_fdw_add_fields(Oid relid)

@@ -1,17 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * error_detail.c
- *	  Removes from the errors of a store what the current user may not see.
+ *	  Removes values that the current user may not see from the errors of a
+ *	  store.
  *
- * The detail of a violated constraint shows a row or a key.  The store writes it
- * for the role of the user mapping, which may see every column and knows no
- * policy.  Here core's rule is applied, by the rights of the routed table: all
- * of it is shown to a role that may select the whole table; a key, to a role
- * that may select its columns; of a row that is at hand here, the columns that
- * the role may select or has assigned; and nothing under a policy.
+ * The detail of a violated constraint shows a row or a key.  The store writes
+ * it for the role of the user mapping, which may see every column and has no
+ * policies.  This file applies core's rule with the privileges on the routed
+ * table.  A role that may select the whole table sees everything.  A role that
+ * may select the columns of a key sees the key.  For a row that is known here,
+ * the role sees the columns that it may select or has assigned.  Under a
+ * policy nothing is shown.
  *
- * The text of a detail depends on the language of the store.  Only the form
- * "(columns)=(values)" of a key is read, and anything else counts as unknown.
+ * The text of a detail depends on the language of the store.  Only a key in
+ * the form "(columns)=(values)" is recognized; any other text counts as
+ * unknown.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -35,7 +38,7 @@
 #include "fdw/fdw_int.h"
 #include "topology/topology.h"
 
-/* the most bytes of a value that are shown, as in core */
+/* the maximum number of bytes shown of a value, as in core */
 #define MAX_VALUE_LEN 64
 
 /*
@@ -61,8 +64,8 @@ shows_key(int sqlerrcode)
 }
 
 /*
- * Read one column's name as it stands in the detail of a key, and what follows
- * it: NULL if it is not a name followed by a comma or the parenthesis.
+ * Read one column name in the detail of a key.  Returns the position after it,
+ * or NULL unless it is a name followed by a comma or the parenthesis.
  */
 static const char *
 read_column(const char *p, char *name)
@@ -97,8 +100,8 @@ read_column(const char *p, char *name)
 /*
  * May the user see all columns of the key that a detail shows?
  *
- * The names stand in the first pair of parentheses.  An expression is no name,
- * so that a key with one is not shown.
+ * The names are in the first pair of parentheses.  An expression is not a
+ * name, so a key with an expression is not shown.
  */
 static bool
 sees_key(Oid table, const char *detail)
@@ -121,8 +124,8 @@ sees_key(Oid table, const char *detail)
 }
 
 /*
- * What may be shown of a row that a store has refused, as core would say it; NULL
- * if that is nothing.
+ * The text of a rejected row with the columns that may be shown, in core's
+ * form; NULL if none may be shown.
  */
 static char *
 describe_row(EState *estate, ResultRelInfo *rri, Oid table, TupleTableSlot *slot)
@@ -177,8 +180,8 @@ describe_row(EState *estate, ResultRelInfo *rri, Oid table, TupleTableSlot *slot
 }
 
 /*
- * The foreign table that stands for the table that an error names, or InvalidOid;
- * and whether the user may see all tables of the server.
+ * The foreign table for the table that an error names, or InvalidOid.  Sets
+ * *sees_all to whether the user may see all tables of the server.
  */
 static Oid
 find_table(Oid serverid, const RunopsStoreError *error, bool *sees_all)
@@ -210,13 +213,13 @@ find_table(Oid serverid, const RunopsStoreError *error, bool *sees_all)
 }
 
 /*
- * Correct an error that is about another table than the statement's: name that
- * table as it is named here, and remove the detail unless the user may see all
- * tables of the server, and that is one of them.
+ * Correct an error about another table than the statement's.  The error gets
+ * the local name of that table, and loses its detail unless the user may see
+ * all tables of the server, and that table is one of them.
  *
- * By a trigger or a foreign key of the store, an error can be about any table.
- * The detail of a row that is still referenced does not even say which table
- * the row is in.
+ * Through a trigger or a foreign key of the store, an error can be about any
+ * table.  The detail about a row that is still referenced does not even name
+ * the table of the row.
  */
 static void
 correct_other_table(Oid serverid, const RunopsStoreError *error, ErrorData *edata)
@@ -236,8 +239,8 @@ correct_other_table(Oid serverid, const RunopsStoreError *error, ErrorData *edat
 }
 
 /*
- * What may be shown of the detail of an error about a table; NULL if that is
- * nothing.
+ * The detail of an error about a table, as far as it may be shown; NULL if
+ * nothing may be shown.
  *
  * slot is the row that was sent; NULL if there was none, or more than one.
  */
@@ -261,11 +264,11 @@ permitted_detail(EState *estate, ResultRelInfo *rri, Oid table,
 }
 
 /*
- * Raise the current error again, without what the user may not see.
+ * Raise the current error again, without the values that the user may not see.
  *
- * To be called where an error is caught that one of postgres_fdw's callbacks has
- * raised for a foreign table.  It comes from the store or from postgres_fdw,
- * which hold no lock then, so that the catalogs can be read.
+ * This must be called where an error is caught that a callback of postgres_fdw
+ * has raised for a foreign table.  The error comes from the store or from
+ * postgres_fdw, which hold no lock at that point, so the catalogs can be read.
  */
 void
 runops_fdw_rethrow(EState *estate, ResultRelInfo *rri, Oid relid,

@@ -6,15 +6,16 @@
  * No other module calls these functions; the server does, through the
  * FdwRoutine.
  *
- * postgres_fdw plans, connects and executes; its callbacks stand in pgfdw.  Ours
- * lie over them and add what it lacks.  Three rules hold.  A callback that may
- * connect first asks the gate, and then the connection which database it has
- * reached (exec.c).  A row is checked before it is sent, as core checks the rows
- * of a local partition (check_row.c).  What postgres_fdw keeps in fdw_private and
- * fdw_state is its own; pgfdw_state.c of the session alone looks into it.
+ * postgres_fdw plans, connects and executes; its callbacks are in pgfdw.  Our
+ * callbacks wrap them and add the missing parts.  Three rules hold.  A
+ * callback that may connect first checks the gate, and then asks the
+ * connection which database it has reached (exec.c).  A row is checked before
+ * it is sent, as core checks the rows of a local partition (check_row.c).
+ * postgres_fdw owns the data in fdw_private and fdw_state; only pgfdw_state.c
+ * of the session module reads them.
  *
- * State lives in the memory of the statement, except for the names that errors
- * need (error_context.c), which live as long as the backend.  No lock is held.
+ * State lives in the memory of the statement.  Only the names for errors
+ * (error_context.c) live as long as the backend.  No lock is held.
  *
  * Copyright (c) 2026, The runops authors
  *

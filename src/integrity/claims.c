@@ -92,8 +92,8 @@ PG_FUNCTION_INFO_V1(runops_release_claim);
 /*
  * Read scope, key and id from the arguments of a function.
  *
- * Raises if one of them is NULL, if the key is too long for the index, or if the
- * id is longer than an id can be.
+ * Raises if one of them is NULL, if the key is too long for the index, or if
+ * the id is longer than an id can be.
  */
 static void
 get_request(FunctionCallInfo fcinfo, ClaimRequest *request)

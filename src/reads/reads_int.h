@@ -5,11 +5,11 @@
  *
  * No other module calls these functions; SQL does.
  *
- * A lookup is a query on the routed table, or on one leaf of it, that runs with
- * the caller's rights by SPI, so that privileges, policies and the planner work as
- * for the caller's own statements.  The module decides which stores are asked, in
- * which order, and what a miss means.  It keeps nothing between calls and takes no
- * lock of its own.
+ * A lookup is a query on the routed table, or on one leaf of it.  It runs by
+ * SPI with the caller's rights, so that privileges, policies and the planner
+ * work as for the caller's own statements.  The module decides which stores
+ * are asked, in which order, and which result a missing row gives.  It keeps
+ * no state between calls and takes no lock of its own.
  *
  * Copyright (c) 2026, The runops authors
  *

@@ -14,8 +14,6 @@
  * No function here may raise an error: they run while a transaction is
  * aborted.
  *
- * None of this may raise: it runs while a transaction is aborted.
- *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
@@ -41,7 +39,7 @@
 /* Milliseconds for the server to give any answer. */
 #define PING_BUDGET 400
 
-/* The socket of a cancel request that is being sent, or -1. */
+/* The socket of the cancel request that is being sent, or -1. */
 static volatile sig_atomic_t request_sock = -1;
 
 /*
@@ -117,7 +115,7 @@ drain(PGconn *conn, TimestampTz end)
 {
 	while (GetCurrentTimestamp() < end)
 	{
-		/* what libpq has in its buffer is not without end */
+		/* libpq's buffer holds only a finite number of results */
 		while (!PQisBusy(conn))
 		{
 			PGresult   *res = PQgetResult(conn);
@@ -137,7 +135,7 @@ drain(PGconn *conn, TimestampTz end)
 }
 
 /*
- * The time of a cancel request is over: have it end.
+ * Timeout handler: the time of a cancel request is over, so end it.
  */
 static void
 stop_request(void)
@@ -147,12 +145,13 @@ stop_request(void)
 }
 
 /*
- * Send a cancel request, for as long as a request may take; was it sent?
+ * Send a cancel request within the time that a request may take; returns
+ * whether it was sent.
  *
- * PQcancel() waits until the other end closes the connection that it makes for
- * the request, and no interrupt ends that wait.  The shutdown of its socket does,
- * so a timeout does that.  libpq does not tell which socket it is, but a new
- * socket gets the lowest number that is free.
+ * PQcancel() waits until the other server closes the connection that it makes
+ * for the request, and no interrupt ends that wait.  Shutting down its socket
+ * ends it, so a timeout handler does that.  libpq does not return the socket,
+ * but a new socket gets the lowest free number.
  */
 static bool
 send_request(PGconn *conn)

@@ -424,9 +424,9 @@ runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
 /*
  * Raise a failure as an error.
  *
- * An error that the store has answered with names the question, as one of
- * postgres_fdw does: its SQLSTATE alone does not tell a statement that the store
- * has cancelled from one that was cancelled here.
+ * The context of a store's error names the statement, as in an error of
+ * postgres_fdw.  The SQLSTATE alone does not distinguish a statement that the
+ * store has canceled from a statement that was canceled here.
  */
 void
 runops_remote_raise(const RemoteFailure *failure)
@@ -440,7 +440,7 @@ runops_remote_raise(const RemoteFailure *failure)
 }
 
 /*
- * Was a statement cancelled here, by its user or a timeout, rather than by a store?
+ * Was a statement canceled here, by its user or a timeout, and not by a store?
  *
  * runops._cancelled_here() is the same in SQL.
  */
@@ -523,12 +523,13 @@ receive_result(RemoteSession *session, PGresult **res, RemoteFailure *failure)
 }
 
 /*
- * Run a query that gives one row of so many columns, or with 0 commands that give
- * none, until the session's deadline; the row is then the result at hand.  False,
- * with the reason, if the answer is another one or an error.
+ * Run a query that returns one row of ncolumns columns, or, if ncolumns is 0,
+ * commands that return no rows, with the session's deadline.  The row is then
+ * the current result.  Returns false, with the reason, if the answer is
+ * different or an error.
  *
- * SQL of several commands is one query, of which the last may give the row.  The
- * other end may send any number of results, so none is kept but one.
+ * SQL with several commands is one query; only the last command may return the
+ * row.  The other server may send any number of results, so only one is kept.
  */
 bool
 runops_remote_try_query(RemoteSession *session, const char *sql, int ncolumns,
@@ -551,7 +552,7 @@ runops_remote_try_query(RemoteSession *session, const char *sql, int ncolumns,
 		if (res == NULL)
 			break;
 
-		/* after an error, too, the connection has to come to rest */
+		/* even after an error, read until the connection is idle */
 		is_row = PQresultStatus(res) == PGRES_SINGLE_TUPLE;
 		if (!ok)
 		{

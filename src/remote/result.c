@@ -1,16 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * result.c
- *	  Checks what a store has answered, before anything of it is used.
+ *	  Checks the answers of a store before they are used.
  *
- * libpq hands over whatever the other end has sent: rows of any shape, errors
- * without fields, text in any encoding, and COPY in answer to anything.  So every
- * result comes this way: first runops_remote_check(), then a function for each
- * value.  An answer of another shape is a protocol violation.
+ * libpq returns anything that the other server sends: rows of any shape,
+ * errors without fields, text in any encoding, and COPY as the answer to any
+ * statement.  So every result is checked first with runops_remote_check(), and
+ * then each value with a function of its own.  An answer of a wrong shape is a
+ * protocol violation.
  *
- * COPY needs more than an error.  libpq returns such a result again and again
- * until the data has been transferred, and whoever waits for the last result
- * never gets it.  postgres_fdw does.  So the connection is broken.
+ * For COPY an error is not enough.  libpq returns such a result again and
+ * again until the data has been transferred, so a caller that waits for the
+ * last result, as postgres_fdw does, waits for ever.  Therefore the connection
+ * is broken.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,11 +25,11 @@
 
 #include "remote/remote.h"
 
-/* What is kept of a text of an error; a store may send any amount. */
+/* The maximum length of an error text that is kept; a store may send more. */
 #define MAX_ERROR_TEXT 8192
 
 /*
- * Fill in a failure; false, so that the caller can return it.
+ * Fill in a failure; returns false for the caller to return.
  */
 bool
 runops_remote_fail(RemoteFailure *failure, int sqlerrcode, const char *message,
@@ -44,7 +46,8 @@ runops_remote_fail(RemoteFailure *failure, int sqlerrcode, const char *message,
 }
 
 /*
- * The failure of an answer that PostgreSQL would not give; false.
+ * Fill in the failure for an answer that PostgreSQL would not give; returns
+ * false.
  */
 bool
 runops_remote_fail_answer(RemoteSession *session, RemoteFailure *failure,
@@ -58,8 +61,8 @@ runops_remote_fail_answer(RemoteSession *session, RemoteFailure *failure,
 }
 
 /*
- * Make a text of the other end one that may be shown: valid in the encoding of
- * the database, and not too long.  NULL stays NULL.
+ * Make a remote text valid in the encoding of the database, and limit its
+ * length.  NULL stays NULL.
  */
 static char *
 clean_text(const char *text)
@@ -87,7 +90,8 @@ clean_text(const char *text)
 }
 
 /*
- * The SQLSTATE of an error; that of a protocol violation if it has none.
+ * The SQLSTATE of an error; the one for a protocol violation if the error has
+ * none.
  */
 static int
 sqlstate(const char *state)
@@ -101,7 +105,8 @@ sqlstate(const char *state)
 }
 
 /*
- * What libpq says of a connection, which may be an error of the other end.
+ * The message of libpq about a connection; it may be an error of the other
+ * server.
  */
 char *
 runops_remote_libpq_message(PGconn *conn)
@@ -110,7 +115,7 @@ runops_remote_libpq_message(PGconn *conn)
 }
 
 /*
- * The failure of a connection as libpq has it; false.
+ * Fill in the failure of a connection from libpq's message; returns false.
  */
 bool
 runops_remote_fail_libpq(RemoteSession *session, RemoteFailure *failure)
@@ -124,9 +129,9 @@ runops_remote_fail_libpq(RemoteSession *session, RemoteFailure *failure)
 }
 
 /*
- * The failure that an error of the other end is; false.
+ * Fill in a failure from an error of the other server; returns false.
  *
- * An error that has no field at all is libpq's own: the connection is lost.
+ * An error without any field is libpq's own: the connection is lost.
  */
 static bool
 fail_error(RemoteSession *session, const PGresult *res, RemoteFailure *failure)
@@ -150,7 +155,7 @@ fail_error(RemoteSession *session, const PGresult *res, RemoteFailure *failure)
 }
 
 /*
- * Note which statement, or the beginning of which, a store has answered by a
+ * Note the statement, or its beginning, that a store has answered with a
  * failure; see runops_cancelled_here().
  */
 void
@@ -164,11 +169,11 @@ runops_remote_blame(RemoteFailure *failure, const char *sql)
 }
 
 /*
- * Check a result, which may be NULL; false, with the failure, if it is an error
- * or has not the shape that the statement gives it.
+ * Check a result, which may be NULL.  Returns false, with the failure, if the
+ * result is an error or does not have the shape that the statement requires.
  *
- * ncolumns is 0 for a command that gives no rows, and REMOTE_ANY_SHAPE for SQL of
- * a user.  A function for each value follows.
+ * ncolumns is 0 for a command without rows, and REMOTE_ANY_SHAPE for SQL of a
+ * user.  The functions for single values follow.
  */
 bool
 runops_remote_check(RemoteSession *session, const PGresult *res, int ncolumns,
@@ -221,8 +226,8 @@ runops_remote_check(RemoteSession *session, const PGresult *res, int ncolumns,
 }
 
 /*
- * A value of a row of a result that was checked; NULL, with the failure, if it is
- * null or is no text in the encoding of the database.
+ * A value of a row of a checked result.  NULL, with the failure, if the value
+ * is null or is not valid text in the encoding of the database.
  */
 char *
 runops_remote_value(RemoteSession *session, const PGresult *res, int row, int column,
@@ -252,7 +257,7 @@ runops_remote_value(RemoteSession *session, const PGresult *res, int row, int co
 }
 
 /*
- * The failure of a value of another type than was asked for; false.
+ * Fill in the failure for a value of a wrong type; returns false.
  */
 static bool
 fail_value(RemoteSession *session, const char *value, const char *type,
@@ -265,8 +270,8 @@ fail_value(RemoteSession *session, const char *value, const char *type,
 }
 
 /*
- * Get a value of the first row of the result at hand as bigint; false, with the
- * failure, if it is none.
+ * Get a bigint value of the first row of the current result; returns false,
+ * with the failure, if the value is not valid.
  */
 bool
 runops_remote_get_int64(RemoteSession *session, int column, int64 *result,
@@ -286,7 +291,7 @@ runops_remote_get_int64(RemoteSession *session, int column, int64 *result,
 }
 
 /*
- * The same as boolean.
+ * The same for type boolean.
  */
 bool
 runops_remote_get_bool(RemoteSession *session, int column, bool *result,
@@ -304,7 +309,7 @@ runops_remote_get_bool(RemoteSession *session, int column, bool *result,
 }
 
 /*
- * The same as name, of NAMEDATALEN bytes.
+ * The same for type name, with NAMEDATALEN bytes.
  */
 bool
 runops_remote_get_name(RemoteSession *session, int column, char *result,

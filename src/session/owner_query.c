@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * owner_query.c
- *	  Runs a query for set-up work with the rights of a table's owner, here and in
- *	  a store.
+ *	  Runs a query for set-up work with the rights of a table's owner, here and
+ *	  in a store.
  *
- * Functions like verify() evaluate keys, predicates and casts that the owner of a
- * table has written, for whoever calls them.  They leave the evaluation to this
- * file, and compute with the values.
+ * Functions such as verify() evaluate keys, predicates and casts that the
+ * owner of a table has written, whichever role calls them.  This file does the
+ * evaluation, and the functions compute with the values.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -28,17 +28,17 @@
 #include "base/compat.h"
 #include "session/session_int.h"
 
-/* The name by which the query reads the rows of the store, and their column. */
+/* The name of the relation with the rows of the store, and of its column. */
 #define STORE_ROWS "store_rows"
 #define STORE_ROWS_COLUMN "r"
 
-/* How many rows are taken from the query at once. */
+/* The number of rows to fetch from the query at once. */
 #define FETCH_ROWS 1000
 
 PG_FUNCTION_INFO_V1(runops_owner_query);
 
 /*
- * Raise an error unless the current user may do what the owner of the table may.
+ * Raise an error unless the current user has the rights of the table's owner.
  */
 static void
 check_is_owner(Oid relid, Oid owner)
@@ -52,7 +52,7 @@ check_is_owner(Oid relid, Oid owner)
 }
 
 /*
- * Set what decides how names are found and which rows are seen; undone with the
+ * Set the settings for name lookup and row security; they are reset with the
  * other settings of the owner.
  */
 static void
@@ -65,7 +65,7 @@ set_up_settings(void)
 }
 
 /*
- * Read the rows of a query in a store, and let SPI find them.
+ * Read the rows of a query in a store, and register them with SPI.
  */
 static void
 register_store_rows(const char *store, const char *sql)
@@ -88,8 +88,8 @@ register_store_rows(const char *store, const char *sql)
 }
 
 /*
- * Raise an error unless the query gives what the caller expects: values of other
- * types would be read as what they are not.
+ * Raise an error unless the query returns the expected columns, because values
+ * of other types would be misread.
  */
 static void
 check_columns(TupleDesc given, TupleDesc expected)
@@ -108,12 +108,13 @@ check_columns(TupleDesc given, TupleDesc expected)
 
 /*
  * _owner_query(relation regclass, query text, store text, store_query text):
- * the rows of a query that runs as the owner of a table, in a security-restricted
- * operation.
+ * return the rows of a query that runs as the owner of a table, in a
+ * security-restricted operation.
  *
- * With a store, the query reads the rows of store_query, which runs there with
- * the owner's user mapping, from "store_rows": a relation with one column "r" of
- * jsonb objects.  Raises an error unless the caller has the rights of the owner.
+ * With a store, store_query runs there with the owner's user mapping.  The
+ * query reads its rows from "store_rows", a relation with one column "r" of
+ * jsonb objects.  Raises an error unless the caller has the rights of the
+ * owner.
  */
 Datum
 runops_owner_query(PG_FUNCTION_ARGS)

@@ -244,8 +244,8 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
  * Fetch the rows of a query one at a time, into the tuplestore or into the
  * list, in the current memory context.
  *
- * The only column is the text of a jsonb.  The size of the list is limited here;
- * temp_file_limit limits the tuplestore.
+ * The only column is the text of a jsonb.  The size of the list is limited
+ * here; temp_file_limit limits the tuplestore.
  */
 static void
 fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
@@ -422,8 +422,8 @@ runops_store_rows(const char *store, const char *query, ReturnSetInfo *into)
 }
 
 /*
- * The rows of a query that the reader of a store runs, as a list of Jsonb; each
- * row is one object.
+ * The rows of a query that the reader of a store runs, as a list of Jsonb;
+ * each row is one object.
  *
  * The query is wrapped as in runops.remote_query(), and runs with the current
  * user's mapping for the reader's server.  The caller must decide whether the

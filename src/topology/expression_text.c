@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * expression_text.c
- *	  Reads the text of an SQL expression that a user has given.
+ *	  Parses the text of an SQL expression that a user has given.
  *
- * Such a text ends up in statements that the extension builds, so it must be one
- * expression and nothing more.  The parser decides that, not a search for
- * semicolons.
+ * Such a text becomes part of statements that the extension builds, so it must
+ * be one expression and nothing more.  The parser checks that; searching for
+ * semicolons would not be enough.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -37,8 +37,8 @@ expression_text_callback(void *arg)
 }
 
 /*
- * Let errors show the text, and what it is for, until
- * runops_expression_text_leave().
+ * Make errors show the text and its purpose until
+ * runops_expression_text_leave() is called.
  */
 void
 runops_expression_text_enter(RunopsExpressionText *expression, const char *text,
@@ -53,7 +53,7 @@ runops_expression_text_enter(RunopsExpressionText *expression, const char *text,
 }
 
 /*
- * Undo runops_expression_text_enter().
+ * End what runops_expression_text_enter() began.
  */
 void
 runops_expression_text_leave(RunopsExpressionText *expression)
@@ -62,7 +62,7 @@ runops_expression_text_leave(RunopsExpressionText *expression)
 }
 
 /*
- * The raw expression that a text is; NULL if it is anything more than one
+ * The raw expression of a text; NULL if the text is not exactly one
  * expression.  Raises the parser's errors.
  */
 Node *

@@ -617,7 +617,8 @@ read_leaf_entry(Oid leaf_relid, Oid store_of, LeafEntry *entry)
 }
 
 /*
- * What is known of a leaf; NULL if the relation is not a leaf of a routed table.
+ * The cache entry of a leaf; NULL if the relation is not a leaf of a routed
+ * table.
  */
 static const LeafEntry *
 find_leaf(Oid leaf_relid)

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * sight.c
- *	  Which values of a routed table's rows an error may show.
+ *	  Decides which values of a routed table's rows an error may show.
  *
- * Core's rule: none if a row-security policy applies to the user, because the
- * row may be one that it hides; otherwise those of the columns that the user may
- * select.  The rights of a routed table are the table's own: its leaves have
- * other ones, and no policies.
+ * The rule is core's.  If a row-security policy applies to the user, no values
+ * are shown, because the policy may hide the row.  Otherwise the columns are
+ * shown that the user may select.  The privileges and policies of the routed
+ * table count, because its leaves have other privileges and no policies.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -22,7 +22,7 @@
 #include "topology/topology.h"
 
 /*
- * What an error may show of the rows of a table to the current user.
+ * The values of a table's rows that an error may show to the current user.
  */
 RunopsSight
 runops_sight(Oid table)
@@ -38,7 +38,7 @@ runops_sight(Oid table)
 /*
  * May an error show the values of a column to the current user?
  *
- * False for a name that is no column.
+ * Returns false if the table has no such column.
  */
 bool
 runops_sees_column(Oid table, const char *column)
