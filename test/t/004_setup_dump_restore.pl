@@ -28,6 +28,7 @@ INSERT INTO env VALUES ('e1', 'production');
 CREATE TABLE "Ops"."TaskRun" (id text PRIMARY KEY, "friendlyId" text UNIQUE, env text NOT NULL REFERENCES env,
 	n int GENERATED ALWAYS AS IDENTITY, status text NOT NULL DEFAULT 'PENDING' CHECK (status <> ''));
 CREATE INDEX "TaskRun status" ON "Ops"."TaskRun" (status) WHERE status = 'PENDING';
+ALTER TABLE "Ops"."TaskRun" ADD CONSTRAINT later CHECK (n < 1000000) NOT VALID;
 COMMENT ON TABLE "Ops"."TaskRun" IS 'runs';
 GRANT SELECT ON "Ops"."TaskRun" TO reader;
 ALTER TABLE "Ops"."TaskRun" ENABLE ROW LEVEL SECURITY;
@@ -55,6 +56,7 @@ my @queries = (
 	'SELECT store, residency, server FROM runops.stores ORDER BY 1',
 	'SELECT relation, key, aliases, leaf, leaves FROM runops.routed_tables ORDER BY 1',
 	'SELECT * FROM runops.retentions',
+	'SELECT conrelid::regclass, convalidated FROM pg_constraint WHERE conname = $$later$$ ORDER BY conrelid::regclass::text',
 	'SELECT * FROM runops.idempotency_keys',
 	'SELECT DISTINCT store, relation FROM runops.held_rows ORDER BY 1, 2',
 	'SELECT * FROM runops.reference_keys ORDER BY name',
