@@ -56,7 +56,7 @@ foreach my $sql ("INSERT INTO run VALUES ('0123456789abcdefghijklmnb1', 1)", "SE
 	"UPDATE run SET n = 3 WHERE id = '$new_id'")
 {
 	($stdout, $stderr) = $split->try("$sql;");
-	like($stderr, qr/ERROR:  RO002: cannot access store "new" of "run": the gate is closed\nDETAIL:  The server was proved with system identifier \d+, but a new connection reached \d+\.\nHINT:  If the database of the store was replaced on purpose, run runops\.recheck/,
+	like($stderr, qr/ERROR:  RO002: cannot access store "new" of "run": the gate is closed\nDETAIL:  The server was proved with system identifier \d+, but a new connection reached \d+\.\nHINT:  If the store's database was replaced on purpose, run runops\.recheck/,
 		"another cluster: $sql");
 }
 $relay->drop;
@@ -84,7 +84,7 @@ $relay->target($other->host, $other->port);
 like($stderr, qr/RO002/, 'closed by another session');
 $split->sql(q{SELECT runops.recheck()});
 is($session->query("SELECT n FROM run WHERE id = '$new_id'"), '', 'the transaction does not go on');
-like($session->{stderr}, qr/cannot access store "new" in this transaction any more\n.*DETAIL:  Its server was proved to lead to another database since .*\n.*HINT:  Repeat the transaction/, 'and says so');
+like($session->{stderr}, qr/cannot access store "new" in this transaction any more\n.*DETAIL:  The server of the store now leads to another database than when .*\n.*HINT:  Repeat the transaction/, 'and says so');
 $session->{stderr} = '';
 is($session->query("ROLLBACK; SELECT count(*) FROM run"), '1', 'the next one reads the database that was proved');
 $relay->target($store->host, $store->port);
@@ -108,7 +108,7 @@ $session->query(sprintf(q{ALTER SERVER run_ops OPTIONS (SET host '%s', SET port 
 $relay->thaw;
 $late->finish;
 is($out, '', 'a connection that was made meanwhile is not used');
-like($err, qr/the gate is closed\nDETAIL:  The server was altered while a connection to it was made/, 'but refused');
+like($err, qr/the gate is closed\nDETAIL:  The server was altered while this session connected to it/, 'but refused');
 
 # set-up functions make connections of their own
 $relay->target($store->host, $store->port);

@@ -84,7 +84,7 @@ $rig->check(
 		want => "{L}|\n3\n2\n42703\n42703\n42703",
 		off => "42703\n3\n2\n42703\n42703\n42703"
 	});
-like(error(q{SELECT * FROM run WHERE id = '{N}'}), qr/column "extra".*missing in store "new".*runops\.provision.*table "run" in store "new"/s, 'the error says where');
+like(error(q{SELECT * FROM run WHERE id = '{N}'}), qr/column "extra".*does not exist in store "new", or has different columns there.*runops\.provision.*table "run" in store "new"/s, 'the error says where');
 $rig->sql(q{SELECT runops.provision('new'), runops.provision('a')});
 
 # an index that only the control plane has
