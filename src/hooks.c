@@ -41,6 +41,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/pathnode.h"
@@ -133,7 +134,8 @@ hook_build_simple_rel(BUILD_SIMPLE_REL_PARAMETERS)
 		prev_build_simple_rel_hook(BUILD_SIMPLE_REL_ARGUMENTS);
 
 	runops_refuse_only(root, rel);
-	runops_exclude_leaf(root, rel);
+	if (rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
+		runops_exclude_leaf(root, rel);
 }
 
 /*
@@ -146,7 +148,8 @@ hook_set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 	if (prev_set_rel_pathlist_hook)
 		prev_set_rel_pathlist_hook(root, rel, rti, rte);
 
-	runops_add_pruning_clauses(root, rel, rti, rte);
+	if (rte->relkind == RELKIND_PARTITIONED_TABLE)
+		runops_add_pruning_clauses(root, rel, rti, rte);
 }
 
 /*
@@ -168,18 +171,35 @@ hook_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 static void
 hook_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
-	RunopsPlanStart start;
+	RunopsPlanStart start = {NULL, NIL};
+	bool		noted = runops_has_plan_note(queryDesc->plannedstmt);
 
-	runops_watch_statement(queryDesc, eflags);
-	runops_plan_start(queryDesc, eflags, &start);
+	if (PLAN_HAS_TARGETS(queryDesc->plannedstmt))
+		runops_watch_statement(queryDesc, eflags);
+	if (noted)
+		runops_plan_start(queryDesc, eflags, &start);
 
 	if (prev_ExecutorStart_hook)
 		prev_ExecutorStart_hook(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
 
-	runops_plan_started(queryDesc, eflags, &start);
+	if (noted)
+		runops_plan_started(queryDesc, eflags, &start);
 	runops_stats_statement(queryDesc, eflags);
+}
+
+/*
+ * Does a statement do nothing but read, as far as one look at its plan tells?
+ * Most statements do, and must not pay for the others.
+ */
+static inline bool
+only_reads(QueryDesc *queryDesc)
+{
+	const PlannedStmt *stmt = queryDesc->plannedstmt;
+
+	return stmt->commandType == CMD_SELECT && !stmt->hasModifyingCTE &&
+		stmt->rowMarks == NIL;
 }
 
 /*
@@ -247,12 +267,20 @@ static void
 hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 				 EXECUTE_ONCE_PARAMETER)
 {
-	Frame		frame = {
-		.writes = runops_statement_writes(queryDesc),
-		.scope.leaves = runops_local_leaves(queryDesc->plannedstmt),
-		.names = runops_routed_names(queryDesc->plannedstmt),
-		.moves = queryDesc->operation == CMD_UPDATE
-	};
+	Frame		frame;
+
+	if (only_reads(queryDesc))
+	{
+		frame.writes = runops_stores_output(queryDesc->dest);
+		frame.scope.leaves = frame.names = NIL;
+	}
+	else
+	{
+		frame.writes = runops_statement_writes(queryDesc->plannedstmt);
+		frame.scope.leaves = runops_local_leaves(queryDesc->plannedstmt);
+		frame.names = runops_routed_names(queryDesc->plannedstmt);
+	}
+	frame.moves = queryDesc->operation == CMD_UPDATE;
 
 	if (!frame_needed(&frame))
 	{
@@ -293,11 +321,17 @@ finish_next(QueryDesc *queryDesc)
 static void
 hook_ExecutorFinish(QueryDesc *queryDesc)
 {
-	Frame		frame = {
-		.writes = runops_statement_finish_writes(queryDesc),
-		.moves = queryDesc->operation == CMD_UPDATE
-	};
+	Frame		frame = {0};
 
+	if (only_reads(queryDesc))
+	{
+		finish_next(queryDesc);
+		return;
+	}
+
+	/* its receiver may be gone already, and has got all rows */
+	frame.writes = runops_statement_writes(queryDesc->plannedstmt);
+	frame.moves = queryDesc->operation == CMD_UPDATE;
 	if (queryDesc->plannedstmt->hasModifyingCTE)
 	{
 		frame.scope.leaves = runops_local_leaves(queryDesc->plannedstmt);

@@ -31,6 +31,27 @@ typedef struct RunopsPlanStart
 	List	   *spared;			/* for skip_checks.c */
 } RunopsPlanStart;
 
+/*
+ * Does a plan have a note, as plan_note.c makes it?  Most have none, and must not
+ * pay for the others.
+ */
+static inline bool
+runops_has_plan_note(const PlannedStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->rtable)
+	{
+		const RangeTblEntry *rte = lfirst(lc);
+
+		/* core empties the list of every VALUES entry of the query itself */
+		if (rte->rtekind == RTE_VALUES && rte->values_lists != NIL)
+			return true;
+	}
+
+	return false;
+}
+
 /* in generic_plan.c */
 extern void runops_plan_start(QueryDesc *queryDesc, int eflags,
 							  RunopsPlanStart *start);

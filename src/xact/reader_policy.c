@@ -250,8 +250,8 @@ keeps_others_out(EState *estate)
 /*
  * Does a statement write to any table, or lock rows?
  */
-static bool
-statement_writes(const PlannedStmt *stmt)
+bool
+runops_statement_writes(const PlannedStmt *stmt)
 {
 	ListCell   *lc;
 
@@ -306,7 +306,7 @@ choose(EState *estate, const char *store, Oid serverid)
 	choice = MemoryContextAllocZero(estate->es_query_cxt, sizeof(ReaderChoice));
 	choice->estate = estate;
 	choice->serverid = serverid;
-	choice->by_reader = !statement_writes(estate->es_plannedstmt) &&
+	choice->by_reader = !runops_statement_writes(estate->es_plannedstmt) &&
 		reader_may_serve(store, serverid) && !keeps_others_out(estate);
 	namestrcpy(&choice->server, GetForeignServer(serverid)->servername);
 	choice->callback.func = forget_choice;
@@ -342,28 +342,6 @@ runops_reader_of_statement(EState *estate, Oid serverid)
 	ReaderChoice   *choice = find_choice(estate, serverid);
 
 	return choice && choice->by_reader ? NameStr(choice->server) : NULL;
-}
-
-/*
- * Does a statement write, or store what it selects?
- */
-bool
-runops_statement_writes(QueryDesc *queryDesc)
-{
-	return statement_writes(queryDesc->plannedstmt) ||
-		(queryDesc->dest != NULL &&
-		 (queryDesc->dest->mydest == DestIntoRel ||
-		  queryDesc->dest->mydest == DestTransientRel));
-}
-
-/*
- * The same at the end of the statement, when its DestReceiver may be gone.
- * The rows that it stores are stored by then.
- */
-bool
-runops_statement_finish_writes(QueryDesc *queryDesc)
-{
-	return statement_writes(queryDesc->plannedstmt);
 }
 
 /*

@@ -23,6 +23,7 @@
 #include "executor/execdesc.h"
 #include "nodes/execnodes.h"
 #include "port/atomics.h"
+#include "tcop/dest.h"
 
 #include "base/runops.h"
 
@@ -50,6 +51,16 @@ typedef struct RunopsWriteScope
 	List	   *leaves;			/* from local_leaves.c */
 } RunopsWriteScope;
 
+/*
+ * Does a receiver put the rows of a SELECT into a table or materialized view?
+ */
+static inline bool
+runops_stores_output(const DestReceiver *dest)
+{
+	return dest != NULL &&
+		(dest->mydest == DestIntoRel || dest->mydest == DestTransientRel);
+}
+
 /* in commit_guard.c */
 extern void runops_together_require(void);
 extern void runops_together_connected(void);
@@ -59,8 +70,7 @@ extern List *runops_local_leaves(PlannedStmt *stmt);
 extern List *runops_local_leaves_of(Oid relid);
 
 /* in reader_policy.c */
-extern bool runops_statement_writes(QueryDesc *queryDesc);
-extern bool runops_statement_finish_writes(QueryDesc *queryDesc);
+extern bool runops_statement_writes(const PlannedStmt *stmt);
 extern bool runops_utility_writes(Node *stmt);
 extern void runops_writing_begin(void);
 extern void runops_writing_end(void);
