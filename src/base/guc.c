@@ -84,7 +84,7 @@ bool		runops_split_enabled = false;
 int			runops_remote_timeout = 0;
 
 /*
- * What to do when one transaction writes to two stores.
+ * The action when one transaction writes to two stores.
  */
 int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
 

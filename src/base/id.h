@@ -36,7 +36,7 @@ typedef enum RunopsIdKind
 								 * one */
 } RunopsIdKind;
 
-/* What an id says about itself. */
+/* The parts of an id. */
 typedef struct RunopsIdParts
 {
 	RunopsIdKind kind;

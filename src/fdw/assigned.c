@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * assigned.c
- *	  Whether the columns that an UPDATE assigns keep the constraints of a row.
+ *	  Decides whether the values that an UPDATE assigns keep the constraints of
+ *	  a row.
  *
- * An UPDATE that is sent as a whole shows its new rows to nobody here.  So it is
- * sent as a whole only if the statement itself proves that NOT NULL and CHECK
- * hold for what it assigns.  The proofs cover what applications write most:
- * constants, and arithmetic with columns that are NOT NULL.
+ * A direct UPDATE does not return its new rows, so they cannot be checked
+ * here.  Therefore an UPDATE is sent directly only if the statement itself
+ * proves that NOT NULL and CHECK hold for the assigned values.  The proofs
+ * cover the most frequent expressions: constants, and arithmetic with columns
+ * that are NOT NULL.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -23,7 +25,7 @@
 
 #include "fdw/fdw_int.h"
 
-/* What an UPDATE assigns. */
+/* The assignments of an UPDATE. */
 typedef struct Assigned
 {
 	List	   *tlist;			/* of TargetEntry */
@@ -31,8 +33,8 @@ typedef struct Assigned
 } Assigned;
 
 /*
- * Is a type a number, a time or a span of time?  The arithmetic of these types
- * makes no NULL of values that are not.
+ * Is a type a number, a time or an interval?  The arithmetic of these types
+ * returns no NULL for arguments that are not NULL.
  */
 static bool
 is_arithmetic_type(Oid type)
@@ -50,7 +52,7 @@ is_arithmetic_type(Oid type)
 static bool never_null(Node *expr, Index rti, Relation rel);
 
 /*
- * Is the expression built-in arithmetic, of arguments that are never NULL?
+ * Is the expression built-in arithmetic on arguments that are never NULL?
  */
 static bool
 is_arithmetic(Node *expr, Oid function, List *args, Index rti, Relation rel)
@@ -71,7 +73,7 @@ is_arithmetic(Node *expr, Oid function, List *args, Index rti, Relation rel)
 }
 
 /*
- * Can the expression, over the row of the table as it is, be proved never to be
+ * Can it be proved that the expression over the old row of the table is never
  * NULL?
  */
 static bool
@@ -115,7 +117,7 @@ never_null(Node *expr, Index rti, Relation rel)
 }
 
 /*
- * Put what is assigned in place of the columns that a CHECK reads.
+ * Mutator: replace the columns in a CHECK by the assigned expressions.
  */
 static Node *
 insert_assigned(Node *node, void *context)
@@ -141,7 +143,7 @@ insert_assigned(Node *node, void *context)
 }
 
 /*
- * Does a CHECK hold whatever the row is?
+ * Does a CHECK hold for every row?
  */
 static bool
 check_holds(PlannerInfo *root, Node *check, Assigned *assigned)
@@ -154,7 +156,7 @@ check_holds(PlannerInfo *root, Node *check, Assigned *assigned)
 }
 
 /*
- * Is the whole row among the columns, or one that is generated?
+ * Do the columns include the whole row or a generated column?
  */
 static bool
 reads_computed(TupleDesc desc, Bitmapset *columns)
@@ -174,10 +176,10 @@ reads_computed(TupleDesc desc, Bitmapset *columns)
 }
 
 /*
- * Does the UPDATE of a table assign a column so that a NOT NULL or a CHECK of the
- * table may not hold for the new row?
+ * Does the UPDATE of a table assign a column such that a NOT NULL or a CHECK
+ * of the table may not hold for the new row?
  *
- * tlist and attnos are what get_translated_update_targetlist() returns.
+ * tlist and attnos are the result of get_translated_update_targetlist().
  */
 bool
 runops_fdw_assigns_unproved(PlannerInfo *root, Index rti, Relation rel,
@@ -210,7 +212,7 @@ runops_fdw_assigns_unproved(PlannerInfo *root, Index rti, Relation rel,
 		check = stringToNode(desc->constr->check[i].ccbin);
 		pull_varattnos(check, 1, &reads);
 
-		/* one that reads the whole row, or what is computed, reads what is assigned */
+		/* a whole row or a generated column depends on the assigned columns */
 		if (reads_computed(desc, reads) ||
 			(bms_overlap(reads, columns) && !check_holds(root, check, &assigned)))
 			return true;

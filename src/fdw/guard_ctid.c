@@ -4,11 +4,11 @@
  *	  Keeps an UPDATE or DELETE of one row from changing a row of another
  *	  partition of the store's table.
  *
- * postgres_fdw names the row by its ctid alone.  In a store whose table is
+ * postgres_fdw identifies the row only by its ctid.  In a store whose table is
  * partitioned, or has children, rows of several tables have the same ctid.  So
- * the statement that is sent raises an error if the row with this ctid is not in
- * the table itself.  The condition is not a constant, because PostgreSQL would
- * evaluate a constant one even if no row needs it.
+ * the statement that is sent raises an error if the row with this ctid is not
+ * in the table itself.  The condition is not a constant, because PostgreSQL
+ * would evaluate a constant even if no row needs it.
  *
  * The plan may be shared, so the condition is added to a copy of the statement.
  *
@@ -26,10 +26,10 @@
 #include "fdw/fdw_int.h"
 #include "topology/topology.h"
 
-/* how postgres_fdw names the row */
+/* the condition by which postgres_fdw identifies the row */
 #define CTID_CONDITION " WHERE ctid = $1"
 
-/* what the error of the store says if the row is in another table */
+/* start of the store's error message if the row is in another table */
 #define MARK "runops: the row is in another table, "
 
 /*

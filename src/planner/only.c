@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * only.c
- *	  Lets ONLY mean all of a routed table.
+ *	  Makes ONLY include all rows of a routed table.
  *
- * To core the leaves are children of the table, and ONLY leaves them out: the
- * statement would find no row.  But no user has made these children, and ONLY of
- * the plain table that it was is the whole table.  This holds with routing off
- * too, which must return the same rows.
+ * For core the leaves are children of the table, and ONLY excludes them, so
+ * the statement would find no row.  But no user has created these children,
+ * and ONLY of the original plain table means the whole table.  This also
+ * applies with routing off, because the rows must be the same.
  *
- * The target of an INSERT never has children in its entry; it is left alone.
+ * The entry of an INSERT's result relation never has children, so it is not
+ * changed.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -24,7 +25,7 @@
 #include "planner/planner_int.h"
 
 /*
- * Is it an entry for ONLY a routed table?
+ * Is this a range-table entry for ONLY a routed table?
  */
 static bool
 is_only_routed(const RangeTblEntry *rte)
@@ -63,7 +64,7 @@ only_walker(Node *node, void *context)
 }
 
 /*
- * Remove ONLY from the routed tables of a query, which is changed.
+ * Remove ONLY from the routed tables of a query; changes the query.
  */
 void
 runops_remove_only(Query *query)
@@ -74,8 +75,8 @@ runops_remove_only(Query *query)
 /*
  * Raise if a table that is about to be planned is ONLY a routed table.
  *
- * The query of an SQL function that has become a part of the statement is not
- * seen before.
+ * The query of an inlined SQL function cannot be changed earlier, so it is
+ * rejected here.
  */
 void
 runops_refuse_only(PlannerInfo *root, RelOptInfo *rel)

@@ -31,7 +31,9 @@
 
 #if PG16_GE
 
-/* What the request of a target asks for when it has nothing to ask. */
+/*
+ * The privilege that the request of a result relation asks for if it is empty.
+ */
 #define NOTHING_TO_ASK ACL_SELECT
 
 /*

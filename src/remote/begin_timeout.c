@@ -73,10 +73,11 @@ runops_conn_wait_begin(int timeout_ms)
 }
 
 /*
- * Something has come that is no answer: end the wait, as if it was late.
+ * The store has sent a result that is no answer: end the wait, as if the answer
+ * was late.
  *
- * The connection is broken, and postgres_fdw would begin anew on another one,
- * where nobody looks at what it gets.
+ * The connection is broken.  Without an error postgres_fdw would begin again on
+ * another connection, whose results are not checked.
  */
 void
 runops_conn_wait_refuse(void)

@@ -85,7 +85,7 @@ static RunopsConnected on_use = NULL;
 /* The connection that postgres_fdw is going to use, if it exists. */
 static Connection *next_connection = NULL;
 
-/* What the last error of a store has said. */
+/* The fields of the last error of a store. */
 static RunopsStoreError last_error;
 
 /*
@@ -129,7 +129,7 @@ runops_conn_forget_error(void)
 }
 
 /*
- * What the last error of a store has said, if it is the current error.
+ * The fields of the last error of a store, if it is the current error.
  */
 const RunopsStoreError *
 runops_conn_error(void)

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * frozen.c
- *	  Keeps the functions that tell the store of an id as the extension made them.
+ *	  Protects the functions that tell the store of an id from changes.
  *
- * Routed tables are partitioned by store_of(), same_store() declares their
- * aliases, and store_arm() decides which leaves are executed.  If one of them were
- * replaced, or another rule held for it, rows would be stored where no
+ * store_of() is in the partition key of routed tables, same_store() declares
+ * their aliases, and store_arm() decides which leaves are executed.  If one of
+ * them were replaced, or had other properties, rows would be stored where no
  * statement looks for them.  Only a script of the extension may change them.
  *
- * The hooks fire before the change is visible.  So the catalog cache still has the
- * function as it was, and a scan with SnapshotSelf finds it as it will be.
+ * The hooks are called before the change is visible.  So the syscache still
+ * has the old function, and a scan with SnapshotSelf finds the new one.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -56,7 +56,7 @@ static const FrozenFunction frozen[] = {
 };
 
 /*
- * Which of these functions has the name and the arguments?  NULL if none.
+ * The entry for a function with this name and these arguments, or NULL.
  */
 static const FrozenFunction *
 find_frozen(const char *name, Form_pg_proc proc)
@@ -72,7 +72,7 @@ find_frozen(const char *name, Form_pg_proc proc)
 }
 
 /*
- * Is the function, as it will be, what the extension has made?
+ * Does the new version of the function equal the function of the extension?
  *
  * Its owner, cost and the like may change.
  */
@@ -96,7 +96,7 @@ is_unchanged(HeapTuple tuple, TupleDesc desc, const FrozenFunction *function)
 }
 
 /*
- * A function was created, replaced or altered: raise if that may not be.
+ * A function was created, replaced or altered: raise if that is not allowed.
  */
 void
 runops_protect_function(Oid funcid)
@@ -109,7 +109,7 @@ runops_protect_function(Oid funcid)
 	HeapTuple	tuple;
 	const FrozenFunction *function = NULL;
 
-	/* a function that is new replaces none */
+	/* a new function does not replace any function */
 	if (name == NULL || creating_extension ||
 		namespace != get_namespace_oid(RUNOPS_SCHEMA, true) ||
 		!OidIsValid(get_extension_oid("runops", true)))

@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * portable.c
- *	  Which functions of an expression keep it from being sent to a store.
+ *	  Finds the functions in an expression because of which it must not be sent
+ *	  to a store.
  *
  * A constraint, an index or a default that provision() creates in a store is
- * evaluated there with the rights of whoever provisions or writes rows, who may be
- * a superuser of the store.  So only expressions of PostgreSQL's own functions
- * are sent that anybody may call and that do nothing but compute.
+ * evaluated there with the rights of the user who provisions or writes rows,
+ * possibly a superuser of the store.  So an expression is sent only if it
+ * contains no functions except PostgreSQL's own, which everybody may call and
+ * which only compute.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -32,18 +34,18 @@
 
 PG_FUNCTION_INFO_V1(runops_unportable_functions);
 
-/* What has been found so far. */
+/* The functions found so far. */
 typedef struct FoundFunctions
 {
 	List	   *functions;		/* of Oid */
-	bool		is_default;		/* may it give another value each time? */
+	bool		is_default;		/* may it return another value each time? */
 } FoundFunctions;
 
 /*
- * Is a type one of times, or one that only functions have which convert values to
- * text or from it?
+ * Is this a date or time type, or a pseudo-type of functions that convert
+ * values to or from text?
  *
- * Functions of these depend on settings like TimeZone at most.
+ * Functions on these types depend at most on settings such as TimeZone.
  */
 static bool
 is_of_times(Oid type)
@@ -60,7 +62,8 @@ is_of_times(Oid type)
 }
 
 /*
- * Does a stable function compute with times, or convert a value to or from text?
+ * Does a stable function compute with times, or convert a value to or from
+ * text?
  */
 static bool
 computes_with_times(Form_pg_proc proc)
@@ -77,7 +80,7 @@ computes_with_times(Form_pg_proc proc)
 }
 
 /*
- * Is a volatile function one that a default may call?
+ * Is this a volatile function that a default may call?
  */
 static bool
 is_generator(Form_pg_proc proc)
@@ -95,7 +98,7 @@ is_generator(Form_pg_proc proc)
 }
 
 /*
- * Does a function only compute, for anybody?
+ * Does a function only compute, and may everybody call it?
  */
 static bool
 is_harmless(Oid funcid, bool is_default)

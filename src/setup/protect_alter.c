@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * protect_alter.c
- *	  Refuses the changes of leaves in other databases, and of entries of unique
- *	  keys, by which rows would be looked for or written elsewhere.
+ *	  Rejects changes of foreign leaves, and of the tables of unique keys'
+ *	  entries, that would redirect reads or writes.
  *
- * The owner of a routed table owns its leaves too.  The options of a foreign leaf
- * say which table of the store is read and written, with a user mapping that may
- * be shared, so they follow from the configuration alone.  Entries are written by
+ * The owner of a routed table owns its leaves too.  The options of a foreign
+ * leaf decide which table of the store is read and written, with a user
+ * mapping that may be shared, so they must follow from the configuration.
+ * Entries are written by code that depends on their columns, and without any
+ * trigger.
  * code that relies on their columns, and without any trigger.
  *
  * Copyright (c) 2026, The runops authors
@@ -30,7 +32,7 @@
 #include "topology/topology.h"
 
 /*
- * Is a relation the foreign table that stands for the reader of a store?
+ * Is a relation the foreign table for the reader of a store?
  */
 bool
 runops_is_reader_table(Oid relid)
@@ -43,8 +45,8 @@ runops_is_reader_table(Oid relid)
 }
 
 /*
- * Is a relation the leaf of a routed table in another database, or what stands
- * for the reader of a store?
+ * Is a relation a foreign leaf of a routed table, or the foreign table for the
+ * reader of a store?
  */
 static bool
 is_foreign_leaf(Oid relid)
@@ -58,7 +60,7 @@ is_foreign_leaf(Oid relid)
 }
 
 /*
- * Raise an error: the leaf cannot be changed so.
+ * Raise an error: this property of the leaf must not be changed.
  */
 static void
 refuse_leaf(Oid relid, const char *what, const char *detail, const char *hint)
@@ -73,7 +75,7 @@ refuse_leaf(Oid relid, const char *what, const char *detail, const char *hint)
 
 /*
  * Raise an error for options that decide which table or column of the store is
- * meant.
+ * used.
  */
 static void
 check_options(Oid relid, List *options)
@@ -94,8 +96,8 @@ check_options(Oid relid, List *options)
 }
 
 /*
- * Raise an error for a command of ALTER TABLE that changes where a foreign leaf
- * leads, or whose rights count there.
+ * Raise an error for a command of ALTER TABLE that changes the remote table of
+ * a foreign leaf, or its owner.
  */
 static void
 check_leaf_commands(Oid relid, List *cmds)
@@ -116,8 +118,8 @@ check_leaf_commands(Oid relid, List *cmds)
 }
 
 /*
- * The table of entries that a relation is, or is an index of; InvalidOid if
- * neither.
+ * The table of entries that a relation is, or is an index of; InvalidOid if it
+ * is neither.
  */
 static Oid
 entries_of(Oid relid)
@@ -132,7 +134,7 @@ entries_of(Oid relid)
 }
 
 /*
- * Raise an error: entries are not to be changed by hand.
+ * Raise an error: the user must not change entries.
  */
 static void
 refuse_entries(Oid relid)
@@ -146,9 +148,9 @@ refuse_entries(Oid relid)
 }
 
 /*
- * Does a command of ALTER TABLE leave entries as they are used?
+ * Does a command of ALTER TABLE leave entries usable?
  *
- * A dump adds the primary key when the keys are known already.
+ * A dump adds the primary key after the keys are configured.
  */
 static bool
 is_harmless(const AlterTableCmd *cmd)
@@ -169,8 +171,8 @@ is_harmless(const AlterTableCmd *cmd)
 }
 
 /*
- * Raise an error for a statement that adds something to entries which would run
- * when they are written.
+ * Raise an error for a statement that adds an object to entries which would
+ * run when they are written.
  */
 static void
 check_attached(RangeVar *relation)
@@ -202,7 +204,7 @@ check_alter(AlterTableStmt *stmt)
 }
 
 /*
- * Raise an error if a table gets another name or schema by which it would no
+ * Raise an error if a table gets another name or schema, by which it would no
  * longer be found.
  */
 static void
@@ -221,7 +223,7 @@ check_moved(RangeVar *relation, bool renamed_column)
 /*
  * Raise an error for a statement that changes a foreign leaf or entries.
  *
- * What the extension does itself passes.
+ * Statements of the extension itself are allowed.
  */
 void
 runops_protect_alter(Node *parsetree)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * setup_int.h
- *	  What the files of the protection share.
+ *	  Declares the functions that the files of the protection share.
  *
  * Copyright (c) 2026, The runops authors
  *

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * truncate.c
- *	  Keeps TRUNCATE from emptying one store of a routed table alone.
+ *	  Prevents TRUNCATE from emptying only one store of a routed table.
  *
- * A foreign key to a plain table stands on the legacy leaf.  TRUNCATE ... CASCADE
- * of the plain table would follow it to the leaf, and leave the rows of other
- * stores, which refer to the same rows.  Who names the leaf in the command
- * means that leaf.  From a leaf to another the rows of one store are followed,
- * so that this is left alone.
+ * A foreign key to a plain table belongs to the legacy leaf.  TRUNCATE ...
+ * CASCADE of the plain table would follow it to the leaf, and keep the rows of
+ * other stores, which refer to the same rows.  A user who names the leaf in
+ * the command wants to truncate that leaf.  CASCADE from one leaf to another
+ * follows rows of the same store, so that is allowed.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -29,8 +29,8 @@
 #include "topology/topology.h"
 
 /*
- * The routed table with rows in other stores whose legacy leaf the relation is;
- * InvalidOid if it is none.
+ * The routed table of a legacy leaf, if the table has rows in other stores;
+ * else InvalidOid.
  */
 static Oid
 split_table_of_leaf(Oid relid)
@@ -74,10 +74,11 @@ refuse_leaf(Oid leaf, Oid routed, Oid referenced)
 }
 
 /*
- * Refuse a TRUNCATE ... CASCADE that empties the legacy leaf of a routed table
- * because of a foreign key.  With the flag off there is one database and no more.
+ * Reject a TRUNCATE ...  CASCADE that empties the legacy leaf of a routed
+ * table because of a foreign key.  With the flag off there is only one
+ * database.
  *
- * Nothing is locked: core looks at the keys again.
+ * Nothing is locked, because core looks at the foreign keys again.
  */
 void
 runops_protect_command(Node *command)
@@ -102,7 +103,7 @@ runops_protect_command(Node *command)
 										   list_make1_oid(relid));
 	}
 
-	/* the list grows as it is read */
+	/* the list grows while it is read */
 	all = list_copy(named);
 	for (int i = 0; i < list_length(all); i++)
 	{

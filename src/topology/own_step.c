@@ -4,9 +4,9 @@
  *	  Runs a step of a set-up function with the rights of the extension's owner.
  *
  * The tables of the configuration, the schemas of leaves and the entries of
- * unique keys belong to the owner of the extension.  Nobody is granted rights on
- * them: a set-up function calls a step, which is told who has called it and
- * checks what that role may do.
+ * unique keys belong to the owner of the extension.  No other role gets
+ * privileges on them.  A set-up function calls a step instead; the step gets
+ * the name of the caller and checks the caller's rights.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -33,7 +33,7 @@
 #include "base/compat.h"
 #include "topology/topology.h"
 
-/* How many steps are running in this session, one inside of the other. */
+/* The number of nested steps that are running in this session. */
 static int	depth = 0;
 
 PG_FUNCTION_INFO_V1(runops_own_step);
@@ -82,11 +82,11 @@ runops_own_role(PG_FUNCTION_ARGS)
 }
 
 /*
- * _own_step(step text, arguments jsonb): what the function _step_STEP(caller,
- * arguments) returns, which runs as the owner of the extension.
+ * _own_step(step text, arguments jsonb): run the function _step_STEP(caller,
+ * arguments) as the owner of the extension, and return its result.
  *
- * Anybody may call this: each step checks what its caller may do.  Raises an
- * error if there is no such step.
+ * Every role may call this, because each step checks the rights of its caller.
+ * Raises an error if there is no such step.
  */
 Datum
 runops_own_step(PG_FUNCTION_ARGS)

@@ -251,7 +251,7 @@ runops_writes_note_lock(const char *store, Oid relid)
 /*
  * Has this transaction written to the store, or locked rows in it?
  *
- * What subtransactions did that were rolled back does not count.
+ * Changes of subtransactions that were rolled back do not count.
  */
 bool
 runops_writes_has(const char *store)
