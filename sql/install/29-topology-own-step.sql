@@ -177,8 +177,8 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('schema "%s" cannot be used', nsp),
-			DETAIL = format('It belongs to role "%s", which may not change the topology.', pg_get_userbyid(owner)),
-			HINT = 'Use ALTER SCHEMA ... OWNER TO, or DROP SCHEMA, after a look at what is in it.';
+			DETAIL = format('The schema belongs to role "%s", which may not change the topology.', pg_get_userbyid(owner)),
+			HINT = 'Check what the schema contains, then use ALTER SCHEMA ... OWNER TO or DROP SCHEMA.';
 	END IF;
 	SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE format('role "%s"', pg_get_userbyid(a.grantee)) END INTO creator
 	FROM pg_namespace n, aclexplode(n.nspacl) a

@@ -122,7 +122,6 @@ SELECT runops.attach('job', 'run');
 CREATE ROLE deployer;
 GRANT USAGE ON SCHEMA runops, runops_legacy TO deployer;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA runops TO deployer;
-GRANT ALL ON runops.store_config, runops.table_config TO deployer;
 GRANT SELECT ON job, run, runops_legacy.job, runops_legacy.run TO deployer;
 GRANT USAGE ON FOREIGN SERVER run_ops TO deployer;
 CREATE USER MAPPING FOR deployer SERVER run_ops OPTIONS (user 'deployer', password 'wrong');
@@ -136,6 +135,8 @@ ok(!stands('public.job'), 'and nothing was made');
 $split->store_sql('GRANT ALL ON run TO deployer');
 is($split->sql(q{SET ROLE deployer; SELECT count(*) FROM runops.provision('new', relation => 'job') WHERE action = 'create'}), 4,
 	'the right password and rights');
+like($split->sql(q{SET ROLE deployer; SELECT * FROM runops.verify('job')}), qr/must be owner of table job/, 'verify reads the tables of the role alone');
+$split->sql('ALTER TABLE job OWNER TO deployer; ALTER TABLE run OWNER TO deployer');
 is($split->sql(q{SET ROLE deployer; SELECT * FROM runops.verify()}), '', 'verify as that role');
 
 # the flag off: the store is not asked, and that is said
