@@ -65,8 +65,8 @@
 /* The state of the frame around a running statement or command. */
 typedef struct Frame
 {
-	bool		writes;			/* does it write, so that readers serve nothing
-								 * inside it? */
+	bool		writes;			/* does it write, so that readers serve
+								 * nothing inside it? */
 	RunopsWriteScope scope;		/* the legacy leaves that it may write to */
 	List	   *names;			/* tables that core's errors may name */
 	bool		moves;			/* is it an UPDATE? */

@@ -71,8 +71,8 @@ typedef struct RunopsRoute
 	char	   *name;
 	Node	   *partexpr;		/* store_of(key), with Vars of varno 1 */
 	Node	   *key;			/* the argument of store_of, varno 1 */
-	AttrNumber	lead_attno;		/* column whose equality implies the store: the
-								 * key column, or the first argument of
+	AttrNumber	lead_attno;		/* column whose equality implies the store:
+								 * the key column, or the first argument of
 								 * COALESCE; 0 if the key is another
 								 * expression */
 	Bitmapset  *key_attnos;		/* every column that the key reads */

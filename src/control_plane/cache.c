@@ -74,9 +74,9 @@ runops_cache_shmem_startup(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	runops_cache_shared = ShmemInitStruct("runops cache",
-							add_size(MAXALIGN(sizeof(CacheShared)),
-									 runops_tags_shmem_size()),
-							&found);
+										  add_size(MAXALIGN(sizeof(CacheShared)),
+												   runops_tags_shmem_size()),
+										  &found);
 	runops_tags_shmem_start((char *) runops_cache_shared + MAXALIGN(sizeof(CacheShared)), found);
 	if (!found)
 	{

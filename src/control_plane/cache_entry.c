@@ -410,4 +410,3 @@ runops_cache_purge(Oid dbid, const char *name)
 	}
 	LWLockRelease(runops_cache_shared->lock);
 }
-

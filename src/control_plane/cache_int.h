@@ -109,7 +109,8 @@ typedef struct CacheEntry
 	int			keylen;
 	int			valuelen;
 	int			ntags;
-	RunopsTag	tags[FLEXIBLE_ARRAY_MEMBER];	/* then the value, then the key */
+	RunopsTag	tags[FLEXIBLE_ARRAY_MEMBER];	/* then the value, then the
+												 * key */
 } CacheEntry;
 
 #define ENTRY_VALUE_OFFSET(ntags) \

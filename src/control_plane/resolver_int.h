@@ -32,9 +32,9 @@ typedef struct RunopsResolver
 	RunopsCacheSlot cache;
 	RunopsTag	tags[3];		/* for all databases, this database, and the
 								 * slot */
-	uint64		prefixes[3][2]; /* for environments, for organizations, and for
-								 * organizations alone; in all slots and in
-								 * this slot */
+	uint64		prefixes[3][2]; /* for environments, for organizations, and
+								 * for organizations alone; in all slots and
+								 * in this slot */
 
 	SPIPlanPtr	plan;			/* NULL: not made yet */
 	bool		transient;		/* for one call only? */

@@ -186,7 +186,7 @@ runops_fdw_assigns_unproved(PlannerInfo *root, Index rti, Relation rel,
 							List *tlist, List *attnos)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	Assigned	assigned = {.tlist = tlist,.attnos = attnos};
+	Assigned	assigned = {.tlist = tlist, .attnos = attnos};
 	Bitmapset  *columns = NULL;
 	ListCell   *tle;
 	ListCell   *attno;

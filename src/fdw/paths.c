@@ -630,8 +630,8 @@ runopsGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	runops_fdw_offer_paths(root, baserel, foreigntableid);
 
 	/*
-	 * without a join there is no parameter; with remote estimates postgres_fdw
-	 * adds them
+	 * without a join there is no parameter; with remote estimates
+	 * postgres_fdw adds them
 	 */
 	if ((baserel->joininfo == NIL && !baserel->has_eclass_joins) ||
 		runops_fdw_uses_remote_estimate(foreigntableid))

@@ -208,7 +208,7 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 static List *
 runopsImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
-	RunopsStoreUse use = {.serverid = serverOid,.userid = GetUserId()};
+	RunopsStoreUse use = {.serverid = serverOid, .userid = GetUserId()};
 
 	runops_gate_require_server(serverOid, GetUserId(),
 							   GetForeignServer(serverOid)->servername, NULL);

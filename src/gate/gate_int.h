@@ -54,8 +54,8 @@ typedef struct RunopsProbe
 	RunopsProofState state;		/* the verdict, without its times */
 	bool		pairwise;		/* must it be compared with other stores? */
 	bool		timed_out;		/* did the server not answer in time? */
-	List	   *compared;		/* OIDs of the servers of other stores that need
-								 * no further comparison with this one */
+	List	   *compared;		/* OIDs of the servers of other stores that
+								 * need no further comparison with this one */
 	Oid			twin;			/* the compared server that is the same */
 } RunopsProbe;
 

@@ -35,7 +35,7 @@
  */
 void
 runops_set_verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
-		const char *reason)
+				   const char *reason)
 {
 	int			len;
 
@@ -61,19 +61,19 @@ runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state)
 	{
 		if (!there->in_recovery)
 			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-					_("The reader is not a standby: it is not in recovery."));
+							   _("The reader is not a standby: it is not in recovery."));
 		else if (!facts->writer_known || !facts->writer.sysid_known)
 			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-					_("The writer of the store is not known, so its reader cannot be compared with it."));
+							   _("The writer of the store is not known, so its reader cannot be compared with it."));
 		else if (!there->sysid_known)
 			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-					_("The reader's user may not execute pg_control_system(), so it cannot be compared with its writer."));
+							   _("The reader's user may not execute pg_control_system(), so it cannot be compared with its writer."));
 		else if (!runops_identity_equal(&facts->writer, there))
 			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-					_("The reader is not a standby of the store's own writer."));
+							   _("The reader is not a standby of the store's own writer."));
 		else
 			runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
-					_("The reader is a standby of the store's writer."));
+							   _("The reader is a standby of the store's writer."));
 		return;
 	}
 
@@ -81,26 +81,26 @@ runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state)
 	{
 		if (equal)
 			runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
-					_("The server is a standby of the control plane."));
+							   _("The server is a standby of the control plane."));
 		else
 			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-					_("The server is a standby: it is in recovery, but a store must accept writes."));
+							   _("The server is a standby: it is in recovery, but a store must accept writes."));
 	}
 	else if (!facts->lock_obtained)
 		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
-				_("The server is the control plane itself: a lock that is held here is held there."));
+						   _("The server is the control plane itself: a lock that is held here is held there."));
 	else if (!here->in_recovery)
 		runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
-				_("The server is another database: a lock that is held here is free there."));
+						   _("The server is another database: a lock that is held here is free there."));
 	else if (equal)
 		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
-				_("This server is in recovery, and the store has the same system identifier and database name."));
+						   _("This server is in recovery, and the store has the same system identifier and database name."));
 	else if (!there->sysid_known)
 		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-				_("This server is in recovery, and the store's user may not execute pg_control_system()."));
+						   _("This server is in recovery, and the store's user may not execute pg_control_system()."));
 	else
 		runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
-				_("The server is another database: its system identifier or database name differs."));
+						   _("The server is another database: its system identifier or database name differs."));
 }
 
 /*
@@ -135,9 +135,9 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
 		text = psprintf("%s.", text);
 
 	runops_set_verdict(state, RUNOPS_UNKNOWN,
-			category == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
-			failure->sqlerrcode == ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED ?
-			RUNOPS_CAUSE_MAPPING : RUNOPS_CAUSE_UNREACHABLE, text);
+					   category == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+					   failure->sqlerrcode == ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED ?
+					   RUNOPS_CAUSE_MAPPING : RUNOPS_CAUSE_UNREACHABLE, text);
 }
 
 /*
@@ -257,8 +257,8 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 	if (!answered)
 	{
 		runops_set_verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-				psprintf(_("The server could not be distinguished from server \"%s\" of store \"%s\"."),
-						 other_session.server->servername, other->store));
+						   psprintf(_("The server could not be distinguished from server \"%s\" of store \"%s\"."),
+									other_session.server->servername, other->store));
 		return false;
 	}
 
@@ -268,8 +268,8 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 
 	probe->twin = other->serverid;
 	runops_set_verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
-			psprintf(_("The server is the database of store \"%s\", server \"%s\"."),
-					 other->store, other_session.server->servername));
+					   psprintf(_("The server is the database of store \"%s\", server \"%s\"."),
+								other->store, other_session.server->servername));
 
 	return false;
 }
@@ -321,7 +321,7 @@ compare_all_stores(RemoteSession *session, const RunopsProbeRequest *request,
 		if (other->serverid == store->serverid)
 		{
 			runops_set_verdict(&probe->state, RUNOPS_SAME, RUNOPS_CAUSE_OTHER_STORE,
-					psprintf(_("The server is also the database of store \"%s\"."), other->store));
+							   psprintf(_("The server is also the database of store \"%s\"."), other->store));
 			return;
 		}
 		other_state = find_peer(request, other->serverid);
@@ -422,8 +422,8 @@ runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe)
 	if (session.user == NULL)
 	{
 		runops_set_verdict(&probe->state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_MAPPING,
-				psprintf(_("There is no user mapping for server \"%s\" to ask it with."),
-						 session.server->servername));
+						   psprintf(_("There is no user mapping for server \"%s\" to ask it with."),
+									session.server->servername));
 		return;
 	}
 

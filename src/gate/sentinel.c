@@ -61,8 +61,8 @@ static HTAB *servers = NULL;
 static void forget_roles(void);
 
 /* these tables say which stores use a server */
-static RunopsConfigCache store_table = {.table = "store_config",.forget = forget_roles};
-static RunopsConfigCache routed_table = {.table = "table_config",.forget = forget_roles};
+static RunopsConfigCache store_table = {.table = "store_config", .forget = forget_roles};
+static RunopsConfigCache routed_table = {.table = "table_config", .forget = forget_roles};
 
 /*
  * Syscache callback: forget the options of the servers.
@@ -589,7 +589,7 @@ begin_probe(Oid serverid, Oid userid, bool force, uint64 *hash,
  */
 void
 runops_sentinel_probe(Oid serverid, Oid userid, bool force, bool accept_identity,
-			 RunopsProofState *state)
+					  RunopsProofState *state)
 {
 	uint64		hash;
 	RunopsProof *proof = begin_probe(serverid, userid, force, &hash, state);

@@ -37,7 +37,8 @@ typedef struct RunopsUniqueKey
 	bool		covered;		/* do the rows of this store have entries? */
 	int			ncolumns;
 	AttrNumber	attnos[INDEX_MAX_KEYS]; /* of the leaf */
-	List	   *predicate;		/* over the leaf, varno 1; NIL if there is none */
+	List	   *predicate;		/* over the leaf, varno 1; NIL if there is
+								 * none */
 } RunopsUniqueKey;
 
 /*
@@ -60,7 +61,7 @@ typedef struct RunopsUniqueKeys
 /* in reference.c */
 extern bool runops_reference_assigned(Oid relid, const Bitmapset *assigned);
 extern void runops_reference_check_update(Relation rel, HeapTupleHeader old,
-											  TupleTableSlot *slot);
+										  TupleTableSlot *slot);
 
 /* in reference_config.c */
 extern const char *runops_reference_of_column(Oid relid, const char *column);

@@ -43,10 +43,10 @@ typedef struct RunopsReferenceColumn
 /* The kinds of queries. */
 typedef enum RunopsReferenceQuery
 {
-	REFERENCE_QUERY_PARENT,				/* does the referenced row exist? */
-	REFERENCE_QUERY_CHILD,				/* does a referencing row exist? */
-	REFERENCE_QUERY_DELETE,				/* delete the referencing rows */
-	REFERENCE_QUERY_SET_NULL				/* set their column to NULL */
+	REFERENCE_QUERY_PARENT,		/* does the referenced row exist? */
+	REFERENCE_QUERY_CHILD,		/* does a referencing row exist? */
+	REFERENCE_QUERY_DELETE,		/* delete the referencing rows */
+	REFERENCE_QUERY_SET_NULL	/* set their column to NULL */
 } RunopsReferenceQuery;
 
 /* in reference_config.c; incremented by each change of the references */

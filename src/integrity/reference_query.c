@@ -214,7 +214,7 @@ get_plan(const RunopsReference *reference, const RunopsReferenceColumn *column,
  */
 bool
 runops_reference_query(const RunopsReference *reference, const RunopsReferenceColumn *column,
-		  RunopsReferenceQuery query, Datum key, bool *committed)
+					   RunopsReferenceQuery query, Datum key, bool *committed)
 {
 	Oid			relid = (query == REFERENCE_QUERY_PARENT) ? reference->parent : reference->child;
 	bool		routed = runops_route(relid) != NULL;

@@ -253,7 +253,7 @@ runops_unique_keys(Oid relid)
 	if (keys_hash == NULL)
 	{
 		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(KeysEntry),
-		.hcxt = CacheMemoryContext};
+			.hcxt = CacheMemoryContext};
 
 		keys_hash = hash_create("runops unique keys", 64, &ctl,
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

@@ -82,8 +82,8 @@ typedef struct FlagEntry
 static void forget_flags(void);
 static void forget_servers(void);
 
-static RunopsConfigCache flag_table = {.table = "mint_config",.forget = forget_flags};
-static RunopsConfigCache store_table = {.table = "store_config",.forget = forget_servers};
+static RunopsConfigCache flag_table = {.table = "mint_config", .forget = forget_flags};
+static RunopsConfigCache store_table = {.table = "store_config", .forget = forget_servers};
 
 /* The remembered flags; both are NULL if there are none. */
 static MemoryContext flags_cxt = NULL;

@@ -128,4 +128,3 @@ runops_use_legacy(Query *query)
 	single_walker((Node *) query, &top);
 	return top.spared;
 }
-

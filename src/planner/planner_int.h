@@ -47,8 +47,8 @@ typedef struct RunopsFact
 typedef enum RunopsReason
 {
 	RUNOPS_REASON_NO_PREDICATE, /* no predicate on the key or an alias */
-	RUNOPS_REASON_UNKNOWN,		/* equality with a value that is not known yet,
-								 * or is unclassifiable */
+	RUNOPS_REASON_UNKNOWN,		/* equality with a value that is not known
+								 * yet, or is unclassifiable */
 	RUNOPS_REASON_KNOWN,		/* the values name the stores */
 	RUNOPS_REASON_CONTRADICTION /* no row can satisfy the predicates */
 } RunopsReason;
@@ -73,8 +73,8 @@ typedef struct RunopsScope
 {
 	Index		depth;			/* of the query whose clauses are read */
 	RunopsValues values;
-	bool		unfolded;		/* out: a value was an expression that constant
-								 * folding may make known */
+	bool		unfolded;		/* out: a value was an expression that
+								 * constant folding may make known */
 } RunopsScope;
 
 /* A range-table entry that a leaf will replace. */

@@ -125,7 +125,8 @@ set_order_term(const RunopsTarget *target, AttrNumber attno, RunopsOrderTerm *te
 	ReleaseSysCache(tuple);
 
 	/*
-	 * jsonb has no collation, but it compares the strings in it by a collation
+	 * jsonb has no collation, but it compares the strings in it by a
+	 * collation
 	 */
 	if (term->type == JSONBOID ||
 		(OidIsValid(term->collation) && !is_byte_collation(term->collation)))

@@ -287,7 +287,7 @@ runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms)
 							session->server->servername),
 					 errdetail("The setting \"runops.remote_timeout\" allows %d ms.",
 							   runops_remote_timeout),
-						 errhint("Increase \"runops.remote_timeout\", or check the load of the other server.")));
+					 errhint("Increase \"runops.remote_timeout\", or check the load of the other server.")));
 	}
 
 	rc = WaitLatchOrSocket(MyLatch, WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | io_flag |

@@ -311,6 +311,7 @@ find_live_connection(Oid umid, Oid serverid, Oid relid)
 		if (c->changes != runops_sentinel_changes(serverid) &&
 			PQstatus(c->conn) == CONNECTION_OK)
 			cut_connection(c, serverid, relid);
+
 		/*
 		 * in a remote transaction postgres_fdw uses it, even if it is broken
 		 */

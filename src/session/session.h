@@ -24,7 +24,8 @@
 /* The use of a server for a foreign table, through a user's mapping. */
 typedef struct RunopsStoreUse
 {
-	Oid			relid;			/* for messages and counters; may be InvalidOid */
+	Oid			relid;			/* for messages and counters; may be
+								 * InvalidOid */
 	Oid			serverid;
 	Oid			userid;
 } RunopsStoreUse;

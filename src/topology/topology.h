@@ -42,8 +42,8 @@ typedef uint64 RunopsStoreSet;
 typedef struct RunopsConfigCache
 {
 	const char *table;			/* its name */
-	void		(*forget) (void);	/* called when the table was written; must not
-									 * fail, nor look anything up */
+	void		(*forget) (void);	/* called when the table was written; must
+									 * not fail, nor look anything up */
 	Oid			relid;			/* this and the next field belong to
 								 * config_cache.c; initially zero */
 	bool		listed;

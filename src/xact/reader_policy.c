@@ -286,7 +286,7 @@ find_choice(EState *estate, Oid serverid)
 
 	dlist_foreach(iter, &choices)
 	{
-		ReaderChoice   *choice = dlist_container(ReaderChoice, node, iter.cur);
+		ReaderChoice *choice = dlist_container(ReaderChoice, node, iter.cur);
 
 		if (choice->estate == estate && choice->serverid == serverid)
 			return choice;
@@ -301,7 +301,7 @@ find_choice(EState *estate, Oid serverid)
 static ReaderChoice *
 choose(EState *estate, const char *store, Oid serverid)
 {
-	ReaderChoice   *choice;
+	ReaderChoice *choice;
 
 	choice = MemoryContextAllocZero(estate->es_query_cxt, sizeof(ReaderChoice));
 	choice->estate = estate;
@@ -324,7 +324,7 @@ choose(EState *estate, const char *store, Oid serverid)
 bool
 runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
 {
-	ReaderChoice   *choice = find_choice(estate, serverid);
+	ReaderChoice *choice = find_choice(estate, serverid);
 
 	if (choice == NULL)
 		choice = choose(estate, store, serverid);
@@ -339,7 +339,7 @@ runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
 const char *
 runops_reader_of_statement(EState *estate, Oid serverid)
 {
-	ReaderChoice   *choice = find_choice(estate, serverid);
+	ReaderChoice *choice = find_choice(estate, serverid);
 
 	return choice && choice->by_reader ? NameStr(choice->server) : NULL;
 }

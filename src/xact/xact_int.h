@@ -18,8 +18,8 @@ typedef struct RunopsLocalLeaf
 {
 	Oid			relid;
 	bool		routed;			/* are its rows routed by core? */
-	int64		before;			/* rows written when the statement began; -1 if
-								 * they are not counted */
+	int64		before;			/* rows written when the statement began; -1
+								 * if they are not counted */
 } RunopsLocalLeaf;
 
 /* Has a statement written to a leaf? */

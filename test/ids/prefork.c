@@ -33,6 +33,7 @@ _PG_init(void)
 	{
 		PGFunction	generate = (PGFunction)
 			load_external_function("$libdir/runops", generators[i], true, NULL);
+
 		LOCAL_FCINFO(fcinfo, 1);
 
 		InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
