@@ -78,8 +78,8 @@ extern bool runops_fdw_shows_values(int sqlerrcode);
 pg_noreturn extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri,
 										   Oid relid, TupleTableSlot *slot);
 
-extern void runops_fdw_rethrow_check(EState *estate, ResultRelInfo *rri,
-									 TupleTableSlot *slot) pg_attribute_noreturn();
+pg_noreturn extern void runops_fdw_rethrow_check(EState *estate, ResultRelInfo *rri,
+												 TupleTableSlot *slot);
 
 /* in assigned.c */
 extern bool runops_fdw_assigns_unproved(PlannerInfo *root, Index rti,
