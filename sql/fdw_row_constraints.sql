@@ -126,11 +126,21 @@ SELECT * FROM rc_different;
 SELECT statement, rc_try(statement, 'rc_item', '0123456789abcdefghijklmna1') AS result FROM rc_statement ORDER BY no;
 
 -- the error has every field, and the failing row
-\set VERBOSITY verbose
+CREATE FUNCTION rc_fields(statement text,
+	OUT state text, OUT message text, OUT detail text, OUT "schema" text,
+	OUT "table" text, OUT "column" text, OUT "constraint" text) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+		detail = PG_EXCEPTION_DETAIL, "schema" = SCHEMA_NAME, "table" = TABLE_NAME,
+		"column" = COLUMN_NAME, "constraint" = CONSTRAINT_NAME;
+END $$;
 \set SHOW_CONTEXT never
-INSERT INTO rc_item (id, "No", val) VALUES ('0123456789abcdefghijklmna1', 3, -100);
-INSERT INTO rc_item (id, "No") VALUES ('0123456789abcdefghijklmna1', NULL);
-\set VERBOSITY default
+\x on
+SELECT * FROM rc_fields($$INSERT INTO rc_item (id, "No", val) VALUES ('0123456789abcdefghijklmna1', 3, -100)$$);
+SELECT * FROM rc_fields($$INSERT INTO rc_item (id, "No") VALUES ('0123456789abcdefghijklmna1', NULL)$$);
+\x off
 COPY rc_item (id, "No", val) FROM stdin;
 0123456789abcdefghijklmna1	1	1
 0123456789abcdefghijklmna1	2	-100
@@ -170,7 +180,7 @@ SELECT runops.detach('rc_item'), runops.detach('rc_flat');
 SELECT conname, convalidated, conislocal, coninhcount FROM pg_constraint WHERE conrelid = 'rc_item'::regclass AND contype = 'c' ORDER BY 1;
 DROP VIEW rc_plain_view;
 DROP TABLE rc_item, rc_plain, rc_list, rc_flat, rc_statement, rc_different;
-DROP FUNCTION rc_try;
+DROP FUNCTION rc_try, rc_fields;
 DROP PROCEDURE rc_compare;
 DROP USER MAPPING FOR rc_clerk SERVER run_ops;
 DROP OWNED BY rc_clerk;
