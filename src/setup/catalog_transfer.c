@@ -466,6 +466,14 @@ runops_detach_partition(PG_FUNCTION_ARGS)
 
 	check_owner_of_both(parent, leaf);
 
+	/* core says it in other words in each version */
+	if (get_rel_relkind(parent) != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a partitioned table", get_rel_name(parent)),
+				 errdetail("A routed table is a partitioned table."),
+				 errhint("Use runops.detach() with the name of a routed table.")));
+
 	ScanKeyInit(&key[0], Anum_pg_constraint_confrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(leaf));
 	ScanKeyInit(&key[1], Anum_pg_constraint_contype, BTEqualStrategyNumber, F_CHAREQ,
