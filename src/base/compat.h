@@ -346,6 +346,11 @@ typedef struct JsonbParseState *JsonbInState;
 #define T_RepackStmt T_ClusterStmt
 #endif
 
+/* PG19 has each new tuple descriptor finished before its use. */
+#if !PG19_GE
+#define TupleDescFinalize(tupdesc) ((void) 0)
+#endif
+
 /* PG15 defines only DSM_HANDLE_INVALID, in dsm_impl.h. */
 #ifndef DSA_HANDLE_INVALID
 #define DSA_HANDLE_INVALID ((dsa_handle) DSM_HANDLE_INVALID)

@@ -40,8 +40,8 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "cascade/cascade.h"
 #include "base/worker.h"
+#include "cascade/cascade.h"
 #include "cascade/cascade_int.h"
 
 /*

@@ -75,6 +75,7 @@ register_store_rows(const char *store, const char *sql)
 
 	into.setDesc = CreateTemplateTupleDesc(1);
 	TupleDescInitEntry(into.setDesc, 1, STORE_ROWS_COLUMN, JSONBOID, -1, 0);
+	TupleDescFinalize(into.setDesc);
 	into.setResult = tuplestore_begin_heap(true, false, work_mem);
 	runops_store_rows(store, sql, &into);
 
