@@ -219,7 +219,8 @@ static void
 frame_enter(Frame *frame)
 {
 	frame->cxt = CurrentMemoryContext;
-	runops_write_scope_begin(&frame->scope);
+	if (frame->scope.leaves != NIL)
+		runops_write_scope_begin(&frame->scope);
 	if (frame->writes)
 		runops_writing_begin();
 }
@@ -232,7 +233,8 @@ frame_leave(Frame *frame)
 {
 	if (frame->writes)
 		runops_writing_end();
-	runops_write_scope_end(&frame->scope);
+	if (frame->scope.leaves != NIL)
+		runops_write_scope_end(&frame->scope);
 }
 
 /*
@@ -292,7 +294,8 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 	PG_TRY();
 	{
 		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-		runops_write_scope_note(&frame.scope, queryDesc->estate);
+		if (frame.scope.leaves != NIL)
+			runops_write_scope_note(&frame.scope, queryDesc->estate);
 	}
 	PG_CATCH();
 	{
@@ -348,7 +351,8 @@ hook_ExecutorFinish(QueryDesc *queryDesc)
 	PG_TRY();
 	{
 		finish_next(queryDesc);
-		runops_write_scope_note(&frame.scope, queryDesc->estate);
+		if (frame.scope.leaves != NIL)
+			runops_write_scope_note(&frame.scope, queryDesc->estate);
 	}
 	PG_CATCH();
 	{
@@ -422,7 +426,8 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		{
 			utility_next(pstmt, queryString, readOnlyTree, context, params,
 						 queryEnv, dest, qc);
-			runops_write_scope_note(&frame.scope, NULL);
+			if (frame.scope.leaves != NIL)
+				runops_write_scope_note(&frame.scope, NULL);
 		}
 		PG_CATCH();
 		{
