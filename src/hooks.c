@@ -133,9 +133,10 @@ hook_build_simple_rel(BUILD_SIMPLE_REL_PARAMETERS)
 	if (prev_build_simple_rel_hook)
 		prev_build_simple_rel_hook(BUILD_SIMPLE_REL_ARGUMENTS);
 
-	runops_refuse_only(root, rel);
 	if (rel->reloptkind == RELOPT_OTHER_MEMBER_REL)
 		runops_exclude_leaf(root, rel);
+	else if (root->simple_rte_array[rel->relid]->relkind == RELKIND_PARTITIONED_TABLE)
+		runops_refuse_only(root, rel);
 }
 
 /*
