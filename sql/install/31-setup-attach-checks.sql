@@ -274,24 +274,42 @@ $$;
 /*
  * Raise if there are rows that do not belong to the legacy leaf, and name the
  * first ten.  Rules that a validated CHECK proves are not checked again.
+ *
+ * All rules are checked in one scan; only a rule that is broken needs another.
+ * With a number of blocks, only this many at the end of a plain table are read.
  */
-CREATE FUNCTION runops._check_rows(relation regclass, key text, aliases name[]) RETURNS void
+CREATE FUNCTION runops._check_rows(relation regclass, key text, aliases name[], newest_blocks int DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	key_call CONSTANT text := (runops._key_expression(relation, key, false)).store;
+	blocks CONSTANT bigint := runops._table_blocks(relation);
+	part text := '';
+	broken text;
+	number int;
 	c record;
 	bad text[];
 BEGIN
 	PERFORM runops._check_empty(relation);
+	SELECT string_agg(format('WHEN bool_or(NOT (%s)) THEN %s', substr(l.def, length('CHECK ') + 1), l.ord), ' ' ORDER BY l.ord) INTO broken
+	FROM runops._leaf_checks(relation, key, aliases) WITH ORDINALITY AS l (name, def, alias, ord)
+	WHERE NOT runops._has_check(relation, l.name, l.def);
+	IF broken IS NULL THEN
+		RETURN;
+	END IF;
+	IF blocks > newest_blocks AND (SELECT k.relkind FROM pg_class k WHERE k.oid = relation) = 'r' THEN
+		part := format(' WHERE ctid >= %L', format('(%s,0)', blocks - newest_blocks));
+	END IF;
+	EXECUTE format('SELECT CASE %s END FROM %s%s', broken, relation, part) INTO number;
+
 	FOR c IN
-		SELECT * FROM runops._leaf_checks(relation, key, aliases) l
-		WHERE NOT runops._has_check(relation, l.name, l.def)
+		SELECT * FROM runops._leaf_checks(relation, key, aliases) WITH ORDINALITY AS l (name, def, alias, ord)
+		WHERE l.ord = number
 	LOOP
-		EXECUTE format('SELECT array_agg(x.what) FROM (SELECT %s AS what FROM %s WHERE NOT (%s) LIMIT 11) x',
+		EXECUTE format('SELECT array_agg(x.what) FROM (SELECT %s AS what FROM %s%s NOT (%s) LIMIT 11) x',
 					   CASE WHEN c.alias IS NULL THEN 'format(''%L'', ' || substr(key_call, length('runops.store_of') + 2)
 							ELSE format('format(''%%L (%%s)'', %I, ', c.alias) || key_call || ')' END,
-					   relation, substr(c.def, length('CHECK ') + 1))
+					   relation, CASE part WHEN '' THEN ' WHERE' ELSE part || ' AND' END, substr(c.def, length('CHECK ') + 1))
 		INTO bad;
 		CONTINUE WHEN bad IS NULL;
 		RAISE EXCEPTION USING
@@ -307,6 +325,28 @@ BEGIN
 				THEN 'Move or delete these rows first.'
 				ELSE 'Remove the column from the aliases.' END;
 	END LOOP;
+END
+$$;
+
+/*
+ * Raise if a command would read a table that is too large to be read while its
+ * lock stops all other sessions.  "prepare" is the command that avoids this.
+ */
+CREATE FUNCTION runops._check_scan(relation regclass, force boolean, prepare text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	size CONSTANT bigint := runops._table_blocks(relation) * current_setting('block_size')::bigint;
+	size_limit CONSTANT text := current_setting('runops.attach_scan_limit');
+BEGIN
+	IF force IS NOT TRUE AND size_limit <> '-1' AND size > pg_size_bytes(size_limit) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('table %s is not prepared, and too large to be checked under the lock', relation),
+			DETAIL = format('It has %s, and "runops.attach_scan_limit" is %s. All other sessions would wait while every row is read. '
+							'With force => true it is checked nevertheless.', pg_size_pretty(size), size_limit),
+			HINT = format('First run CALL %s.', prepare);
+	END IF;
 END
 $$;
 
@@ -457,7 +497,8 @@ REVOKE EXECUTE ON FUNCTION
 	runops._check_key(regclass, text, name[]),
 	runops._check_objects(regclass, name[]),
 	runops._has_check(regclass, name, text),
-	runops._check_rows(regclass, text, name[]),
+	runops._check_rows(regclass, text, name[], int),
+	runops._check_scan(regclass, boolean, text),
 	runops._report_changes(regclass, text, name[]),
 	runops._bound_objects(regclass),
 	runops._report_bound(regclass),

@@ -215,24 +215,27 @@ BEGIN
 END
 $$;
 
-/* Add the CHECK constraints of the legacy leaf that the table does not have yet. */
+/*
+ * Add the CHECK constraints of the legacy leaf that the table does not have yet.
+ * One command checks the rows for all of them in one scan.
+ */
 CREATE FUNCTION runops._add_checks(relation regclass, key text, aliases name[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	c record;
+	actions text;
 BEGIN
-	FOR c IN
-		SELECT * FROM runops._leaf_checks(relation, key, aliases) l
-		WHERE NOT runops._has_check(relation, l.name, l.def)
-	LOOP
-		-- prepare_attach may have added it without validating it.
-		IF runops._has_check(relation, c.name, c.def || ' NOT VALID') THEN
-			EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation, c.name);
-		ELSE
-			EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, c.name, c.def);
-		END IF;
-	END LOOP;
+	-- prepare_attach may have added some without validating them.
+	SELECT string_agg(CASE WHEN runops._has_check(relation, l.name, l.def || ' NOT VALID')
+						   THEN format('VALIDATE CONSTRAINT %I', l.name)
+						   ELSE format('ADD CONSTRAINT %I %s', l.name, l.def) END, ', ') INTO actions
+	FROM runops._leaf_checks(relation, key, aliases) l
+	WHERE NOT runops._has_check(relation, l.name, l.def);
+	IF actions IS NOT NULL THEN
+		PERFORM runops._progress_phase('attach', 'checking rows under the lock', relation, runops._table_blocks(relation));
+		EXECUTE format('ALTER TABLE %s %s', relation, actions);
+		PERFORM runops._progress_end();
+	END IF;
 EXCEPTION WHEN check_violation THEN
 	PERFORM runops._check_rows(relation, key, aliases);
 	RAISE;
@@ -333,7 +336,19 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION runops.attach(relation regclass, key text, aliases name[] DEFAULT '{}', lock_timeout interval DEFAULT '5 s') RETURNS void
+/* Raise if attach would read a large table under its lock. */
+CREATE FUNCTION runops._check_prepared(relation regclass, key text, aliases name[], force boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM runops._leaf_checks(relation, key, aliases) l WHERE NOT runops._has_check(relation, l.name, l.def)) THEN
+		PERFORM runops._check_scan(relation, force, format('runops.prepare_attach(%L, %L, %L)', relation, key, aliases));
+	END IF;
+END
+$$;
+
+CREATE FUNCTION runops.attach(relation regclass, key text, aliases name[] DEFAULT '{}', lock_timeout interval DEFAULT '5 s',
+							  force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -343,7 +358,10 @@ BEGIN
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
 	PERFORM runops._check_rights(relation);
+	PERFORM runops._check_prepared(relation, key, aliases, force);
+	PERFORM runops._progress_phase('attach', 'looking for rows of other stores', relation, runops._table_blocks(relation));
 	PERFORM runops._check_rows(relation, key, aliases);
+	PERFORM runops._progress_end();
 	PERFORM runops._report_changes(relation, key, aliases);
 	PERFORM runops._report_bound(relation);
 
@@ -356,12 +374,13 @@ BEGIN
 	PERFORM runops._check_target(relation);
 	PERFORM runops._check_key(relation, key, aliases);
 	PERFORM runops._check_empty(relation);
+	PERFORM runops._check_prepared(relation, key, aliases, force);
 	PERFORM runops._attach(relation, key, aliases);
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
-COMMENT ON FUNCTION runops.attach(regclass, text, name[], interval) IS
+COMMENT ON FUNCTION runops.attach(regclass, text, name[], interval, boolean) IS
 	'routes a table by its key, in place; the table keeps its rows and becomes the leaf of store legacy';
 
 REVOKE EXECUTE ON FUNCTION
@@ -376,5 +395,6 @@ REVOKE EXECUTE ON FUNCTION
 	runops._add_checks(regclass, text, name[]),
 	runops._move_to_leaf_schema(regclass),
 	runops._attach(regclass, text, name[]),
-	runops.attach(regclass, text, name[], interval)
+	runops._check_prepared(regclass, text, name[], boolean),
+	runops.attach(regclass, text, name[], interval, boolean)
 FROM PUBLIC;

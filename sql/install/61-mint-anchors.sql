@@ -129,13 +129,14 @@ $$;
 /*
  * Raise if a store holds rows whose column names another store than their key,
  * and show the first ten.  The legacy leaf is not searched if a CHECK proves that
- * it has no such rows.
+ * it has no such rows.  With a number of blocks, only this many at its end are read.
  */
-CREATE FUNCTION runops._check_anchored_rows(store text, config runops.table_config, parent_key name) RETURNS void
+CREATE FUNCTION runops._check_anchored_rows(store text, config runops.table_config, parent_key name, newest_blocks int DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	def CONSTANT text := runops._alias_check(config, parent_key);
+	blocks CONSTANT bigint := runops._table_blocks(config.leaf);
 	place record;
 	bad text[];
 BEGIN
@@ -150,7 +151,9 @@ BEGIN
 		-- the owner of the table may not be allowed to use the schema of same_store()
 		SELECT array_agg(q.what) INTO bad
 		FROM runops._owner_query(config.relation, format(
-			'SELECT format(''%%L of %%L'', %I, %s) FROM %s WHERE NOT %s LIMIT 11', parent_key, place.key, config.leaf,
+			'SELECT format(''%%L of %%L'', %I, %s) FROM %s WHERE %sNOT %s LIMIT 11', parent_key, place.key, config.leaf,
+			CASE WHEN blocks > newest_blocks AND (SELECT c.relkind FROM pg_class c WHERE c.oid = config.leaf) = 'r'
+				THEN format('ctid >= %L AND ', format('(%s,0)', blocks - newest_blocks)) ELSE '' END,
 			substr(runops._remote_alias_check(format('(%I)::text', parent_key), store), length('CHECK ') + 1))) AS q (what text);
 	END IF;
 	IF bad IS NOT NULL THEN
@@ -263,7 +266,8 @@ AS $$
 														 'aliases', aliases))
 $$;
 
-CREATE FUNCTION runops.add_anchor(child regclass, child_key name, parent_key name, lock_timeout interval DEFAULT '5 s') RETURNS void
+CREATE FUNCTION runops.add_anchor(child regclass, child_key name, parent_key name, lock_timeout interval DEFAULT '5 s',
+								  force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -275,8 +279,13 @@ BEGIN
 	-- Check and report as much as possible before taking locks.
 	PERFORM runops._check_new_anchor(config, parent_key);
 	def := runops._alias_check(config, parent_key);
+	IF NOT runops._has_check(config.leaf, check_name, def) THEN
+		PERFORM runops._check_scan(config.leaf, force, format('runops.prepare_anchor(%L, %L, %L)', child, child_key, parent_key));
+	END IF;
 	IF NOT runops._is_elsewhere('legacy') THEN
+		PERFORM runops._progress_phase('add_anchor', 'looking for rows of other stores', child, runops._table_blocks(config.leaf));
 		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
+		PERFORM runops._progress_end();
 	END IF;
 
 	old_timeout := runops._limit_lock_wait(lock_timeout);
@@ -290,6 +299,10 @@ BEGIN
 	PERFORM runops._anchor_stores(config, parent_key);
 
 	PERFORM runops._lock_table(child);
+	IF NOT runops._has_check(config.leaf, check_name, def) THEN
+		PERFORM runops._check_scan(config.leaf, force, format('runops.prepare_anchor(%L, %L, %L)', child, child_key, parent_key));
+		PERFORM runops._progress_phase('add_anchor', 'checking rows under the lock', child, runops._table_blocks(config.leaf));
+	END IF;
 	IF runops._has_check(config.leaf, check_name, def || ' NOT VALID') THEN
 		EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', config.leaf, check_name);
 	END IF;
@@ -300,11 +313,12 @@ BEGIN
 		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
 		RAISE;
 	END;
+	PERFORM runops._progress_end();
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
-COMMENT ON FUNCTION runops.add_anchor(regclass, name, name, interval) IS
+COMMENT ON FUNCTION runops.add_anchor(regclass, name, name, interval, boolean) IS
 	'keeps the rows of a routed table in the store of their parent, whose id is in a column';
 
 CREATE FUNCTION runops.drop_anchor(child regclass, child_key name, parent_key name, if_exists boolean DEFAULT false) RETURNS void
@@ -365,11 +379,26 @@ $$;
 COMMENT ON FUNCTION runops.drop_anchor(regclass, name, name, boolean) IS
 	'undoes add_anchor; rows stay where they are';
 
+/* Drop the CHECK that prepare_anchor has added to the legacy leaf. */
+CREATE FUNCTION runops._drop_anchor_check(config runops.table_config, parent_key name) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	old_timeout CONSTANT text := runops._limit_lock_wait();
+BEGIN
+	PERFORM runops._lock_table(config.leaf);
+	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', config.leaf, runops._alias_constraint(parent_key));
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+
 /*
  * Take the next step towards an add_anchor that need not scan the legacy leaf.
  * The step adds the CHECK, which holds only for new rows, or validates it for old
- * rows, which does not block readers and writers.  Returns false when nothing is
- * left to do.
+ * rows, which does not block readers and writers.
+ *
+ * Returns false when nothing is left to do.  Returns NULL if rows violate the
+ * CHECK; then it is dropped, as in _prepare_step().
  */
 CREATE FUNCTION runops._prepare_anchor_step(child regclass, child_key name, parent_key name) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -377,6 +406,7 @@ AS $$
 DECLARE
 	config CONSTANT runops.table_config := runops._check_anchor(child, child_key, parent_key);
 	check_name CONSTANT name := runops._alias_constraint(parent_key);
+	newest_blocks CONSTANT int := 1000;
 	def text;
 	old_timeout text;
 BEGIN
@@ -387,14 +417,18 @@ BEGIN
 	END IF;
 
 	IF runops._has_check(config.leaf, check_name, def || ' NOT VALID') THEN
+		PERFORM runops._progress_phase('prepare_anchor', 'checking rows', child, runops._table_blocks(config.leaf));
 		BEGIN
 			EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', config.leaf, check_name);
 		EXCEPTION WHEN check_violation THEN
-			PERFORM runops._check_anchored_rows('legacy', config, parent_key);
-			RAISE;
+			PERFORM runops._drop_anchor_check(config, parent_key);
+			RETURN NULL;
 		END;
 	ELSE
-		PERFORM runops._check_anchored_rows('legacy', config, parent_key);
+		PERFORM runops._progress_phase('prepare_anchor', 'looking at the newest rows', child,
+									   least(runops._table_blocks(config.leaf), newest_blocks));
+		PERFORM runops._check_anchored_rows('legacy', config, parent_key, newest_blocks);
+		PERFORM runops._progress_phase('prepare_anchor', 'waiting for the lock', child);
 		old_timeout := runops._limit_lock_wait();
 		PERFORM runops._lock_table(config.leaf);
 		EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', config.leaf, check_name, def);
@@ -408,25 +442,54 @@ $$;
 CREATE PROCEDURE runops.prepare_anchor(child regclass, child_key name, parent_key name)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+	more boolean;
 BEGIN
-	WHILE runops._prepare_anchor_step(child, child_key, parent_key) LOOP
+	LOOP
+		more := runops._prepare_anchor_step(child, child_key, parent_key);
+		EXIT WHEN NOT more;
 		COMMIT;
+		IF more IS NULL THEN
+			PERFORM runops._check_anchored_rows('legacy', runops._check_anchor(child, child_key, parent_key), parent_key);
+		END IF;
 	END LOOP;
 END
 $$;
 COMMENT ON PROCEDURE runops.prepare_anchor(regclass, name, name) IS
 	'proves in short transactions that the rows of a big table satisfy the check of add_anchor; can be called again';
 
+CREATE FUNCTION runops.undo_prepare_anchor(child regclass, child_key name, parent_key name) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config CONSTANT runops.table_config := runops._check_anchor(child, child_key, parent_key);
+	def text;
+BEGIN
+	PERFORM runops._check_new_anchor(config, parent_key);
+	def := runops._alias_check(config, parent_key);
+	IF runops._has_check(config.leaf, runops._alias_constraint(parent_key), def)
+	   OR runops._has_check(config.leaf, runops._alias_constraint(parent_key), def || ' NOT VALID') THEN
+		PERFORM runops._drop_anchor_check(config, parent_key);
+	ELSE
+		RAISE NOTICE 'anchor "%" of table % is not prepared, skipping', parent_key, child;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION runops.undo_prepare_anchor(regclass, name, name) IS
+	'drops what prepare_anchor has added for an anchor that add_anchor has not declared';
+
 REVOKE EXECUTE ON ROUTINE
+	runops._drop_anchor_check(runops.table_config, name),
+	runops.undo_prepare_anchor(regclass, name, name),
 	runops._alias_check(runops.table_config, name),
 	runops._check_anchor(regclass, name, name),
 	runops._check_new_anchor(runops.table_config, name),
-	runops._check_anchored_rows(text, runops.table_config, name),
+	runops._check_anchored_rows(text, runops.table_config, name, int),
 	runops._try_anchored_rows(text, runops.table_config, name),
 	runops._anchor_store(text, runops.table_config, name),
 	runops._anchor_stores(runops.table_config, name),
 	runops._set_aliases(regclass, name[]),
-	runops.add_anchor(regclass, name, name, interval),
+	runops.add_anchor(regclass, name, name, interval, boolean),
 	runops.drop_anchor(regclass, name, name, boolean),
 	runops._prepare_anchor_step(regclass, name, name),
 	runops.prepare_anchor(regclass, name, name)

@@ -99,15 +99,25 @@ SELECT 'cascade'::text AS task,
 	p.total::bigint AS total,
 	pg_catalog.round(p.done OPERATOR(pg_catalog./) nullif(pg_catalog.date_part('epoch',
 		pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) q.started), 0)::numeric, 1) AS rate,
-	q.started
+	q.started,
+	'rows'::text AS unit,
+	NULL::int AS pid
 FROM runops.cascade_queue q
 LEFT JOIN LATERAL (
 	SELECT pg_catalog.sum(x.done) AS done,
 		-- a part that has not begun has no total
 		CASE WHEN pg_catalog.bool_and(x.total IS NOT NULL) THEN pg_catalog.sum(x.total) END AS total,
 		pg_catalog.bool_or(EXISTS (SELECT FROM runops.cascade_failure f WHERE f.entry OPERATOR(pg_catalog.=) x.entry)) AS failed
-	FROM runops.cascade_part x WHERE x.entry OPERATOR(pg_catalog.=) q.id) AS p ON true;
-COMMENT ON VIEW runops.progress IS 'work that continues after its statement: rows done, total rows as far as counted, and rows per second';
+	FROM runops.cascade_part x WHERE x.entry OPERATOR(pg_catalog.=) q.id) AS p ON true
+UNION ALL
+SELECT s.command, s.relation::pg_catalog.regclass::text, s.phase, u.done, s.blocks_total,
+	pg_catalog.round(u.done OPERATOR(pg_catalog./) nullif(pg_catalog.date_part('epoch',
+		pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.started), 0)::numeric, 1),
+	s.started, u.unit, s.pid
+FROM runops._progress() s
+CROSS JOIN LATERAL (SELECT coalesce(s.blocks_done, s.rows_done) AS done,
+	CASE WHEN s.blocks_done IS NULL THEN 'rows' ELSE 'blocks' END AS unit) AS u;
+COMMENT ON VIEW runops.progress IS 'work that takes long: cleanups that continue after their statement, and set-up functions';
 GRANT SELECT ON runops.progress TO pg_monitor;
 
 -- the triggers of a parent; see src/cascade/queue.c.  Another session reads the values that they write.

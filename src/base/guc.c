@@ -25,6 +25,12 @@
 #include "base/guc.h"
 
 /*
+ * How many kilobytes of a table attach may read under its lock, unless it is
+ * forced; -1 means no limit.  Only SQL functions read it.
+ */
+int			runops_attach_scan_limit = 1024 * 1024;
+
+/*
  * How many milliseconds the value of a resolver may be used, and how many
  * values the cache keeps for each resolver in each database.
  */
@@ -124,6 +130,15 @@ check_boot_bool(const char *name)
 void
 runops_guc_init(void)
 {
+	DefineCustomIntVariable("runops.attach_scan_limit",
+							"Sets the size of the largest table that attach checks under its lock.",
+							"Other sessions wait for the lock.  A value of -1 sets no limit.",
+							&runops_attach_scan_limit,
+							1024 * 1024, -1, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("runops.control_plane_cache_ttl",
 							"Sets how long a value that a resolver has read may be used.",
 							"A resolver may have its own time.  A value of 0 caches nothing.",

@@ -18,6 +18,7 @@ typedef enum RunopsCrossStoreWrites
 	RUNOPS_CROSS_STORE_ERROR
 } RunopsCrossStoreWrites;
 
+extern int	runops_attach_scan_limit;
 extern int	runops_cache_max_entries;
 extern int	runops_control_plane_cache_ttl;
 extern char *runops_database;

@@ -53,6 +53,11 @@ runops_shmem_startup(void)
 			pg_atomic_init_u64(&runops_shared->proofs[i].changes, 0);
 			ConditionVariableInit(&runops_shared->proofs[i].probed);
 		}
+		for (int i = 0; i < RUNOPS_MAX_PROGRESS; i++)
+		{
+			pg_atomic_init_u64(&runops_shared->progress[i].blocks_done, 0);
+			pg_atomic_init_u64(&runops_shared->progress[i].rows_done, 0);
+		}
 		for (int i = 0; i < RUNOPS_REFERENCE_KEYS; i++)
 			pg_atomic_init_u64(&runops_shared->reference_generations[i], 0);
 	}

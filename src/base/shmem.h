@@ -92,12 +92,30 @@ typedef struct RunopsCleaner
 	RunopsStoreTrouble troubles[RUNOPS_MAX_TROUBLES];
 } RunopsCleaner;
 
+/* How many backends can show a progress, counting all databases. */
+#define RUNOPS_MAX_PROGRESS 64
+
+/* The phase of a set-up function that a backend runs; see base/progress.c. */
+typedef struct RunopsProgress
+{
+	int			pid;			/* of the backend; 0 if the slot is free */
+	Oid			dbid;
+	Oid			relid;
+	char		command[NAMEDATALEN];
+	char		phase[NAMEDATALEN];
+	TimestampTz started;
+	int64		blocks_total;	/* -1 if it is not known */
+	pg_atomic_uint64 blocks_done;
+	pg_atomic_uint64 rows_done;
+} RunopsProgress;
+
 typedef struct RunopsShared
 {
 	LWLock	   *lock;
 	RunopsProverOutcome outcome;	/* the result of the last prover */
 	RunopsCleaner cleaner;
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
+	RunopsProgress progress[RUNOPS_MAX_PROGRESS];
 	/* see integrity/reference.c */
 	pg_atomic_uint64 reference_generations[RUNOPS_REFERENCE_KEYS];
 } RunopsShared;

@@ -29,6 +29,7 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
+#include "base/progress.h"
 #include "mint/mint_int.h"
 
 /*
@@ -135,6 +136,7 @@ runops_store_of(PG_FUNCTION_ARGS)
 	RunopsIdKind kind = runops_id_classify(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), &body);
 	const ConstText *store = store_of_id(kind, body);
 
+	runops_progress_note_blocks();
 	PG_FREE_IF_COPY(id, 0);
 	PG_RETURN_POINTER(store);
 }
@@ -167,6 +169,7 @@ runops_same_store(PG_FUNCTION_ARGS)
 	RunopsIdKind kind;
 	const ConstText *store;
 
+	runops_progress_note_blocks();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_BOOL(true);
 

@@ -26,6 +26,7 @@
 
 #include "base/as_owner.h"
 #include "base/compat.h"
+#include "base/progress.h"
 #include "session/session_int.h"
 
 /* The name of the relation with the rows of the store, and of its column. */
@@ -160,6 +161,8 @@ runops_owner_query(PG_FUNCTION_ARGS)
 			break;
 		for (uint64 i = 0; i < SPI_processed; i++)
 			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+		if (PG_ARGISNULL(2))
+			runops_progress_note_rows(SPI_processed);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);

@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "base/progress.h"
 #include "gate/gate.h"
 #include "session/session_int.h"
 #include "topology/topology.h"
@@ -292,6 +293,7 @@ fetch_rows(RemoteSession *session, const char *sql, ReturnSetInfo *rsinfo,
 			if (rows != NULL)
 				*rows = lappend(*rows, DatumGetPointer(datumCopy(value, false, -1)));
 			MemoryContextReset(rowcontext);
+			runops_progress_note_rows(1);
 		}
 	}
 	if (!complete)

@@ -63,7 +63,7 @@ SELECT has_view('runops', 'reference_keys', 'runops.reference_keys is a view');
 SELECT columns_are('runops', 'cascade_config', '{parent,child,child_column,action,ord,registered}'::name[]);
 SELECT col_is_pk('runops', 'cascade_config', '{parent,child,child_column}'::name[], 'a column hangs on a parent once');
 SELECT has_view('runops', 'cascades', 'runops.cascades is a view');
-SELECT columns_are('runops', 'progress', '{task,object,phase,done,total,rate,started}'::name[]);
+SELECT columns_are('runops', 'progress', '{task,object,phase,done,total,rate,started,unit,pid}'::name[]);
 SELECT ok(NOT has_table_privilege('public', 'runops.progress', 'SELECT'), 'not everybody may see what is cleaned up');
 SELECT has_view('runops', 'claims', 'runops.claims is a view');
 SELECT columns_are('runops', 'idempotency_config', '{relation,columns,expires,dead_when}'::name[]);
