@@ -8,8 +8,8 @@
  * written down here and does not depend on the load order.  Between them it
  * calls the next hook of the chain or core's own function.
  *
- * - ProcessUtility: setup/truncate.c may refuse the command.  The cache of the
- *	 control plane is invalidated around everything else
+ * - ProcessUtility: setup/leaf_ddl.c may replace the command by others.
+ *	 setup/truncate.c may refuse it.  The cache of the control plane is invalidated around everything else
  *	 (control_plane/watch_ddl.c), because another backend may read until the
  *	 command has ended.  The frame of the statement is inside.
  * - ExecutorStart: first note what the statement writes
@@ -39,6 +39,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
@@ -395,13 +396,12 @@ copy_target(Node *stmt)
 }
 
 /*
- * ProcessUtility_hook.
+ * Run one utility command.
  */
 static void
-hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
-					bool readOnlyTree, ProcessUtilityContext context,
-					ParamListInfo params, QueryEnvironment *queryEnv,
-					DestReceiver *dest, QueryCompletion *qc)
+run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	RunopsWatchedCommand command;
 	Oid			target = copy_target(pstmt->utilityStmt);
@@ -442,6 +442,32 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 }
 
 /*
+ * ProcessUtility_hook.
+ */
+static void
+hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					bool readOnlyTree, ProcessUtilityContext context,
+					ParamListInfo params, QueryEnvironment *queryEnv,
+					DestReceiver *dest, QueryCompletion *qc)
+{
+	List	   *instead;
+	ListCell   *lc;
+
+	if (!runops_leaf_commands(pstmt, &instead))
+	{
+		run_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		return;
+	}
+
+	foreach(lc, instead)
+	{
+		run_utility(lfirst(lc), queryString, false, context, params, queryEnv, dest, qc);
+		if (lnext(instead, lc) != NULL)
+			CommandCounterIncrement();
+	}
+}
+
+/*
  * Install the hook that protects objects that routed tables depend on.  It
  * also works in a backend that has loaded the library itself.
  */
@@ -476,4 +502,5 @@ runops_hooks_init(void)
 	ExecutorFinish_hook = hook_ExecutorFinish;
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = hook_ProcessUtility;
+	runops_leaf_init();
 }

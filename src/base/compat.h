@@ -88,6 +88,14 @@
 	pg_foreign_server_aclcheck(serverid, roleid, mode)
 #endif
 
+#if PG16_GE
+#define RUNOPS_SCHEMA_ACLCHECK(nsp, roleid, mode) \
+	object_aclcheck(NamespaceRelationId, nsp, roleid, mode)
+#else
+#define RUNOPS_SCHEMA_ACLCHECK(nsp, roleid, mode) \
+	pg_namespace_aclcheck(nsp, roleid, mode)
+#endif
+
 /* PG17 added fdw_restrictinfo to a foreign path, PG18 disabled_nodes. */
 #if PG18_GE
 #define create_foreign_base_path(root, rel, rows, startup, total, outer) \
@@ -344,6 +352,34 @@ typedef struct JsonbParseState *JsonbInState;
 /* PG19 made CLUSTER and VACUUM FULL one command. */
 #if !PG19_GE
 #define T_RepackStmt T_ClusterStmt
+#define RepackStmt ClusterStmt
+#define REPACK_RELATION(stmt) ((stmt)->relation)
+#define REPACK_SET_RELATION(stmt, rv) ((stmt)->relation = (rv))
+#else
+#define REPACK_RELATION(stmt) ((stmt)->relation ? (stmt)->relation->relation : NULL)
+#define REPACK_SET_RELATION(stmt, rv) ((stmt)->relation->relation = (rv))
+#endif
+
+/* PG18 added a function that makes a NOT NULL constraint. */
+#if !PG18_GE
+#include "nodes/makefuncs.h"
+static inline Constraint *
+makeNotNullConstraint(String *column)
+{
+	Constraint *constraint = makeNode(Constraint);
+
+	(void) column;
+	constraint->contype = CONSTR_NOTNULL;
+	constraint->location = -1;
+	constraint->initially_valid = true;
+
+	return constraint;
+}
+#endif
+
+/* PG18 has a node of its own for ALTER CONSTRAINT. */
+#if !PG18_GE
+#define ATAlterConstraint Constraint
 #endif
 
 /* PG19 has each new tuple descriptor finished before its use. */

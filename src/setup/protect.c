@@ -446,6 +446,7 @@ runops_protect_start(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by event trigger manager",
 						get_func_name(fcinfo->flinfo->fn_oid))));
 	trigdata = (EventTriggerData *) fcinfo->context;
+	runops_leaf_refuse(trigdata->parsetree);
 	runops_protect_alter(trigdata->parsetree);
 
 	if (IsA(trigdata->parsetree, DropStmt))
@@ -569,7 +570,9 @@ changed_routed_table(Node *parsetree)
 		relation = ((AlterTableStmt *) parsetree)->relation;
 	else if (IsA(parsetree, IndexStmt))
 		relation = ((IndexStmt *) parsetree)->relation;
-	else if (IsA(parsetree, RenameStmt) && ((RenameStmt *) parsetree)->renameType == OBJECT_COLUMN)
+	else if (IsA(parsetree, RenameStmt) &&
+			 (((RenameStmt *) parsetree)->renameType == OBJECT_COLUMN ||
+			  ((RenameStmt *) parsetree)->renameType == OBJECT_TABCONSTRAINT))
 		relation = ((RenameStmt *) parsetree)->relation;
 	if (relation == NULL || !relation->inh)
 		return InvalidOid;

@@ -16,10 +16,14 @@
 #define RUNOPS_SETUP_H
 
 #include "catalog/objectaccess.h"
-#include "nodes/nodes.h"
+#include "nodes/plannodes.h"
 
 /* in frozen.c */
 extern void runops_protect_function(Oid funcid);
+
+/* in leaf_ddl.c */
+extern void runops_leaf_init(void);
+extern bool runops_leaf_commands(PlannedStmt *pstmt, List **instead);
 
 /* in protect.c */
 extern void runops_protect(ObjectAccessType access, Oid classId, Oid objectId,

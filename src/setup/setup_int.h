@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * setup_int.h
- *	  Declares the functions that the files of the protection share.
+ *	  Declares the functions that the files of the module share.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -11,6 +11,33 @@
 #define RUNOPS_SETUP_INT_H
 
 #include "nodes/parsenodes.h"
+
+/* in leaf_alter.c */
+extern List *runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf);
+extern void runops_report_unique(Oid routed, List *columns);
+
+/* in leaf_ddl.c */
+extern void runops_leaf_refuse(Node *parsetree);
+
+/* in leaf_foreign_keys.c */
+extern void runops_foreign_key_of_leaf(Constraint *constraint, Oid routed);
+extern bool runops_refuse_foreign_key(RangeVar *relation, const char *column,
+									  Constraint *constraint);
+
+/* in leaf_names.c */
+extern Oid	runops_leaf_of(Oid relid);
+extern Oid	runops_routed_by_name(RangeVar *name, Oid *leaf);
+extern RangeVar *runops_name_of(Oid relid);
+extern char *runops_quoted_name_of(Oid relid);
+extern Oid	runops_leaf_index(RangeVar *name, Oid *routed);
+extern Oid	runops_index_part(RangeVar *name, Oid *parent_index);
+extern char *runops_leaf_index_name(Oid routed, Oid leaf, const char *name);
+extern char *runops_leaf_constraint(Oid routed, Oid leaf, const char *name);
+extern RangeVar *runops_leaf_constraint_alone(RangeVar *name);
+extern bool runops_name_is_taken(Oid routed, const char *name);
+extern char *runops_new_leaf_name(Oid routed, Oid leaf, const char *name);
+extern void runops_require_owner(Oid leaf, ObjectType type, const char *name);
+extern void runops_require_create(Oid routed, Oid leaf);
 
 /* in protect_alter.c */
 extern bool runops_is_reader_table(Oid relid);

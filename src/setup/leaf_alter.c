@@ -1,0 +1,458 @@
+/*-------------------------------------------------------------------------
+ *
+ * leaf_alter.c
+ *	  Divides an ALTER TABLE of a routed table between the table and its leaf.
+ *
+ * Columns, CHECK and NOT NULL belong to the routed table, and core changes the
+ * leaves with it.  Indexes, the constraints that stand on them, foreign keys,
+ * row triggers of the old table and storage belong to the leaf alone.  A few
+ * properties are those of both.
+ *
+ * The statement becomes up to three statements, in the order in which core
+ * executes the commands of one: constraints of the leaf are dropped first,
+ * then the routed table is altered, and then the rest of the leaf.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "commands/trigger.h"
+#include "nodes/makefuncs.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "setup/setup_int.h"
+#include "topology/topology.h"
+
+/* A statement that is being divided. */
+typedef struct Division
+{
+	Oid			routed;
+	Oid			leaf;
+	bool		only;			/* was it ALTER TABLE ONLY? */
+	List	   *dropped;		/* names of constraints that it drops */
+	List	   *leaf_drops;		/* commands on the leaf, to run first */
+	List	   *own;			/* commands on the routed table */
+	List	   *leaf_rest;		/* commands on the leaf, to run last */
+} Division;
+
+/*
+ * Report that an index which is unique on the leaf does not compare rows of
+ * different stores, unless equal rows belong to one store.
+ *
+ * "columns" is a list of column names; NULL stands for an expression.
+ */
+void
+runops_report_unique(Oid routed, List *columns)
+{
+	const RunopsRoute *route = runops_route(routed);
+	ListCell   *lc;
+
+	if (route == NULL || route->nleaves < 2)
+		return;
+	foreach(lc, columns)
+	{
+		const char *name = lfirst(lc);
+		AttrNumber	attno = name ? get_attnum(routed, name) : InvalidAttrNumber;
+
+		if (attno > 0 && (attno == route->lead_attno ||
+						  bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, route->alias_attnos)))
+			return;
+	}
+
+	ereport(NOTICE,
+			(errmsg("the new unique or exclusion constraint of table \"%s\" will hold only within each store",
+					get_rel_name(routed)),
+			 errhint("Use runops.add_unique if rows of different stores must not be equal in these columns.")));
+}
+
+/*
+ * Is this column of a table NOT NULL?  A column that does not exist is not.
+ */
+static bool
+is_not_null(Oid relid, const char *column)
+{
+	HeapTuple	tuple = SearchSysCacheAttName(relid, column);
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	ReleaseSysCache(tuple);
+
+	return result;
+}
+
+/*
+ * The columns of a constraint that stands on an index, as C strings.
+ */
+static List *
+constraint_columns(Constraint *constraint, Oid leaf)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+	Oid			indexid;
+	Relation	index;
+
+	foreach(lc, constraint->keys)
+		result = lappend(result, strVal(lfirst(lc)));
+	if (constraint->indexname == NULL)
+		return result;
+
+	indexid = get_relname_relid(constraint->indexname, get_rel_namespace(leaf));
+	if (!OidIsValid(indexid) || get_rel_relkind(indexid) != RELKIND_INDEX)
+		return NIL;
+	index = relation_open(indexid, AccessShareLock);
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	{
+		AttrNumber	attno = index->rd_index->indkey.values[i];
+
+		result = lappend(result, attno > 0 ? get_attname(leaf, attno, false) : NULL);
+	}
+	relation_close(index, AccessShareLock);
+
+	return result;
+}
+
+/*
+ * Add the command that makes a column of the routed table NOT NULL, as a
+ * primary key does.
+ */
+static void
+add_not_null(Division *division, const char *column)
+{
+	AlterTableCmd *cmd;
+	ListCell   *lc;
+
+	if (column == NULL || is_not_null(division->routed, column))
+		return;
+
+	/* a column that is new gets it with its definition */
+	foreach(lc, division->own)
+	{
+		cmd = lfirst_node(AlterTableCmd, lc);
+		if (cmd->subtype == AT_AddColumn && strcmp(((ColumnDef *) cmd->def)->colname, column) == 0)
+		{
+			ColumnDef  *def = (ColumnDef *) cmd->def;
+
+			def->constraints = lappend(def->constraints, makeNotNullConstraint(makeString(pstrdup(column))));
+			return;
+		}
+	}
+
+	cmd = makeNode(AlterTableCmd);
+	cmd->subtype = AT_SetNotNull;
+	cmd->name = pstrdup(column);
+	division->own = lappend(division->own, cmd);
+}
+
+/*
+ * Add a constraint to the leaf.
+ */
+static void
+add_to_leaf(Division *division, AlterTableCmd *cmd)
+{
+	Constraint *constraint = castNode(Constraint, cmd->def);
+
+	if (constraint->contype == CONSTR_FOREIGN)
+		runops_foreign_key_of_leaf(constraint, division->routed);
+	else if (constraint->contype != CONSTR_CHECK)
+	{
+		List	   *columns;
+		ListCell   *lc;
+
+		if (constraint->indexname != NULL)
+			constraint->indexname = runops_leaf_index_name(division->routed, division->leaf,
+														   constraint->indexname);
+		else
+		{
+			bool		again = false;
+
+			runops_require_create(division->routed, division->leaf);
+			foreach(lc, division->dropped)
+				again |= constraint->conname != NULL && strcmp(lfirst(lc), constraint->conname) == 0;
+			if (constraint->conname != NULL && !again)
+				constraint->conname = runops_new_leaf_name(division->routed, division->leaf,
+														   constraint->conname);
+		}
+
+		columns = constraint_columns(constraint, division->leaf);
+		if (constraint->contype == CONSTR_PRIMARY)
+		{
+			foreach(lc, columns)
+				add_not_null(division, lfirst(lc));
+		}
+		runops_report_unique(division->routed, columns);
+	}
+	division->leaf_rest = lappend(division->leaf_rest, cmd);
+}
+
+/*
+ * Take the constraints that belong to the leaf out of the definition of a new
+ * column.
+ *
+ * In the definition, the attributes of a constraint are nodes that follow it.
+ */
+static void
+divide_column(Division *division, AlterTableCmd *cmd)
+{
+	ColumnDef  *column = castNode(ColumnDef, cmd->def);
+	List	   *kept = NIL;
+	List	   *moved = NIL;
+	Constraint *last = NULL;
+	ListCell   *lc;
+
+	division->own = lappend(division->own, cmd);
+	if (cmd->missing_ok && get_attnum(division->routed, column->colname) != InvalidAttrNumber)
+		return;
+
+	foreach(lc, column->constraints)
+	{
+		Constraint *constraint = lfirst_node(Constraint, lc);
+
+		switch (constraint->contype)
+		{
+			case CONSTR_PRIMARY:
+			case CONSTR_UNIQUE:
+				constraint->keys = list_make1(makeString(column->colname));
+				moved = lappend(moved, constraint);
+				last = constraint;
+				break;
+			case CONSTR_FOREIGN:
+				constraint->fk_attrs = list_make1(makeString(column->colname));
+				moved = lappend(moved, constraint);
+				last = constraint;
+				break;
+			case CONSTR_ATTR_DEFERRABLE:
+			case CONSTR_ATTR_DEFERRED:
+				if (last == NULL)
+					kept = lappend(kept, constraint);
+				else
+				{
+					last->deferrable = true;
+					last->initdeferred |= constraint->contype == CONSTR_ATTR_DEFERRED;
+				}
+				break;
+			case CONSTR_ATTR_NOT_DEFERRABLE:
+			case CONSTR_ATTR_IMMEDIATE:
+				if (last == NULL)
+					kept = lappend(kept, constraint);
+				break;
+			default:
+				kept = lappend(kept, constraint);
+				last = NULL;
+		}
+	}
+	column->constraints = kept;
+
+	foreach(lc, moved)
+	{
+		AlterTableCmd *add = makeNode(AlterTableCmd);
+
+		add->subtype = AT_AddConstraint;
+		add->def = lfirst(lc);
+		add_to_leaf(division, add);
+	}
+}
+
+/*
+ * Send a command that names a constraint to the relation that has the
+ * constraint.  *name is the name in the command.
+ *
+ * A constraint that neither has is left to the routed table, for core's error.
+ */
+static void
+divide_by_constraint(Division *division, AlterTableCmd *cmd, char **name)
+{
+	char	   *present = NULL;
+
+	if (!OidIsValid(get_relation_constraint_oid(division->routed, *name, true)))
+		present = runops_leaf_constraint(division->routed, division->leaf, *name);
+
+	if (present == NULL)
+		division->own = lappend(division->own, cmd);
+	else
+	{
+		division->dropped = lappend(division->dropped, *name);
+		*name = present;
+		if (cmd->subtype == AT_DropConstraint)
+			division->leaf_drops = lappend(division->leaf_drops, cmd);
+		else
+			division->leaf_rest = lappend(division->leaf_rest, cmd);
+	}
+}
+
+/*
+ * Divide a command about the replica identity.  If an index of the leaf is the
+ * identity, the routed table has none of its own.
+ */
+static void
+divide_identity(Division *division, AlterTableCmd *cmd)
+{
+	ReplicaIdentityStmt *identity = castNode(ReplicaIdentityStmt, cmd->def);
+
+	if (identity->identity_type == REPLICA_IDENTITY_INDEX)
+	{
+		AlterTableCmd *reset = copyObject(cmd);
+
+		identity->name = runops_leaf_index_name(division->routed, division->leaf, identity->name);
+		division->leaf_rest = lappend(division->leaf_rest, cmd);
+		identity = (ReplicaIdentityStmt *) reset->def;
+		identity->identity_type = REPLICA_IDENTITY_DEFAULT;
+		identity->name = NULL;
+		division->own = lappend(division->own, reset);
+		return;
+	}
+	division->own = lappend(division->own, cmd);
+	if (!division->only)
+		division->leaf_rest = lappend(division->leaf_rest, cmd);
+}
+
+/*
+ * Divide one command.
+ */
+static void
+divide(Division *division, AlterTableCmd *cmd)
+{
+	switch (cmd->subtype)
+	{
+		case AT_AddColumn:
+			divide_column(division, cmd);
+			break;
+		case AT_AddConstraint:
+			switch (castNode(Constraint, cmd->def)->contype)
+			{
+				case CONSTR_PRIMARY:
+				case CONSTR_UNIQUE:
+				case CONSTR_EXCLUSION:
+				case CONSTR_FOREIGN:
+					add_to_leaf(division, cmd);
+					break;
+				case CONSTR_CHECK:
+					if (castNode(Constraint, cmd->def)->is_no_inherit)
+					{
+						add_to_leaf(division, cmd);
+						break;
+					}
+					/* FALLTHROUGH */
+				default:
+					division->own = lappend(division->own, cmd);
+			}
+			break;
+		case AT_DropConstraint:
+		case AT_ValidateConstraint:
+			divide_by_constraint(division, cmd, &cmd->name);
+			break;
+		case AT_AlterConstraint:
+			divide_by_constraint(division, cmd, &((ATAlterConstraint *) cmd->def)->conname);
+			break;
+		case AT_ReplicaIdentity:
+			divide_identity(division, cmd);
+			break;
+		case AT_ClusterOn:
+			cmd->name = runops_leaf_index_name(division->routed, division->leaf, cmd->name);
+			/* FALLTHROUGH */
+		case AT_DropCluster:
+		case AT_SetRelOptions:
+		case AT_ResetRelOptions:
+		case AT_SetTableSpace:
+		case AT_SetLogged:
+		case AT_SetUnLogged:
+		case AT_SetAccessMethod:
+			division->leaf_rest = lappend(division->leaf_rest, cmd);
+			break;
+		case AT_EnableTrig:
+		case AT_EnableAlwaysTrig:
+		case AT_EnableReplicaTrig:
+		case AT_DisableTrig:
+			if (!OidIsValid(get_trigger_oid(division->routed, cmd->name, true)) &&
+				OidIsValid(get_trigger_oid(division->leaf, cmd->name, true)))
+				division->leaf_rest = lappend(division->leaf_rest, cmd);
+			else
+				division->own = lappend(division->own, cmd);
+			break;
+		case AT_EnableTrigAll:
+		case AT_DisableTrigAll:
+		case AT_EnableTrigUser:
+		case AT_DisableTrigUser:
+		case AT_SetOptions:
+		case AT_ResetOptions:
+		case AT_SetCompression:
+			division->own = lappend(division->own, cmd);
+			if (!division->only)
+				division->leaf_rest = lappend(division->leaf_rest, cmd);
+			break;
+		default:
+			division->own = lappend(division->own, cmd);
+	}
+}
+
+/*
+ * A statement with these commands, for the routed table or for its leaf.
+ */
+static AlterTableStmt *
+part(const AlterTableStmt *stmt, RangeVar *relation, List *cmds)
+{
+	AlterTableStmt *result = makeNode(AlterTableStmt);
+
+	result->relation = relation;
+	result->cmds = cmds;
+	result->objtype = stmt->objtype;
+	result->missing_ok = stmt->missing_ok;
+
+	return result;
+}
+
+/*
+ * Divide an ALTER TABLE of a routed table.
+ *
+ * Returns the statements to run instead, or NIL if the statement can stay as it
+ * is.  Raises what core would raise for a plain table, if the user lacks a
+ * right or a name is taken.
+ */
+List *
+runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf)
+{
+	Division	division = {.routed = routed, .leaf = leaf, .only = !stmt->relation->inh};
+	RangeVar   *name = runops_name_of(leaf);
+	List	   *result = NIL;
+	ListCell   *lc;
+	List	   *cmds = copyObject(stmt->cmds);
+
+	/* a name that is dropped can be given again, and a new column be used */
+	for (int pass = 0; pass < 3; pass++)
+	{
+		foreach(lc, cmds)
+		{
+			AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+			if (pass == (cmd->subtype == AT_DropConstraint ? 0 :
+						 cmd->subtype == AT_AddColumn ? 1 : 2))
+				divide(&division, cmd);
+		}
+	}
+	if (division.leaf_drops == NIL && division.leaf_rest == NIL)
+		return NIL;
+
+	runops_require_owner(leaf, OBJECT_TABLE, get_rel_name(routed));
+	name->inh = stmt->relation->inh;
+	if (division.leaf_drops != NIL)
+		result = lappend(result, part(stmt, name, division.leaf_drops));
+	if (division.own != NIL)
+		result = lappend(result, part(stmt, copyObject(stmt->relation), division.own));
+	if (division.leaf_rest != NIL)
+		result = lappend(result, part(stmt, copyObject(name), division.leaf_rest));
+
+	return result;
+}

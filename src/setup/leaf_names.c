@@ -1,0 +1,416 @@
+/*-------------------------------------------------------------------------
+ *
+ * leaf_names.c
+ *	  Finds what belongs to the leaf of a routed table by the name that it had
+ *	  before the table was routed.
+ *
+ * attach moves a table to the schema of the leaves, and its indexes go with
+ * it.  Statements that were written before still name an index in the schema
+ * of the routed table, or without any schema.  So each schema of the search
+ * path is looked at twice: first for a relation that is there, which wins, as
+ * PostgreSQL would find it, and then for an index of the leaf of a routed table
+ * of this schema.
+ *
+ * If the name of an index was not free among the leaves, the index has got the
+ * name of its old schema in front; see runops._move_to_leaf_schema().
+ *
+ * The leaf here is the table that was attached: the leaf of legacy, or the
+ * empty table beside the leaves if legacy is another database.  Nothing is
+ * locked, because core looks up the new name again.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "setup/setup_int.h"
+#include "topology/topology.h"
+
+/*
+ * The leaf of a routed table; InvalidOid for any other relation.
+ */
+Oid
+runops_leaf_of(Oid relid)
+{
+	const RunopsRoute *route;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
+		!list_member_oid(runops_routed_tables(), relid))
+		return InvalidOid;
+	route = runops_route(relid);
+
+	return route ? runops_old_table(route) : InvalidOid;
+}
+
+/*
+ * The routed table that a name means, and its leaf; InvalidOid if the name
+ * means something else, or nothing.
+ */
+Oid
+runops_routed_by_name(RangeVar *name, Oid *leaf)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+	*leaf = runops_leaf_of(relid);
+
+	return OidIsValid(*leaf) ? relid : InvalidOid;
+}
+
+/*
+ * The present name of a relation, with its schema.
+ */
+RangeVar *
+runops_name_of(Oid relid)
+{
+	return makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1);
+}
+
+/*
+ * The same, quoted for a message.
+ */
+char *
+runops_quoted_name_of(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/*
+ * The name of an object of the leaf if the name itself is taken among the
+ * leaves; the schema is that of the routed table.
+ */
+static char *
+name_with_schema(Oid nsp, const char *name)
+{
+	char	   *result = psprintf("%s.%s", get_namespace_name(nsp), name);
+
+	result[pg_mbcliplen(result, strlen(result), NAMEDATALEN - 1)] = '\0';
+
+	return result;
+}
+
+/*
+ * The index of a leaf by its old name, in a schema; InvalidOid if there is
+ * none.
+ *
+ * An index that belongs to an index of the routed table does not count: it has
+ * been made with it, and goes with it.
+ */
+static Oid
+index_of_leaf(Oid leaf, Oid nsp, const char *name)
+{
+	char	   *moved = name_with_schema(nsp, name);
+	Oid			result = InvalidOid;
+	Relation	rel = table_open(IndexRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(leaf));
+	scan = systable_beginscan(rel, IndexIndrelidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Oid			index = ((Form_pg_index) GETSTRUCT(tuple))->indexrelid;
+		char	   *found = get_rel_name(index);
+
+		if (found == NULL || get_rel_relispartition(index))
+			continue;
+		if (strcmp(found, name) == 0)
+		{
+			result = index;
+			break;
+		}
+		if (strcmp(found, moved) == 0)
+			result = index;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return result;
+}
+
+/*
+ * The index of the leaf of a routed table in this schema, by its old name;
+ * InvalidOid if there is none, or if the schema has a relation of this name.
+ */
+static Oid
+index_in_schema(Oid nsp, const char *name, List *tables, Oid *routed)
+{
+	ListCell   *lc;
+
+	if (OidIsValid(get_relname_relid(name, nsp)))
+		return InvalidOid;
+
+	foreach(lc, tables)
+	{
+		Oid			leaf;
+		Oid			index;
+
+		if (get_rel_namespace(lfirst_oid(lc)) != nsp)
+			continue;
+		leaf = runops_leaf_of(lfirst_oid(lc));
+		index = OidIsValid(leaf) ? index_of_leaf(leaf, nsp, name) : InvalidOid;
+		if (OidIsValid(index))
+		{
+			*routed = lfirst_oid(lc);
+			return index;
+		}
+	}
+
+	return InvalidOid;
+}
+
+/*
+ * The index of a leaf that a name means; InvalidOid if PostgreSQL finds another
+ * relation by this name, or if it means nothing.
+ */
+Oid
+runops_leaf_index(RangeVar *name, Oid *routed)
+{
+	List	   *tables = runops_routed_tables();
+	List	   *schemas;
+	ListCell   *lc;
+
+	if (tables == NIL)
+		return InvalidOid;
+	if (name->schemaname != NULL)
+	{
+		Oid			nsp = get_namespace_oid(name->schemaname, true);
+
+		return OidIsValid(nsp) ? index_in_schema(nsp, name->relname, tables, routed) : InvalidOid;
+	}
+
+	schemas = fetch_search_path(true);
+	foreach(lc, schemas)
+	{
+		Oid			index = index_in_schema(lfirst_oid(lc), name->relname, tables, routed);
+
+		if (OidIsValid(index) || OidIsValid(get_relname_relid(name->relname, lfirst_oid(lc))))
+			return index;
+	}
+
+	return InvalidOid;
+}
+
+/*
+ * The index of the leaf that belongs to a partitioned index of a routed table;
+ * InvalidOid if the name means no such index.
+ */
+Oid
+runops_index_part(RangeVar *name, Oid *parent_index)
+{
+	Oid			leaf;
+	ListCell   *lc;
+
+	*parent_index = RangeVarGetRelid(name, NoLock, true);
+	if (!OidIsValid(*parent_index) ||
+		get_rel_relkind(*parent_index) != RELKIND_PARTITIONED_INDEX)
+		return InvalidOid;
+	leaf = runops_leaf_of(IndexGetRelation(*parent_index, true));
+	if (!OidIsValid(leaf))
+		return InvalidOid;
+
+	foreach(lc, find_inheritance_children(*parent_index, NoLock))
+	{
+		if (IndexGetRelation(lfirst_oid(lc), true) == leaf)
+			return lfirst_oid(lc);
+	}
+
+	return InvalidOid;
+}
+
+/*
+ * The present name of an index that a statement names beside its table, as
+ * CLUSTER does; the name itself if there is no such index.
+ */
+char *
+runops_leaf_index_name(Oid routed, Oid leaf, const char *name)
+{
+	Oid			nsp = get_rel_namespace(routed);
+	Oid			ignored;
+	Oid			index = runops_index_part(makeRangeVar(get_namespace_name(nsp), pstrdup(name), -1), &ignored);
+
+	if (!OidIsValid(index))
+		index = index_of_leaf(leaf, nsp, name);
+
+	return OidIsValid(index) ? get_rel_name(index) : pstrdup(name);
+}
+
+/*
+ * The present name of a constraint of the leaf, by its old name; NULL if there
+ * is none.
+ */
+char *
+runops_leaf_constraint(Oid routed, Oid leaf, const char *name)
+{
+	char	   *moved;
+
+	if (OidIsValid(get_relation_constraint_oid(leaf, name, true)))
+		return pstrdup(name);
+	moved = name_with_schema(get_rel_namespace(routed), name);
+
+	return OidIsValid(get_relation_constraint_oid(leaf, moved, true)) ? moved : NULL;
+}
+
+/*
+ * Does a schema have a constraint of this name, of whichever table?
+ */
+static bool
+constraint_in_schema(Oid nsp, const char *name)
+{
+	Relation	rel = table_open(ConstraintRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], Anum_pg_constraint_conname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	ScanKeyInit(&keys[1], Anum_pg_constraint_connamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nsp));
+	scan = systable_beginscan(rel, ConstraintNameNspIndexId, true, NULL, 2, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return found;
+}
+
+/*
+ * The present name of a constraint of a leaf that is named without its table,
+ * as SET CONSTRAINTS does; NULL if PostgreSQL finds another one, or none is
+ * found.
+ */
+RangeVar *
+runops_leaf_constraint_alone(RangeVar *name)
+{
+	List	   *tables = runops_routed_tables();
+	List	   *schemas = name->schemaname ?
+		list_make1_oid(get_namespace_oid(name->schemaname, true)) : fetch_search_path(true);
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, schemas)
+	{
+		Oid			nsp = lfirst_oid(lc);
+
+		if (!OidIsValid(nsp) || constraint_in_schema(nsp, name->relname))
+			return NULL;
+		foreach(lc2, tables)
+		{
+			Oid			leaf = get_rel_namespace(lfirst_oid(lc2)) == nsp ?
+				runops_leaf_of(lfirst_oid(lc2)) : InvalidOid;
+			char	   *present = OidIsValid(leaf) ?
+				runops_leaf_constraint(lfirst_oid(lc2), leaf, name->relname) : NULL;
+
+			if (present != NULL)
+				return makeRangeVar(get_namespace_name(get_rel_namespace(leaf)), present, -1);
+		}
+	}
+
+	return NULL;
+}
+
+/*
+ * Is a name taken in the schema of a routed table, as it would be if no table
+ * were routed?
+ */
+bool
+runops_name_is_taken(Oid routed, const char *name)
+{
+	Oid			nsp = get_rel_namespace(routed);
+	Oid			other;
+
+	return OidIsValid(get_relname_relid(name, nsp)) ||
+		OidIsValid(index_in_schema(nsp, name, runops_routed_tables(), &other));
+}
+
+/*
+ * The name that a new index of the leaf gets.  Raises if the name is taken in
+ * the schema of the routed table.
+ */
+char *
+runops_new_leaf_name(Oid routed, Oid leaf, const char *name)
+{
+	if (runops_name_is_taken(routed, name))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" already exists", name)));
+
+	return OidIsValid(get_relname_relid(name, get_rel_namespace(leaf))) ?
+		name_with_schema(get_rel_namespace(routed), name) : pstrdup(name);
+}
+
+/*
+ * Raise unless the current user owns the leaf of a routed table, as core would
+ * if the leaf had its old name.
+ */
+void
+runops_require_owner(Oid leaf, ObjectType type, const char *name)
+{
+	if (!object_ownercheck(RelationRelationId, leaf, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, type, name);
+}
+
+/*
+ * The owner of a schema.
+ */
+static Oid
+schema_owner(Oid nsp)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nsp));
+	Oid			result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for namespace %u", nsp);
+	result = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+
+	return result;
+}
+
+/*
+ * Raise unless the current user may create an index for a routed table: in the
+ * schema of the table, as before it was routed, and in the schema of its leaf.
+ */
+void
+runops_require_create(Oid routed, Oid leaf)
+{
+	Oid			nsp = get_rel_namespace(leaf);
+	char	   *leaf_schema = get_namespace_name(nsp);
+	AclResult	result = RUNOPS_SCHEMA_ACLCHECK(get_rel_namespace(routed), GetUserId(), ACL_CREATE);
+
+	runops_require_owner(leaf, OBJECT_TABLE, get_rel_name(routed));
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(get_rel_namespace(routed)));
+	if (RUNOPS_SCHEMA_ACLCHECK(nsp, GetUserId(), ACL_CREATE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema %s", leaf_schema),
+				 errdetail("The indexes of routed table \"%s\" belong to its leaf %s.",
+						   get_rel_name(routed), runops_quoted_name_of(leaf)),
+				 errhint("Run the statement as role \"%s\", which owns the schema, or as a superuser.",
+						 GetUserNameFromId(schema_owner(nsp), false))));
+}
