@@ -228,7 +228,8 @@ SELECT object, phase, done, total FROM runops.progress ORDER BY 1;
 -- what hangs on a row that has to stay stays with it
 SELECT r.n, count(b.id) AS bulk_items FROM run r LEFT JOIN bulk_item b ON b.source_run = r.id WHERE r.env IN ('e3', 'e4') GROUP BY 1 ORDER BY 1;
 SELECT f.store, f.row, f.sqlstate, f.message FROM runops.cascade_failure f ORDER BY 1, 2;
-SELECT severity, object, finding, hint FROM runops.doctor() WHERE object LIKE 'cascade%' ORDER BY 1, 2, 3;
+SELECT severity, object, finding, hint FROM runops.doctor(detail => true) WHERE object LIKE 'cascade%' ORDER BY 1, 2, 3;
+SELECT severity, count, object, finding FROM runops.doctor() WHERE object LIKE 'cascade to%';
 -- once the cause is gone it goes like the others
 SELECT runops.remote_exec('new', 'DROP TABLE casc.holder');
 SELECT drain();

@@ -23,8 +23,11 @@ SELECT pg_temp.look();
 SELECT runops.attach('run', 'id', '{friendlyId}');
 SELECT runops.attach('item', 'run');
 
--- nothing has been analyzed, and the store has nothing
+-- nothing has been analyzed, and the store has nothing: a row for each kind, or for
+-- each object
 SELECT pg_temp.look();
+SELECT severity, count, object, finding, hint FROM runops.doctor(detail => true) WHERE severity <> 'info';
+SELECT severity, sum(count), count(*) FROM runops.doctor() WHERE severity <> 'info' GROUP BY 1 ORDER BY 1;
 SELECT count(*) > 0 FROM runops.provision('new') WHERE action = 'create';
 ANALYZE run, item;
 SELECT pg_temp.look();
@@ -85,7 +88,7 @@ SELECT runops.remote_exec('new', 'DROP TABLE doctor.fresh');
 -- order of ids
 CREATE FUNCTION pg_temp.about(what text) RETURNS TABLE (line text) LANGUAGE sql AS $$
 	SELECT unnest(ARRAY[concat_ws(' | ', severity, object, finding), '  ' || hint])
-	FROM runops.doctor() WHERE object LIKE what || '%'
+	FROM runops.doctor(detail => true) WHERE object LIKE what || '%'
 $$;
 CREATE COLLATION german (provider = icu, locale = 'de');
 CREATE TABLE ordered (id text COLLATE german PRIMARY KEY);
@@ -139,12 +142,12 @@ SELECT pg_temp.look();
 SELECT pg_temp.try('CREATE USER MAPPING FOR PUBLIC SERVER run_ops', 'DROP USER MAPPING FOR PUBLIC SERVER run_ops');
 
 -- who was granted the function alone is told, and no error is raised
-GRANT EXECUTE ON FUNCTION runops.doctor() TO regress_doctor;
+GRANT EXECUTE ON FUNCTION runops.doctor(boolean) TO regress_doctor;
 GRANT USAGE ON SCHEMA doctor TO regress_doctor;
 SET ROLE regress_doctor;
 SELECT pg_temp.look();
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION runops.doctor() FROM regress_doctor;
+REVOKE EXECUTE ON FUNCTION runops.doctor(boolean) FROM regress_doctor;
 DROP OWNED BY regress_doctor;
 DROP ROLE regress_doctor;
 

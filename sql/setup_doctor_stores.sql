@@ -17,7 +17,7 @@ SELECT runops.remote_exec('new', 'ANALYZE doctor.run');
 
 SELECT store, verdict FROM runops.recheck();
 CREATE FUNCTION pg_temp.look() RETURNS TABLE (line text) LANGUAGE sql AS $$
-	SELECT unnest(ARRAY[concat_ws(' | ', severity, object, finding), '  ' || hint]) FROM runops.doctor()
+	SELECT unnest(ARRAY[concat_ws(' | ', severity, object, finding), '  ' || hint]) FROM runops.doctor(detail => true)
 $$;
 
 -- connections: here as many as there, of which the store keeps some
@@ -73,7 +73,7 @@ DECLARE
 	r record;
 BEGIN
 	PERFORM runops.remote_exec('new', defect);
-	FOR r IN SELECT * FROM runops.doctor() LOOP
+	FOR r IN SELECT * FROM runops.doctor(detail => true) LOOP
 		line := concat_ws(' | ', r.severity, r.object, r.finding); RETURN NEXT;
 		line := '  ' || r.hint; RETURN NEXT;
 		IF r.hint LIKE 'Run there: %' THEN

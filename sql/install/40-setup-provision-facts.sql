@@ -267,9 +267,11 @@ AS $$ SELECT CASE WHEN cardinality(pieces) > 0 THEN 'VALUES ' || array_to_string
  * The expression comes from the partition key, which core has parsed, and not
  * from the argument of attach.
  */
-CREATE FUNCTION runops._placements(store text) RETURNS TABLE (
+CREATE TYPE runops._placement AS (
 	relation regclass, leaf regclass, remote_schema text, remote_table text,
-	key text, key_columns name[], aliases name[])
+	key text, key_columns name[], aliases name[]);
+
+CREATE FUNCTION runops._placements(store text) RETURNS SETOF runops._placement
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT t.relation, t.leaf,
@@ -281,7 +283,7 @@ AS $$
 			  WHERE d.classid = 'pg_class'::regclass AND d.objid = t.relation AND d.deptype = 'i'
 				AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relation AND d.refobjsubid = 0),
 		t.aliases
-	FROM runops.routed_tables t
+	FROM runops.table_config t
 	JOIN pg_class c ON c.oid = t.relation
 	JOIN pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_partitioned_table p ON p.partrelid = t.relation

@@ -19,7 +19,7 @@ $$;
  * Rows of one table in one store whose key names another store, at most max_rows.
  * Returns the identity of each row and the store that it belongs to.
  */
-CREATE FUNCTION runops._misplaced(store text, place record, max_rows int) RETURNS TABLE (id text, belongs_to text)
+CREATE FUNCTION runops._misplaced(store text, place runops._placement, max_rows int) RETURNS TABLE (id text, belongs_to text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -44,44 +44,65 @@ END
 $$;
 
 /*
- * Rows that exist in more than one of the stores, by their primary key.
+ * The number of such rows of several tables in a store that is another database,
+ * at most max_rows for each.  One query counts them, as the owner of the first
+ * table, who has to own all of them.
+ */
+CREATE FUNCTION runops._count_misplaced(store text, relations regclass[], max_rows int) RETURNS TABLE (relation regclass, n bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	counts CONSTANT text := (
+		SELECT string_agg(format('SELECT %s AS tag, (SELECT count(*) FROM (SELECT FROM %I.%I WHERE NOT (%s) LIMIT %s) AS x) AS n',
+			p.relation::oid, p.remote_schema, p.remote_table,
+			substr(runops._remote_store_check(p.key, store), length('CHECK ') + 1), max_rows), ' UNION ALL ')
+		FROM runops._placements(store) p WHERE p.relation = ANY (relations));
+BEGIN
+	RETURN QUERY
+	SELECT t.relation, (q.r ->> 'n')::bigint
+	FROM runops._owner_query(relations[1], 'SELECT r FROM store_rows', store, counts) AS q (r jsonb)
+	JOIN unnest(relations) AS t (relation) ON t.relation::oid::text = q.r ->> 'tag';
+END
+$$;
+
+/*
+ * Rows of one table that exist in more than one of the stores, by their primary
+ * key.  "places" is where the table is in each of the stores.
  *
  * If the primary key is the key of the table, every copy but one is misplaced.
  * Then "candidates" are the misplaced rows, and the function looks only for
  * these.  If it is NULL, the function compares whole tables: it reads the old
  * table once, and the primary keys of each store in another database.
  */
-CREATE FUNCTION runops._duplicates(stores text[], relation regclass, candidates text[], max_rows int)
+CREATE FUNCTION runops._duplicates(stores text[], places runops._placement[], candidates text[], max_rows int)
 RETURNS TABLE (id text, store text, others text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	place CONSTANT runops._placement := places[1];
+	identity CONSTANT text := runops._identity_sql(place.leaf, place.key);
 	remote_rows text;
 	local_rows text;
 BEGIN
-	IF NOT EXISTS (SELECT FROM runops.routed_tables t JOIN pg_index i ON i.indrelid = t.leaf
-				   WHERE t.relation = _duplicates.relation AND i.indisprimary) THEN
+	IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = place.leaf AND i.indisprimary) THEN
 		RETURN;
 	END IF;
 
-	SELECT string_agg(format('SELECT %1$L AS store, q.id FROM runops._owner_query(%2$L, ''SELECT r ->> ''''id'''' FROM store_rows'', %1$L, %3$L) AS q (id text)', s, p.relation,
-			format('SELECT %s AS id FROM %I.%I', runops._identity_sql(p.leaf, p.key), p.remote_schema, p.remote_table)
+	SELECT string_agg(format('SELECT %1$L AS store, q.id FROM runops._owner_query(%2$L, ''SELECT r ->> ''''id'''' FROM store_rows'', %1$L, %3$L) AS q (id text)', s, place.relation,
+			format('SELECT %s AS id FROM %I.%I', identity, (places[o]).remote_schema, (places[o]).remote_table)
 			|| CASE WHEN candidates IS NULL THEN ''
-					ELSE format(' WHERE %s = ANY (%L::text[])', runops._identity_sql(p.leaf, p.key), candidates) END),
+					ELSE format(' WHERE %s = ANY (%L::text[])', identity, candidates) END),
 		' UNION ALL ')
 	INTO remote_rows
-	FROM unnest(stores) s CROSS JOIN LATERAL runops._placements(s) p
-	WHERE p.relation = _duplicates.relation AND runops._is_elsewhere(s);
+	FROM unnest(stores) WITH ORDINALITY AS x (s, o)
+	WHERE runops._is_elsewhere(s);
 	IF remote_rows IS NULL THEN
 		RETURN;
 	END IF;
 
-	SELECT format('SELECT ''legacy'', q.id FROM runops._owner_query(%L, %L) AS q (id text)', p.relation,
-			format('SELECT %s FROM %s', x.identity, p.leaf)
-			|| CASE WHEN candidates IS NULL THEN '' ELSE format(' WHERE %s = ANY (%L::text[])', x.identity, candidates) END)
-	INTO local_rows
-	FROM runops._placements('legacy') p CROSS JOIN LATERAL runops._identity_sql(p.leaf, p.key) AS x (identity)
-	WHERE p.relation = _duplicates.relation;
+	local_rows := format('SELECT ''legacy'', q.id FROM runops._owner_query(%L, %L) AS q (id text)', place.relation,
+		format('SELECT %s FROM %s', identity, place.leaf)
+		|| CASE WHEN candidates IS NULL THEN '' ELSE format(' WHERE %s = ANY (%L::text[])', identity, candidates) END);
 
 	RETURN QUERY EXECUTE format(
 		'WITH found (store, id) AS MATERIALIZED (%s), held AS (SELECT id, array_agg(store ORDER BY store <> ''legacy'', store) AS stores '
@@ -115,7 +136,7 @@ LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT t.relation, format('constraint %I on %s: %s', x.name, t.leaf,
 							  CASE WHEN c.oid IS NULL THEN 'missing' ELSE 'not validated' END)
-	FROM runops.routed_tables t
+	FROM runops.table_config t
 	CROSS JOIN LATERAL (SELECT ('runops_alias_' || a)::name FROM unnest(t.aliases) a) AS x (name)
 	LEFT JOIN pg_constraint c ON c.conrelid = t.leaf AND c.conname = x.name AND c.contype = 'c'
 	WHERE t.relation = ANY (relations) AND c.convalidated IS NOT TRUE
@@ -137,30 +158,32 @@ CREATE FUNCTION runops._cancelled_here(state text, context text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT state = '57014' AND strpos(coalesce(context, ''), 'remote SQL command: ') = 0 $$;
 
-/* Rows of one table that are in the wrong store or in several stores. */
-CREATE FUNCTION runops._row_findings(stores text[], place record, max_rows int)
+/*
+ * Rows of one table that are in the wrong store or in several stores.  "places" is
+ * where the table is in each of the stores.
+ */
+CREATE FUNCTION runops._row_findings(stores text[], places runops._placement[], max_rows int)
 RETURNS TABLE (store text, finding text, id text, belongs_to text, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	s text;
 	m record;
-	own_key CONSTANT boolean := runops._identity_sql(place.leaf, place.key) IN (
-		place.key, format('(%s)::text', place.key), format('format(''%%s'', %s)', regexp_replace(place.key, '^\((.*)\)::text$', '\1')));
+	own_key CONSTANT boolean := runops._identity_sql(places[1].leaf, places[1].key) IN (
+		places[1].key, format('(%s)::text', places[1].key), format('format(''%%s'', %s)', regexp_replace(places[1].key, '^\((.*)\)::text$', '\1')));
 	candidates text[] := '{}';
 	readable text[] := '{}';
-	target record;
+	readable_places runops._placement[] := '{}';
 	reason text;
 	context text;
 BEGIN
-	FOREACH s IN ARRAY stores LOOP
-		SELECT * INTO STRICT target FROM runops._placements(s) p WHERE p.relation = place.relation;
+	FOR i IN 1 .. cardinality(stores) LOOP
 		BEGIN
-			FOR m IN SELECT * FROM runops._misplaced(s, target, max_rows) LOOP
+			FOR m IN SELECT * FROM runops._misplaced(stores[i], places[i], max_rows) LOOP
 				candidates := candidates || m.id;
-				RETURN QUERY SELECT s, 'misplaced', m.id, m.belongs_to, NULL::text;
+				RETURN QUERY SELECT stores[i], 'misplaced', m.id, m.belongs_to, NULL::text;
 			END LOOP;
-			readable := readable || s;
+			readable := readable || stores[i];
+			readable_places := readable_places || places[i];
 		EXCEPTION
 			WHEN undefined_table OR invalid_schema_name THEN
 				NULL;	-- _drift_findings reports this
@@ -169,7 +192,7 @@ BEGIN
 				IF runops._cancelled_here(SQLSTATE, context) THEN
 					RAISE;
 				END IF;
-				RETURN QUERY SELECT s, 'unreachable', NULL::text, NULL::text,
+				RETURN QUERY SELECT stores[i], 'unreachable', NULL::text, NULL::text,
 					runops._reason('rows cannot be read: ' || SQLERRM, SQLSTATE, reason);
 		END;
 	END LOOP;
@@ -179,7 +202,7 @@ BEGIN
 	END IF;
 	RETURN QUERY
 	SELECT d.store, 'duplicate', d.id, b.belongs_to, format('also in store %s', d.others)
-	FROM runops._duplicates(readable, place.relation, CASE WHEN own_key THEN candidates END, max_rows) d
+	FROM runops._duplicates(readable, readable_places, CASE WHEN own_key THEN candidates END, max_rows) d
 	CROSS JOIN LATERAL (SELECT CASE WHEN own_key THEN runops.store_of(d.id) END) AS b (belongs_to)
 	WHERE d.store <> coalesce(b.belongs_to, 'legacy');
 EXCEPTION
@@ -194,10 +217,28 @@ EXCEPTION
 END
 $$;
 
+/* Does a store answer a query? */
+CREATE FUNCTION runops._store_answers(store text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	context text;
+BEGIN
+	PERFORM runops.remote_query(store, 'SELECT 1');
+	RETURN true;
+EXCEPTION WHEN query_canceled OR OTHERS THEN
+	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+	IF runops._cancelled_here(SQLSTATE, context) THEN
+		RAISE;
+	END IF;
+	RETURN false;
+END
+$$;
+
 /*
  * A store that cannot be queried is a finding, so that the other stores are still
- * verified.  If the settings close the gate to all stores, the function raises an
- * error.
+ * verified.  It is not queried again, because each query may wait for a timeout.
+ * If the settings close the gate to all stores, the function raises an error.
  */
 CREATE FUNCTION runops._verify(only_relation regclass, max_rows int)
 RETURNS TABLE (relation regclass, store text, finding text, id text, belongs_to text, detail text)
@@ -209,7 +250,8 @@ DECLARE
 	s text;
 	reason text;
 	context text;
-	place record;
+	t record;
+	r record;
 BEGIN
 	-- the answer would be theirs
 	PERFORM runops._check_functions();
@@ -243,9 +285,20 @@ BEGIN
 		END;
 	END LOOP;
 
-	FOR place IN SELECT * FROM runops._placements('legacy') p WHERE p.relation = ANY (relations) LOOP
-		RETURN QUERY SELECT place.relation, f.store, f.finding, f.id, f.belongs_to, f.detail
-		FROM runops._row_findings(reachable, place, max_rows) f;
+	FOR t IN SELECT p.relation, array_agg(x.store ORDER BY x.o) AS stores,
+				array_agg(p::runops._placement ORDER BY x.o) AS places
+			 FROM unnest(reachable) WITH ORDINALITY AS x (store, o) CROSS JOIN LATERAL runops._placements(x.store) AS p
+			 JOIN pg_class c ON c.oid = p.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+			 WHERE p.relation = ANY (relations)
+			 GROUP BY p.relation, n.nspname, c.relname ORDER BY n.nspname, c.relname LOOP
+		FOR r IN SELECT * FROM runops._row_findings(
+			ARRAY(SELECT x.s FROM unnest(t.stores) WITH ORDINALITY AS x (s, o) WHERE x.s = ANY (reachable) ORDER BY x.o),
+			ARRAY(SELECT t.places[x.o] FROM unnest(t.stores) WITH ORDINALITY AS x (s, o) WHERE x.s = ANY (reachable) ORDER BY x.o), max_rows) LOOP
+			RETURN QUERY SELECT t.relation, r.store, r.finding, r.id, r.belongs_to, r.detail;
+			IF r.finding = 'unreachable' AND runops._is_elsewhere(r.store) AND NOT runops._store_answers(r.store) THEN
+				reachable := array_remove(reachable, r.store);
+			END IF;
+		END LOOP;
 	END LOOP;
 END
 $$;
@@ -258,10 +311,12 @@ AS $$ SELECT * FROM runops._verify($1, $2) $$;
 COMMENT ON FUNCTION runops.verify(regclass, int) IS 'finds rows in the wrong store, rows in several stores, and every difference between the stores';
 
 REVOKE EXECUTE ON FUNCTION
-	runops._misplaced(text, record, int),
-	runops._duplicates(text[], regclass, text[], int),
+	runops._misplaced(text, runops._placement, int),
+	runops._count_misplaced(text, regclass[], int),
+	runops._duplicates(text[], runops._placement[], text[], int),
 	runops._drift_findings(text, regclass[]),
-	runops._row_findings(text[], record, int),
+	runops._row_findings(text[], runops._placement[], int),
+	runops._store_answers(text),
 	runops._verify(regclass, int),
 	runops.verify(regclass, int)
 FROM PUBLIC;

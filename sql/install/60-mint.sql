@@ -67,20 +67,20 @@ COMMENT ON FUNCTION runops.mint_batch_id(text, text)
 	IS 'new id of a batch, as mint_id makes it';
 
 /* Part of runops.doctor(): mint kinds that have no effect. */
-CREATE FUNCTION runops._doctor_minting() RETURNS TABLE (severity text, object text, finding text, hint text)
+CREATE FUNCTION runops._doctor_minting() RETURNS SETOF runops._finding
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 'warning', format('mint kind %s of %s', k.kind, coalesce('organization ' || min(k.org) ||
 			CASE count(*) WHEN 1 THEN '' ELSE format(' and %s more', count(*) - 1) END, 'all organizations')),
 		format('store "%s" is not configured, so roots get cuids', s.store),
-		'Use runops.add_store(), or runops.set_mint_kind() with another kind.'
+		'Use runops.add_store(), or runops.set_mint_kind() with another kind.', 'its store is not configured, so roots get cuids'
 	FROM runops.mint_kinds k
 	CROSS JOIN LATERAL (SELECT CASE WHEN k.kind LIKE 'shard:%' THEN substr(k.kind, 7) ELSE 'new' END) AS s (store)
 	WHERE k.kind <> 'cuid' AND NOT EXISTS (SELECT FROM runops.stores x WHERE x.store = s.store)
 	GROUP BY k.kind, s.store, k.org IS NULL
 	UNION ALL
 	SELECT 'info', 'setting runops.mint_enabled', 'is off, so roots get cuids whatever their mint kinds are',
-		'Set it to on and reload the configuration.'
+		'Set it to on and reload the configuration.', NULL
 	WHERE runops._flag() AND NOT current_setting('runops.mint_enabled')::boolean
 	  AND EXISTS (SELECT FROM runops.mint_kinds k WHERE k.kind <> 'cuid')
 $$;

@@ -198,7 +198,7 @@ legacy_sql("ALTER TABLE run DROP CONSTRAINT runops_store; INSERT INTO run VALUES
 is(rows(q{SELECT store, finding, id, belongs_to FROM runops.verify('run') WHERE finding IN ('misplaced', 'duplicate') ORDER BY 2, 3}),
 	'legacy|duplicate|0123456789abcdefghijklmna1|new legacy|misplaced|0123456789abcdefghijklmna1|new legacy|misplaced|0123456789abcdefghijklmnb1|new',
 	'verify finds rows of other stores in legacy, and copies');
-like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'store legacy'}), qr/rows of public.run belong to another store/, 'and so does doctor');
+like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'store legacy: table public.run'}), qr/rows belong to another store/, 'and so does doctor');
 legacy_sql("DELETE FROM run WHERE n IN (66, 67)");
 $split->sql('CREATE VIEW runops_none.bound AS SELECT * FROM runops_none.run');
 like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object LIKE '%bound%'}), qr/is bound to the old table of public.run, so it shows and changes no row/,
