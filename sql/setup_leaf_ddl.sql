@@ -164,6 +164,45 @@ CALL try('ALTER TABLE run DROP CONSTRAINT run_pkey, ADD PRIMARY KEY (k), ADD COL
 CALL try('ALTER TABLE run ADD COLUMN IF NOT EXISTS n int UNIQUE');
 CALL try('ALTER TABLE run ADD COLUMN i int GENERATED ALWAYS AS IDENTITY');
 
+-- one report for each statement
+SET client_min_messages = notice;
+ALTER TABLE run DROP CONSTRAINT run_b_key, ADD COLUMN z int UNIQUE, ADD CONSTRAINT run_b_key UNIQUE (b);
+ALTER TABLE run DROP COLUMN z;
+DROP INDEX run_n_idx;
+CREATE INDEX run_n_idx ON run (n);
+SET client_min_messages = warning;
+
+-- types, by an expression
+CREATE VIEW types AS
+	SELECT a.attrelid::regclass AS relation, array_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum) AS columns,
+		pg_get_expr(c.relpartbound, c.oid) AS bound
+	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+	LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	WHERE c.oid IN ('run'::regclass, 'runops_legacy.run'::regclass, 'runops_new.run'::regclass)
+	GROUP BY c.oid, a.attrelid ORDER BY 1;
+CREATE TYPE state2 AS ENUM ('A', 'B', 'C');
+CREATE TRIGGER every_row BEFORE UPDATE ON run FOR EACH ROW EXECUTE FUNCTION touch();
+ALTER TABLE run ALTER s DROP DEFAULT, ALTER s TYPE state2 USING s::text::state2, ALTER s SET DEFAULT 'C',
+	ALTER n TYPE text USING n || 'x', DROP CONSTRAINT run_n_check, DROP CONSTRAINT run_n_local, DROP COLUMN span, ADD COLUMN z int, ADD CONSTRAINT zn UNIQUE (z, n);
+TABLE types;
+SELECT DISTINCT s, n FROM runops_legacy.run ORDER BY n LIMIT 2;
+SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgname = 'every_row' ORDER BY 1;
+SELECT attrelid::regclass, attname, attislocal, attinhcount FROM pg_attribute WHERE attrelid = 'runops_new.run'::regclass AND attnum > 0 AND NOT attisdropped AND (attislocal OR attinhcount <> 1);
+ALTER TABLE run ALTER n TYPE int USING n::int;
+TABLE types;
+BEGIN;
+ALTER TABLE run ALTER n TYPE int USING left(n, -1)::int, DROP CONSTRAINT zn;
+SAVEPOINT a;
+ALTER TABLE run ALTER n TYPE bigint USING n * 2;
+ROLLBACK TO a;
+COMMIT;
+ALTER TABLE run ADD CONSTRAINT run_n_check CHECK (n > 0), DROP COLUMN z, ALTER s TYPE state USING s::text::state, ADD COLUMN span int4range,
+	ALTER s DROP DEFAULT, ADD CONSTRAINT run_n_local CHECK (n > -1) NO INHERIT;
+TABLE types;
+DROP TRIGGER every_row ON run;
+DROP VIEW types;
+ALTER TABLE run ALTER s SET DEFAULT 'A';
+
 -- properties of the leaf, and of both
 CREATE VIEW properties AS
 	SELECT c.oid::regclass AS relation, c.reloptions, c.relreplident, c.relpersistence AS p,
@@ -210,7 +249,7 @@ CALL try('ALTER TABLE runops_legacy.run ADD CONSTRAINT f FOREIGN KEY (p) REFEREN
 -- LIKE
 SELECT runops.add_unique('"Ldl 2".run', '{n}', name => 'run_n_all') IS NOT NULL AS added;
 CREATE TABLE copy (LIKE run INCLUDING ALL);
-SELECT i.indexrelid::regclass, pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = 'copy'::regclass ORDER BY 1;
+SELECT i.indexrelid::regclass, pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = 'copy'::regclass ORDER BY i.indexrelid::regclass::text;
 SELECT c.conname FROM pg_constraint c WHERE c.conrelid = 'copy'::regclass ORDER BY 1;
 SELECT col_description('copy'::regclass, 3);
 CREATE TABLE copy2 (LIKE run INCLUDING DEFAULTS);
@@ -227,7 +266,7 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "Run B" ON ldl.run (b);
 CREATE INDEX CONCURRENTLY ON run (s);
 REINDEX INDEX CONCURRENTLY ldl."Run B";
 REINDEX TABLE CONCURRENTLY run;
-SELECT i.indexrelid::regclass, i.indisvalid FROM pg_index i WHERE i.indrelid = 'runops_legacy.run'::regclass ORDER BY 1;
+SELECT i.indexrelid::regclass, i.indisvalid FROM pg_index i WHERE i.indrelid = 'runops_legacy.run'::regclass ORDER BY i.indexrelid::regclass::text;
 -- of a partitioned index, each command means the part of the leaf
 CREATE INDEX parts ON ONLY run (p, n);
 CREATE INDEX part ON run (p, n);
@@ -236,7 +275,7 @@ ALTER INDEX parts SET (fillfactor = 60);
 REINDEX INDEX CONCURRENTLY parts;
 CLUSTER run USING parts;
 ALTER TABLE run SET WITHOUT CLUSTER;
-SELECT c.oid::regclass, c.reloptions FROM pg_class c WHERE c.relname IN ('part', 'parts') ORDER BY 1;
+SELECT c.oid::regclass, c.reloptions FROM pg_class c WHERE c.relname IN ('part', 'parts') ORDER BY c.relname;
 \set VERBOSITY default
 DROP INDEX CONCURRENTLY parts;
 \set VERBOSITY terse
@@ -290,6 +329,7 @@ ALTER TABLE run OWNER TO regress_ldl;
 SET ROLE regress_ldl;
 ALTER TABLE run DROP CONSTRAINT IF EXISTS run_b_key, SET (fillfactor = 70);
 ALTER TABLE run RENAME CONSTRAINT run_p_fkey TO run_p_fk;
+ALTER TABLE run ALTER n TYPE bigint USING n::bigint;
 COMMENT ON INDEX run_n_idx IS 'x';
 REINDEX INDEX run_n_idx;
 DROP TRIGGER each_row ON run;

@@ -461,7 +461,9 @@ hook_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 
 	foreach(lc, instead)
 	{
-		run_utility(lfirst(lc), queryString, false, context, params, queryEnv, dest, qc);
+		run_utility(lfirst(lc), queryString, false,
+					lfirst_node(PlannedStmt, lc)->canSetTag ? context : PROCESS_UTILITY_SUBCOMMAND,
+					params, queryEnv, dest, qc);
 		if (lnext(instead, lc) != NULL)
 			CommandCounterIncrement();
 	}

@@ -10,7 +10,8 @@
  *
  * The statement becomes up to three statements, in the order in which core
  * executes the commands of one: constraints of the leaf are dropped first,
- * then the routed table is altered, and then the rest of the leaf.
+ * then the routed table is altered, and then the rest of the leaf.  Only a
+ * change of types needs more; see leaf_column_types.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -415,10 +416,33 @@ part(const AlterTableStmt *stmt, RangeVar *relation, List *cmds)
 }
 
 /*
+ * The statements on a routed table if one of its commands changes the type of a
+ * column by an expression.
+ */
+static List *
+change_types(const AlterTableStmt *stmt, const Division *division)
+{
+	List	   *before;
+	List	   *types;
+	List	   *after;
+	List	   *result = NIL;
+
+	runops_divide_types(division->own, &before, &types, &after);
+	if (before != NIL)
+		result = lappend(result, part(stmt, copyObject(stmt->relation), before));
+	result = list_concat(result, runops_change_types(part(stmt, copyObject(stmt->relation), types),
+													 division->routed));
+	if (after != NIL)
+		result = lappend(result, part(stmt, copyObject(stmt->relation), after));
+
+	return result;
+}
+
+/*
  * Divide an ALTER TABLE of a routed table.
  *
- * Returns the statements to run instead, or NIL if the statement can stay as it
- * is.  Raises what core would raise for a plain table, if the user lacks a
+ * Returns the statements to run instead, some of them as steps of our own, or
+ * NIL if the statement can stay as it is.  Raises what core would raise for a plain table, if the user lacks a
  * right or a name is taken.
  */
 List *
@@ -429,6 +453,7 @@ runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf)
 	List	   *result = NIL;
 	ListCell   *lc;
 	List	   *cmds = copyObject(stmt->cmds);
+	bool		changes_types;
 
 	/* a name that is dropped can be given again, and a new column be used */
 	for (int pass = 0; pass < 3; pass++)
@@ -442,14 +467,17 @@ runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf)
 				divide(&division, cmd);
 		}
 	}
-	if (division.leaf_drops == NIL && division.leaf_rest == NIL)
+	changes_types = runops_changes_types(division.own, routed);
+	if (division.leaf_drops == NIL && division.leaf_rest == NIL && !changes_types)
 		return NIL;
 
 	runops_require_owner(leaf, OBJECT_TABLE, get_rel_name(routed));
 	name->inh = stmt->relation->inh;
 	if (division.leaf_drops != NIL)
 		result = lappend(result, part(stmt, name, division.leaf_drops));
-	if (division.own != NIL)
+	if (changes_types)
+		result = list_concat(result, change_types(stmt, &division));
+	else if (division.own != NIL)
 		result = lappend(result, part(stmt, copyObject(stmt->relation), division.own));
 	if (division.leaf_rest != NIL)
 		result = lappend(result, part(stmt, copyObject(name), division.leaf_rest));

@@ -38,6 +38,9 @@
 /* Is the library preloaded, so that commands are replaced? */
 static bool hooked = false;
 
+/* Has the present command said that it does not reach the stores? */
+static bool reported = false;
+
 /*
  * A qualified name as the grammar makes it for DROP and COMMENT, with one more
  * name at the end if "last" is not NULL.
@@ -614,6 +617,20 @@ runops_leaf_init(void)
 }
 
 /*
+ * Is this the first report of the present command that it does not reach the
+ * stores?  The commands that replace one command make one report.
+ */
+bool
+runops_first_report(void)
+{
+	bool		result = !reported || !hooked;
+
+	reported = true;
+
+	return result;
+}
+
+/*
  * Raise for a command that would be replaced if the library were preloaded.
  */
 void
@@ -638,7 +655,8 @@ runops_leaf_refuse(Node *parsetree)
  * the leaf.
  *
  * Returns true if the commands in *instead are to be run in place of it, one
- * after the other; the list can be empty.  Returns false if the command is to
+ * after the other; the list can be empty.  Those that cannot set the tag are
+ * parts of the command that fire no event triggers.  Returns false if the command is to
  * be run as it is.  Raises errors of its own, and those that core would raise
  * for a plain table.
  */
@@ -649,6 +667,7 @@ runops_leaf_commands(PlannedStmt *pstmt, List **instead)
 	List	   *result = NIL;
 	ListCell   *lc;
 
+	reported = false;
 	if (!may_name_leaf(pstmt->utilityStmt) || IsBinaryUpgrade ||
 		runops_routed_tables() == NIL || runops_in_own_step() ||
 		!replace_statement(copyObject(pstmt->utilityStmt), &stmts))
@@ -660,6 +679,11 @@ runops_leaf_commands(PlannedStmt *pstmt, List **instead)
 
 		*copy = *pstmt;
 		copy->utilityStmt = lfirst(lc);
+		if (IsA(lfirst(lc), PlannedStmt))
+		{
+			copy->utilityStmt = lfirst_node(PlannedStmt, lc)->utilityStmt;
+			copy->canSetTag = false;
+		}
 		result = lappend(result, copy);
 	}
 	*instead = result;

@@ -607,7 +607,8 @@ runops_protect_end(PG_FUNCTION_ARGS)
 
 	parsetree = ((EventTriggerData *) fcinfo->context)->parsetree;
 	routed = changed_routed_table(parsetree);
-	if (!OidIsValid(routed) || list_length(find_inheritance_children(routed, NoLock)) < 2)
+	if (!OidIsValid(routed) || list_length(find_inheritance_children(routed, NoLock)) < 2 ||
+		!runops_first_report())
 		PG_RETURN_NULL();
 
 	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(routed)), get_rel_name(routed));

@@ -16,7 +16,14 @@
 extern List *runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf);
 extern void runops_report_unique(Oid routed, List *columns);
 
+/* in leaf_column_types.c */
+extern bool runops_changes_types(List *cmds, Oid routed);
+extern void runops_divide_types(List *cmds, List **before, List **types,
+								List **after);
+extern List *runops_change_types(AlterTableStmt *stmt, Oid routed);
+
 /* in leaf_ddl.c */
+extern bool runops_first_report(void);
 extern void runops_leaf_refuse(Node *parsetree);
 
 /* in leaf_foreign_keys.c */

@@ -40,6 +40,30 @@ foreach my $drop (
 }
 is($split->sql('SELECT * FROM runops_legacy.run'), 'c000000000000000000000001', 'the row is there');
 
+# nor is a statement that means the leaf done on the parent alone, or skipped
+$split->sql('CREATE TABLE app.plain (id text); CREATE INDEX run_idx ON runops_legacy.run (id)');
+foreach my $statement (
+	'DROP INDEX IF EXISTS app.run_idx',
+	'ALTER INDEX app.run_idx RENAME TO other',
+	'ALTER TABLE app.run DROP CONSTRAINT IF EXISTS run_pkey',
+	'ALTER TABLE app.run SET (fillfactor = 70)',
+	'CREATE UNIQUE INDEX ON app.run (id)')
+{
+	my (undef, $stderr) = $split->try("$statement;");
+
+	like($stderr, qr/ERROR:  55000: the statement means an object of the leaf/, "$statement names the leaf");
+}
+foreach my $statement (
+	'DROP INDEX IF EXISTS app.missing',
+	'DROP INDEX runops_legacy.run_idx',
+	'ALTER TABLE app.run ALTER id SET STATISTICS 100',
+	'CREATE INDEX plain_idx ON app.plain (id)')
+{
+	my (undef, $stderr) = $split->try("$statement;");
+
+	unlike($stderr, qr/ERROR/, "$statement works");
+}
+
 # the store cannot be asked, so detach has to be forced
 my (undef, $stderr) = $split->try(q{SELECT runops.detach('app.run');});
 
