@@ -73,6 +73,17 @@ SELECT * FROM runops.check_unique('item');
 SET test.call = 'rebuild_unique';
 SELECT runops.rebuild_unique('run', 'run_env_kind_key');
 SELECT runops.rebuild_unique('item', 'item_word_kind_key');
+SET test.call = 'prepare_unique';
+CALL runops.prepare_unique('run', '{env,kind}', 'owner_code.f(''predicate:'' || id)', 'prepared');
+-- a predicate of a key runs as the role that writes the row, like the one of an index
+SET test.call = 'write';
+UPDATE run SET env = env;
+UPDATE run SET env = env || 'x' WHERE id LIKE 'c%';
+UPDATE run SET env = 'e' WHERE id LIKE 'c%';
+SET test.call = 'prepare_unique';
+CALL runops.prepare_unique('run', '{env,kind}', 'owner_code.f(''predicate:'' || id)', 'prepared');
+SELECT runops.add_unique('run', '{env,kind}', 'owner_code.f(''predicate:'' || id)', 'prepared');
+SELECT runops.drop_unique('run', 'prepared');
 SET test.call = 'verify';
 SELECT * FROM runops.verify('run') WHERE finding NOT IN ('constraint', 'type', 'column', 'index');
 SELECT * FROM runops.verify('item') WHERE finding NOT IN ('constraint', 'type', 'column', 'index');

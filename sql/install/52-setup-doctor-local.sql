@@ -254,8 +254,13 @@ AS $$
 		format('has no entries for the rows of store %s', string_agg(runops._store_of_leaf(i.inhrelid), ', ' ORDER BY runops._store_of_leaf(i.inhrelid))),
 		'Run runops.provision for the store.', 'has no entries for the rows of a store'
 	FROM runops.unique_keys u JOIN pg_inherits i ON i.inhparent = u.relation
-	WHERE NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)] AND runops._store_of_leaf(i.inhrelid) IS NOT NULL
+	WHERE u.enforced AND NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)] AND runops._store_of_leaf(i.inhrelid) IS NOT NULL
 	GROUP BY u.name, u.relation
+	UNION ALL
+	SELECT 'warning', format('unique key %I of %s', u.name, u.relation),
+		'is prepared and not enforced, and a note is kept of each row that is written',
+		'Use runops.add_unique with the arguments of runops.prepare_unique, or runops.drop_unique.', NULL
+	FROM runops.unique_keys u WHERE NOT u.enforced
 	UNION ALL
 	SELECT 'error', format('unique key %I of %s', u.name, u.relation),
 		'misses writes to the legacy leaf, because a trigger of the leaf is missing or not ENABLE ALWAYS',
@@ -358,7 +363,7 @@ AS $$
 					  WHERE a.attrelid = p.leaf AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1])
 						AND a.attname = ANY (p.key_columns[1:1] || p.aliases))
 		AND NOT EXISTS (SELECT FROM runops.unique_keys u
-						WHERE u.relation = p.relation AND u.predicate IS NULL
+						WHERE u.relation = p.relation AND u.predicate IS NULL AND u.enforced
 							AND u.columns <@ ARRAY(SELECT a.attname FROM pg_attribute a
 												   WHERE a.attrelid = p.leaf AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1])))
 	UNION ALL

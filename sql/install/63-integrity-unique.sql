@@ -12,6 +12,7 @@ CREATE TABLE runops.unique_config (
 	name name NOT NULL,
 	entries regclass NOT NULL UNIQUE,
 	stores text[] NOT NULL,
+	touched regclass UNIQUE,
 	PRIMARY KEY (relation, name)
 );
 SELECT pg_catalog.pg_extension_config_dump('runops.unique_config', '');
@@ -19,6 +20,7 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ru
 	FOR EACH STATEMENT EXECUTE FUNCTION runops._config_changed();
 ALTER TABLE runops.unique_config ENABLE ALWAYS TRIGGER config_changed;
 COMMENT ON TABLE runops.unique_config IS 'unique keys over all stores, with their tables of entries and the stores whose rows have entries';
+COMMENT ON COLUMN runops.unique_config.touched IS 'of a key that is prepared and not added: the table of the keys that writers have touched';
 
 CREATE VIEW runops.unique_keys AS
 SELECT u.relation, u.name,
@@ -27,7 +29,7 @@ SELECT u.relation, u.name,
 	 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid
 		AND a.attnum OPERATOR(pg_catalog.=) k.attnum) AS columns,
 	pg_catalog.pg_get_expr(x.indpred, x.indrelid) AS predicate,
-	u.stores, u.entries
+	u.stores, u.entries, u.touched IS NULL AS enforced
 FROM runops.unique_config u
 LEFT JOIN (pg_catalog.pg_index x
 		   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) x.indexrelid)
@@ -66,8 +68,10 @@ CREATE FUNCTION runops._unique_truncate() RETURNS trigger
  * Each query of a store uses a separate connection.  It sees all rows that are
  * committed now, even if the snapshot of this transaction does not.  It does not
  * see rows that this transaction has written.
+ *
+ * With a filter, see _unique_filter(), they return only some of the entries.
  */
-CREATE FUNCTION runops._unique_queries(relation regclass, name name, stores text[]) RETURNS SETOF text
+CREATE FUNCTION runops._unique_queries(relation regclass, name name, stores text[], filter text DEFAULT NULL) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -82,8 +86,10 @@ BEGIN
 		string_agg(format('%s AS k%s', runops._text_sql(quote_ident(a.attname), a.atttypid), k.ord), ', ' ORDER BY k.ord),
 		string_agg(format('(r ->> ''k%s'')::%s', k.ord, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.ord),
 		string_agg(format('%I IS NOT NULL', a.attname), ' AND ' ORDER BY k.ord)
-			|| coalesce(' AND (' || pg_get_expr(x.indpred, x.indrelid) || ')', ''),
-		string_agg(format('k%s %s', k.ord, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.ord) || ', store text'
+			|| coalesce(' AND (' || pg_get_expr(x.indpred, x.indrelid) || ')', '') || coalesce(' AND ' || filter, ''),
+		string_agg(format('k%s %s', k.ord, format_type(a.atttypid, a.atttypmod))
+				   || coalesce((SELECT format(' COLLATE %I.%I', l.collnamespace::regnamespace, l.collname)
+								FROM pg_collation l WHERE l.oid = a.attcollation), ''), ', ' ORDER BY k.ord) || ', store text COLLATE "C"'
 	INTO columns, remote_columns, casts, condition, result
 	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
 	CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, ord)
@@ -135,6 +141,29 @@ AS $$
 	WHERE a.attrelid = entries AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'store'
 $$;
 
+/* Raise if there is a key that several rows have; "places" are their stores. */
+CREATE FUNCTION runops._unique_raise(relation regclass, name name, duplicate text, places text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	labels text;
+BEGIN
+	IF duplicate IS NULL THEN
+		RETURN;
+	END IF;
+	SELECT string_agg(quote_ident(c), ', ') INTO labels
+	FROM runops.unique_keys u, unnest(u.columns) c WHERE u.relation = _unique_raise.relation AND u.name = _unique_raise.name;
+	RAISE EXCEPTION USING
+		ERRCODE = 'unique_violation',
+		MESSAGE = format('could not create unique key "%s" of table %s', name, relation),
+		DETAIL = format('Key (%s)=(%s) is duplicated, in store %s.', labels, duplicate, places),
+		HINT = 'Change or delete all but one of these rows.',
+		CONSTRAINT = name,
+		TABLE = (SELECT c.relname FROM pg_class c WHERE c.oid = relation),
+		SCHEMA = (SELECT c.relnamespace::regnamespace::name FROM pg_class c WHERE c.oid = relation);
+END
+$$;
+
 /*
  * Create the entries for the rows of some stores.  The caller holds a lock that
  * prevents writes to the routed table.  Returns the number of entries.
@@ -145,7 +174,6 @@ AS $$
 DECLARE
 	columns CONSTANT text := runops._unique_columns(entries);
 	old_key name;
-	labels text;
 	n bigint;
 	filled bigint := 0;
 	query text;
@@ -165,18 +193,7 @@ BEGIN
 	EXECUTE format('SELECT concat_ws('', '', %1$s), string_agg(DISTINCT store, '', '' ORDER BY store) FROM %2$s '
 				   'GROUP BY %1$s HAVING count(*) > 1 LIMIT 1', columns, entries)
 	INTO duplicate, places;
-	IF duplicate IS NOT NULL THEN
-		SELECT string_agg(quote_ident(c), ', ') INTO labels
-		FROM runops.unique_keys u, unnest(u.columns) c WHERE u.entries = _unique_fill.entries;
-		RAISE EXCEPTION USING
-			ERRCODE = 'unique_violation',
-			MESSAGE = format('could not create unique key "%s" of table %s', name, relation),
-			DETAIL = format('Key (%s)=(%s) is duplicated, in store %s.', labels, duplicate, places),
-			HINT = 'Change or delete all but one of these rows.',
-			CONSTRAINT = name,
-			TABLE = (SELECT c.relname FROM pg_class c WHERE c.oid = relation),
-			SCHEMA = (SELECT c.relnamespace::regnamespace::name FROM pg_class c WHERE c.oid = relation);
-	END IF;
+	PERFORM runops._unique_raise(relation, name, duplicate, places);
 	EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (%s)', entries, columns);
 	RETURN filled;
 END
@@ -367,12 +384,22 @@ BEGIN
 	INTO STRICT columns FROM pg_class c WHERE c.oid = relation;
 
 	EXECUTE format('CREATE TABLE runops_unique.%I (%s, store text COLLATE "C" NOT NULL)', entries, columns);
+	IF arguments ? 'prepare' THEN
+		EXECUTE format('ALTER TABLE runops_unique.%I ADD PRIMARY KEY (%s)', entries,
+					   runops._unique_columns(format('runops_unique.%I', entries)::regclass));
+		EXECUTE format('CREATE TABLE runops_unique.%I (%s, store text COLLATE "C" NOT NULL)',
+					   'touched_' || format('runops_unique.%I', entries)::regclass::oid, columns);
+		EXECUTE format('COMMENT ON TABLE runops_unique.%I IS %L', 'touched_' || format('runops_unique.%I', entries)::regclass::oid,
+					   format('keys that were touched since unique key "%s" of %s was prepared', name, relation));
+	END IF;
 	EXECUTE format('COMMENT ON TABLE runops_unique.%I IS %L', entries, format('entries of unique key "%s" of %s', name, relation));
 	EXECUTE format('GRANT USAGE ON SCHEMA runops_unique TO %1$I; GRANT SELECT ON runops_unique.%2$I TO %1$I',
 				   (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relation), entries);
 	PERFORM runops._step_insert(caller, jsonb_build_object('config', 'unique_config', 'row', jsonb_build_object(
-		'relation', relation::oid, 'name', name, 'entries', format('runops_unique.%I', entries)::regclass::oid,
-		'stores', runops._leaf_stores(relation))));
+		'relation', relation::oid, 'name', name, 'entries', format('runops_unique.%I', entries)::regclass::oid)
+		|| CASE WHEN arguments ? 'prepare'
+		   THEN jsonb_build_object('stores', '{}'::text[], 'touched', to_regclass(format('runops_unique.touched_%s', format('runops_unique.%I', entries)::regclass::oid))::oid)
+		   ELSE jsonb_build_object('stores', runops._leaf_stores(relation)) END));
 	RETURN NULL;
 END
 $$;
@@ -409,16 +436,19 @@ CREATE FUNCTION runops._step_drop_unique(caller oid, arguments jsonb) RETURNS js
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	entries regclass;
+	old runops.unique_config;
 BEGIN
 	PERFORM runops._check_owner(caller, (arguments ->> 'relation')::oid::regclass);
 	DELETE FROM runops.unique_config u
 	WHERE u.relation = (arguments ->> 'relation')::oid AND u.name = arguments ->> 'name'
-	RETURNING u.entries INTO entries;
+	RETURNING u.* INTO old;
 	IF NOT FOUND THEN
 		RETURN 'false';
 	END IF;
-	EXECUTE format('DROP TABLE %s', entries);
+	EXECUTE format('DROP TABLE %s', old.entries);
+	IF old.touched IS NOT NULL THEN
+		EXECUTE format('DROP TABLE %s', old.touched);
+	END IF;
 	RETURN 'true';
 END
 $$;
@@ -439,38 +469,6 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-
-CREATE FUNCTION runops.add_unique(relation regclass, columns name[], predicate text DEFAULT NULL, name name DEFAULT NULL) RETURNS name
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	chosen name;
-	old_timeout text;
-BEGIN
-	chosen := runops._check_unique_key(relation, columns, name);
-	predicate := runops._unique_predicate(relation, predicate);
-
-	old_timeout := runops._limit_lock_wait();
-	PERFORM runops._topology_lock();
-	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
-	chosen := runops._check_unique_key(relation, columns, name);
-
-	EXECUTE format('CREATE INDEX %I ON ONLY %s (%s)', chosen, relation,
-				   (SELECT string_agg(quote_ident(k), ', ' ORDER BY ord) FROM unnest(columns) WITH ORDINALITY AS u (k, ord)))
-		|| coalesce(' WHERE ' || predicate, '');
-	EXECUTE format('COMMENT ON INDEX %s.%I IS ''defines a key that is unique over all stores; see runops.unique_keys''',
-				   (SELECT c.relnamespace::regnamespace FROM pg_class c WHERE c.oid = relation), chosen);
-	PERFORM runops._own_step('add_unique', jsonb_build_object('relation', relation::oid, 'name', chosen));
-	PERFORM runops._own_step('fill_unique', jsonb_build_object('relation', relation::oid, 'name', chosen));
-	PERFORM runops._unique_triggers(relation);
-	PERFORM runops._replan(relation);
-
-	PERFORM set_config('lock_timeout', old_timeout, true);
-	RETURN chosen;
-END
-$$;
-COMMENT ON FUNCTION runops.add_unique(regclass, name[], text, name) IS
-	'makes columns unique over all stores of a routed table; checks the rows of every store; returns the name of the key';
 
 CREATE FUNCTION runops.drop_unique(relation regclass, name name, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -524,7 +522,7 @@ DECLARE
 BEGIN
 	FOR u IN
 		SELECT c.* FROM runops.unique_keys c
-		WHERE c.relation = ANY (relations) AND NOT c.stores @> ARRAY[store] ORDER BY c.relation::oid, c.name
+		WHERE c.relation = ANY (relations) AND NOT c.stores @> ARRAY[store] AND c.enforced ORDER BY c.relation::oid, c.name
 	LOOP
 		old_timeout := runops._limit_lock_wait();
 		PERFORM runops._lock_table(u.relation, 'SHARE ROW EXCLUSIVE');
@@ -534,83 +532,11 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION runops.rebuild_unique(relation regclass, name name) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	old_timeout text;
-	filled bigint;
-BEGIN
-	PERFORM runops._check_routed_owner(relation);
-	old_timeout := runops._limit_lock_wait();
-	PERFORM runops._topology_lock();
-	PERFORM runops._lock_table(relation, 'SHARE ROW EXCLUSIVE');
-	IF NOT EXISTS (SELECT FROM runops.unique_keys u WHERE u.relation = rebuild_unique.relation AND u.name = rebuild_unique.name) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'undefined_object',
-			MESSAGE = format('unique key "%s" of table %s does not exist', name, relation),
-			DETAIL = 'No key of this name was added.',
-			HINT = 'The view "runops.unique_keys" lists the keys.';
-	END IF;
-
-	filled := runops._own_step('fill_unique', jsonb_build_object('relation', relation::oid, 'name', name));
-	PERFORM runops._unique_triggers(relation);
-	PERFORM set_config('lock_timeout', old_timeout, true);
-	RETURN filled;
-END
-$$;
-COMMENT ON FUNCTION runops.rebuild_unique(regclass, name) IS
-	'creates the entries of a unique key again from the rows of every store, and checks them; returns the number of entries';
-
-/* The findings in the unique keys of a table, or of all tables. */
-CREATE FUNCTION runops._check_unique(only_relation regclass, max_rows int)
-RETURNS TABLE (relation regclass, name name, store text, finding text, key text)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-	u runops.unique_keys;
-	columns text;
-	rows text;
-	old_timeout text;
-BEGIN
-	PERFORM runops._routed_relations(only_relation);
-	old_timeout := runops._limit_lock_wait();
-	FOR u IN
-		SELECT c.* FROM runops.unique_keys c
-		WHERE c.relation = only_relation OR only_relation IS NULL ORDER BY c.relation::oid, c.name
-	LOOP
-		-- the lock waits for writers, which change a row and its entry in one transaction
-		PERFORM runops._lock_table(u.relation, 'SHARE');
-		columns := runops._unique_columns(u.entries);
-		SELECT string_agg(q, ' UNION ALL ') INTO rows
-		FROM runops._unique_queries(u.relation, u.name,
-									runops._leaf_stores(u.relation)) q;
-		CONTINUE WHEN rows IS NULL;
-		RETURN QUERY EXECUTE format(
-			'WITH r (%1$s, store) AS MATERIALIZED (%3$s), found AS ('
-			'SELECT ''missing'' AS finding, x.* FROM (TABLE r EXCEPT SELECT %1$s, store FROM %2$s) x '
-			'UNION ALL SELECT ''stranded'', x.* FROM (SELECT %1$s, store FROM %2$s EXCEPT TABLE r) x '
-			'UNION ALL SELECT ''duplicate'', %1$s, string_agg(DISTINCT store, '', '' ORDER BY store) FROM r GROUP BY %1$s HAVING count(*) > 1) '
-			'SELECT %4$L::regclass, %5$L::name, f.store, f.finding, concat_ws('', '', %1$s) FROM found f ORDER BY f.finding, 5 LIMIT %6$L',
-			columns, u.entries, rows, u.relation, u.name, max_rows);
-	END LOOP;
-	PERFORM set_config('lock_timeout', old_timeout, true);
-END
-$$;
-
--- PL/pgSQL does not let an argument and a result column share a name.
-CREATE FUNCTION runops.check_unique(relation regclass DEFAULT NULL, max_rows int DEFAULT 1000)
-RETURNS TABLE (relation regclass, name name, store text, finding text, key text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM runops._check_unique($1, $2) $$;
-COMMENT ON FUNCTION runops.check_unique(regclass, int) IS
-	'compares unique keys with the rows of every store; no row means that they agree';
-
 REVOKE EXECUTE ON FUNCTION
 	runops._unique_predicate(regclass, text),
 	runops._replan(regclass),
-	runops._unique_queries(regclass, name, text[]),
+	runops._unique_queries(regclass, name, text[], text),
+	runops._unique_raise(regclass, name, text, text),
 	runops._has_written(text),
 	runops._unique_columns(regclass),
 	runops._unique_fill(regclass, name, regclass, text[]),
@@ -623,10 +549,6 @@ REVOKE EXECUTE ON FUNCTION
 	runops._step_forget_unique(oid, jsonb),
 	runops._unique_row(),
 	runops._unique_truncate(),
-	runops.add_unique(regclass, name[], text, name),
 	runops.drop_unique(regclass, name, boolean),
-	runops._unique_cover(text, regclass[]),
-	runops.rebuild_unique(regclass, name),
-	runops._check_unique(regclass, int),
-	runops.check_unique(regclass, int)
+	runops._unique_cover(text, regclass[])
 FROM PUBLIC;

@@ -34,6 +34,8 @@ typedef struct RunopsUniqueKey
 	char	   *name;
 	Oid			entries;		/* the table of entries, whose primary key
 								 * decides */
+	Oid			touched;		/* if the key is not enforced yet: the table
+								 * of the keys that were touched */
 	bool		covered;		/* do the rows of this store have entries? */
 	int			ncolumns;
 	AttrNumber	attnos[INDEX_MAX_KEYS]; /* of the leaf */

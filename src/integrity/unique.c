@@ -11,6 +11,10 @@
  * before the row is sent.  So conflicting sessions wait for each other in this
  * database, where the deadlock detector sees them.
  *
+ * While a key is prepared and not enforced, a row inserts no entry.  It only
+ * notes its key in a table of its own, so that prepare_unique() and add_unique()
+ * can read the rows of this key again.
+ *
  * A row is identified by its key and its store.  An entry of another store
  * never counts as the entry of this row.
  *
@@ -163,34 +167,36 @@ require_covered(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key)
 }
 
 /*
- * Open the table of entries of a key.
+ * Raise an error unless a table is what runops.add_unique() or
+ * runops.prepare_unique() has made for a key: a table of the extension with the
+ * columns of the key, in the types of the leaf, and the store.
  *
- * It is written column by column, for users who have no rights on it, so raises
- * an error unless it is what runops.add_unique() has made: a table of the
- * extension with the columns of the key, in the types of the leaf, and the store.
+ * It is written column by column, for users who have no rights on it.  The
+ * index is NULL if the table must have none.
  */
 static void
-open_entries(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
-			 const RunopsUniqueKey *key)
+check_own_table(Relation rel, Relation index, const RunopsUniqueKeys *keys,
+				const RunopsUniqueKey *key)
 {
-	TupleDesc	desc;
+	TupleDesc	desc = RelationGetDescr(rel);
 	bool		good;
 
-	runops_own_open(table, key->entries);
-	desc = RelationGetDescr(table->rel);
-	good = table->rel->rd_rel->relkind == RELKIND_RELATION &&
-		RelationGetNamespace(table->rel) == get_namespace_oid("runops_unique", true) &&
-		(table->rel->rd_rel->relowner == runops_extension_owner() ||
-		 superuser_arg(table->rel->rd_rel->relowner)) &&
-		desc->natts == key->ncolumns + 1 && table->nkeys == key->ncolumns &&
-		table->rel->rd_rules == NULL && table->rel->trigdesc == NULL;
+	good = rel->rd_rel->relkind == RELKIND_RELATION &&
+		RelationGetNamespace(rel) == get_namespace_oid("runops_unique", true) &&
+		(rel->rd_rel->relowner == runops_extension_owner() ||
+		 superuser_arg(rel->rd_rel->relowner)) &&
+		desc->natts == key->ncolumns + 1 &&
+		(index != NULL ?
+		 IndexRelationGetNumberOfKeyAttributes(index) == key->ncolumns :
+		 RelationGetIndexList(rel) == NIL) &&
+		rel->rd_rules == NULL && rel->trigdesc == NULL;
 	for (int i = 0; good && i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		good = !att->attisdropped && att->attgenerated == '\0' &&
 			att->atttypid == (i < key->ncolumns ? get_atttype(keys->relid, key->attnos[i]) : TEXTOID) &&
-			(i == key->ncolumns || table->index->rd_index->indkey.values[i] == i + 1);
+			(i == key->ncolumns || index == NULL || index->rd_index->indkey.values[i] == i + 1);
 	}
 	if (!good)
 		ereport(ERROR,
@@ -198,8 +204,45 @@ open_entries(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
 				 errmsg("entries of unique key \"%s\" of table \"%s\" were changed",
 						key->name, get_rel_name(keys->parent)),
 				 errdetail("Table \"%s\" is not as it was made.",
-						   RelationGetRelationName(table->rel)),
+						   RelationGetRelationName(rel)),
 				 errhint("Use runops.drop_unique, and runops.add_unique again.")));
+}
+
+/*
+ * Open the table of entries of a key.
+ */
+static void
+open_entries(RunopsOwnTable *table, const RunopsUniqueKeys *keys,
+			 const RunopsUniqueKey *key)
+{
+	runops_own_open(table, key->entries);
+	check_own_table(table->rel, table->index, keys, key);
+}
+
+/*
+ * Note the key of a row that is inserted or deleted while the key is not
+ * enforced.
+ */
+static void
+note_touched(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
+			 const Datum *values)
+{
+	Relation	rel = table_open(key->touched, RowExclusiveLock);
+	TupleTableSlot *slot;
+
+	check_own_table(rel, NULL, keys, key);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	memcpy(slot->tts_values, values, sizeof(Datum) * key->ncolumns);
+	slot->tts_values[key->ncolumns] = CStringGetTextDatum(keys->store);
+	memset(slot->tts_isnull, false, sizeof(bool) * (key->ncolumns + 1));
+	ExecStoreVirtualTuple(slot);
+	simple_table_tuple_insert(rel, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+
+	/* a row in another database must not change without its note */
+	if (keys->foreign)
+		runops_together_require();
 }
 
 /*
@@ -322,6 +365,12 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 	RunopsOwnTable table;
 	bool		made = true;
 
+	if (OidIsValid(key->touched))
+	{
+		note_touched(keys, key, values);
+		return true;
+	}
+
 	require_covered(keys, key);
 	values[key->ncolumns] = CStringGetTextDatum(keys->store);
 
@@ -352,6 +401,12 @@ delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 {
 	RunopsOwnTable table;
 	SnapshotData dirty;
+
+	if (OidIsValid(key->touched))
+	{
+		note_touched(keys, key, values);
+		return;
+	}
 
 	open_entries(&table, keys, key);
 	for (;;)

@@ -57,6 +57,7 @@
 #define Anum_unique_config_name		2
 #define Anum_unique_config_entries	3
 #define Anum_unique_config_stores	4
+#define Anum_unique_config_touched	5
 
 /* The cached keys of a relation as a possible leaf. */
 typedef struct KeysEntry
@@ -186,6 +187,9 @@ read_keys(RunopsUniqueKeys *keys)
 		key->entries = DatumGetObjectId(heap_getattr(tuple, Anum_unique_config_entries, desc, &isnull));
 		key->covered = lists_store(DatumGetArrayTypeP(heap_getattr(tuple, Anum_unique_config_stores, desc, &isnull)),
 								   keys->store);
+		key->touched = DatumGetObjectId(heap_getattr(tuple, Anum_unique_config_touched, desc, &isnull));
+		if (isnull)
+			key->touched = InvalidOid;
 	}
 	systable_endscan(scan);
 	table_close(config, AccessShareLock);

@@ -39,6 +39,7 @@ typedef struct ListedKey
 	Oid			relation;
 	NameData	name;
 	Oid			entries;
+	Oid			touched;		/* InvalidOid if the key is enforced */
 } ListedKey;
 
 /*
@@ -67,6 +68,9 @@ listed_keys(void)
 		key->relation = DatumGetObjectId(heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull));
 		key->name = *DatumGetName(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
 		key->entries = DatumGetObjectId(heap_getattr(tuple, 3, RelationGetDescr(rel), &isnull));
+		key->touched = DatumGetObjectId(heap_getattr(tuple, 5, RelationGetDescr(rel), &isnull));
+		if (isnull)
+			key->touched = InvalidOid;
 		result = lappend(result, key);
 	}
 	systable_endscan(scan);
@@ -76,7 +80,7 @@ listed_keys(void)
 }
 
 /*
- * Does a table hold the entries of a key?
+ * Does a table hold the entries of a key, or the keys that were touched?
  */
 bool
 runops_unique_is_entries(Oid relid)
@@ -85,7 +89,9 @@ runops_unique_is_entries(Oid relid)
 
 	foreach(lc, listed_keys())
 	{
-		if (((ListedKey *) lfirst(lc))->entries == relid)
+		ListedKey  *key = lfirst(lc);
+
+		if (key->entries == relid || key->touched == relid)
 			return true;
 	}
 
@@ -136,7 +142,7 @@ stands_on(const ListedKey *key, const ObjectAddress *object)
 
 	if (object->classId == RelationRelationId)
 	{
-		if (object->objectId == key->entries)
+		if (object->objectId == key->entries || object->objectId == key->touched)
 			return true;
 		if (get_rel_relkind(object->objectId) != RELKIND_PARTITIONED_INDEX ||
 			IndexGetRelation(object->objectId, true) != key->relation)

@@ -56,6 +56,7 @@ INSERT INTO documented VALUES
 	('f', 'claim', 'scope text, key text, id text, ttl interval DEFAULT ''30 days''::interval, wait interval DEFAULT ''00:00:05''::interval, OUT claimed boolean, OUT id text, OUT claimed_at timestamp with time zone', 'record', 'v', false, 'u', true),
 	('f', 'release_claim', 'scope text, key text, id text', 'boolean', 'v', false, 'u', true),
 	('f', 'add_unique', 'relation regclass, columns name[], predicate text DEFAULT NULL::text, name name DEFAULT NULL::name', 'name', 'v', false, 'u', false),
+	('p', 'prepare_unique', 'IN relation regclass, IN columns name[], IN predicate text DEFAULT NULL::text, IN name name DEFAULT NULL::name', NULL, 'v', false, 'u', false),
 	('f', 'drop_unique', 'relation regclass, name name, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	('f', 'rebuild_unique', 'relation regclass, name name', 'bigint', 'v', false, 'u', false),
 	('f', 'check_unique', 'relation regclass DEFAULT NULL::regclass, max_rows integer DEFAULT 1000', 'TABLE(relation regclass, name name, store text, finding text, key text)', 'v', false, 'u', false),

@@ -46,7 +46,7 @@ SELECT columns_are('runops', 'anchor_config', '{child,parent_key}'::name[]);
 SELECT has_view('runops', 'anchors', 'runops.anchors is a view');
 SELECT columns_are('runops', 'unblock_config', '{signature,routine,route_kind,calls}'::name[]);
 SELECT has_view('runops', 'unblock_routes', 'runops.unblock_routes is a view');
-SELECT columns_are('runops', 'unique_config', '{relation,name,entries,stores}'::name[]);
+SELECT columns_are('runops', 'unique_config', '{relation,name,entries,stores,touched}'::name[]);
 SELECT col_is_pk('runops', 'unique_config', '{relation,name}'::name[], 'a key stands in its table once');
 SELECT has_view('runops', 'unique_keys', 'runops.unique_keys is a view');
 SELECT columns_are('runops', 'claim_entry', '{scope,key,id,claimed_at,expires_at}'::name[]);
@@ -123,7 +123,7 @@ SELECT is_empty(
 	'every setting is described by sentences');
 SELECT is(
 	(SELECT string_agg(format('%s %s %s', name, context, boot_val), ', ' ORDER BY name COLLATE "C") FROM pg_settings WHERE name LIKE 'runops.%'),
-	'runops.control_plane_cache_max_entries postmaster 10000, runops.control_plane_cache_ttl sighup 30000, runops.cross_store_writes user warn, runops.database postmaster postgres, runops.enable_routing superuser on, runops.expect_control_plane_split postmaster off, runops.mint_enabled sighup off, runops.mint_flip_grace sighup 90000, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off',
+	'runops.attach_scan_limit user 1048576, runops.control_plane_cache_max_entries postmaster 10000, runops.control_plane_cache_ttl sighup 30000, runops.cross_store_writes user warn, runops.database postmaster postgres, runops.enable_routing superuser on, runops.expect_control_plane_split postmaster off, runops.mint_enabled sighup off, runops.mint_flip_grace sighup 90000, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off',
 	'settings, who may change them, and their defaults');
 
 SELECT * FROM finish();
