@@ -78,16 +78,27 @@ set_outcome(RunopsProverOutcome outcome)
 /*
  * Prove one server unless a proof stands, and log new verdicts; returns
  * whether it is proved.
+ *
+ * If this database has no record of the control plane for the store of a
+ * writer, a server that is proved is asked again, so that the store gets a
+ * record too.
  */
 static bool
-prove_server(const RunopsStore *store, Oid serverid)
+prove_server(const RunopsStore *store, Oid serverid, bool no_record,
+			 RunopsProofState *state)
 {
 	RunopsProofState before;
-	RunopsProofState state = {0};
 	char	   *server = GetForeignServer(serverid)->servername;
+	bool		proved = runops_sentinel_distinct(serverid);
 
 	runops_sentinel_peek(serverid, &before);
-	if (runops_sentinel_verdict(serverid, BOOTSTRAP_SUPERUSERID, &state) == RUNOPS_DISTINCT)
+	memset(state, 0, sizeof(RunopsProofState));
+	if (proved && !no_record)
+		return true;
+
+	runops_sentinel_probe(serverid, BOOTSTRAP_SUPERUSERID, proved,
+						  RUNOPS_PROBE_CLAIM, state);
+	if (state->verdict == RUNOPS_DISTINCT)
 	{
 		if (before.verdict != RUNOPS_DISTINCT)
 			ereport(LOG,
@@ -96,13 +107,45 @@ prove_server(const RunopsStore *store, Oid serverid)
 		return true;
 	}
 
-	if (before.verdict != state.verdict || strcmp(before.reason, state.reason) != 0)
+	if (before.verdict != state->verdict || strcmp(before.reason, state->reason) != 0)
 		ereport(WARNING,
 				(errmsg("the gate to store \"%s\" is closed by server \"%s\"",
 						store->store, server),
-				 errdetail("%s", state.reason),
-				 runops_gate_hint(state.cause) ?
-				 errhint("%s", runops_gate_hint(state.cause)) : 0));
+				 errdetail("%s", state->reason),
+				 runops_gate_hint(state->cause) ?
+				 errhint("%s", runops_gate_hint(state->cause)) : 0));
+
+	return false;
+}
+
+/*
+ * Prove the writer of a store; returns whether it is proved.  Sets *succeeded
+ * if this server was promoted and takes the store over, which the next proof
+ * completes.
+ */
+static bool
+prove_writer(const RunopsStore *store, bool *succeeded)
+{
+	RunopsOwnRecord own;
+	RunopsProofState state;
+	bool		no_record;
+
+	runops_identity_read(store->store, &own);
+	no_record = own.kind == RUNOPS_RECORD_NONE && !RecoveryInProgress();
+
+	if (prove_server(store, store->serverid, no_record, &state))
+	{
+		if (no_record)
+			runops_identity_record(store->store, false, &state);
+		return true;
+	}
+	if (runops_identity_succeed(store->store, &state))
+	{
+		ereport(LOG,
+				(errmsg("this server was promoted, and takes over store \"%s\"",
+						store->store)));
+		*succeeded = true;
+	}
 
 	return false;
 }
@@ -111,7 +154,7 @@ prove_server(const RunopsStore *store, Oid serverid)
  * Prove all stores of the database; returns the outcome.
  */
 static RunopsProverOutcome
-prove_stores(void)
+prove_stores(bool *succeeded)
 {
 	Oid			namespaceid = get_namespace_oid(RUNOPS_SCHEMA, true);
 	bool		any_store = false;
@@ -125,17 +168,16 @@ prove_stores(void)
 	foreach(lc, runops_stores())
 	{
 		RunopsStore *store = (RunopsStore *) lfirst(lc);
-		char		reason[RUNOPS_REASON_LEN];
+		RunopsProofState state;
 
 		if (OidIsValid(store->serverid))
 		{
 			any_store = true;
-			if (!prove_server(store, store->serverid))
+			if (!prove_writer(store, succeeded))
 				all_proved = false;
-			else if (runops_identity_compare(store->store, reason) == RUNOPS_RECORD_NONE)
-				runops_identity_record(store->store, false);
 		}
-		if (OidIsValid(store->readerid) && !prove_server(store, store->readerid))
+		if (OidIsValid(store->readerid) &&
+			!prove_server(store, store->readerid, false, &state))
 			all_proved = false;
 	}
 
@@ -146,16 +188,12 @@ prove_stores(void)
 }
 
 /*
- * The prover: one transaction in the control plane's database.
+ * Prove the stores in a transaction.
  */
-void
-runops_prover_main(Datum arg)
+static RunopsProverOutcome
+prove_in_transaction(bool *succeeded)
 {
 	RunopsProverOutcome outcome = RUNOPS_PROVER_CLOSED;
-
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -165,10 +203,31 @@ runops_prover_main(Datum arg)
 	if (runops_gate_flag_off())
 		runops_held_warn();
 	else
-		outcome = prove_stores();
+		outcome = prove_stores(succeeded);
 
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+
+	return outcome;
+}
+
+/*
+ * The prover: one transaction in the control plane's database, and a second
+ * one if the first has recorded that a store is taken over.
+ */
+void
+runops_prover_main(Datum arg)
+{
+	RunopsProverOutcome outcome;
+	bool		succeeded = false;
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+
+	outcome = prove_in_transaction(&succeeded);
+	if (succeeded)
+		outcome = prove_in_transaction(&succeeded);
 	set_outcome(outcome);
 }
 
@@ -239,6 +298,18 @@ find_database(void)
 }
 
 /*
+ * The milliseconds until a time, but at most one short nap while this server
+ * is in recovery, because nobody wakes the launcher when it is promoted.
+ */
+static long
+time_to(TimestampTz due, bool in_recovery)
+{
+	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
+
+	return in_recovery ? Min(ms, FIRST_NAP) : ms;
+}
+
+/*
  * Run a prover if it is due; returns the milliseconds until the next one.
  *
  * With the flag off only one prover runs in the life of the launcher.
@@ -250,13 +321,22 @@ prove_if_due(Oid dbid)
 	static long nap = FIRST_NAP;
 	static TimestampTz due = 0;
 	static bool ended = false;
+	static bool in_recovery = false;
 	TimestampTz now = GetCurrentTimestamp();
 	RunopsProverOutcome outcome = RUNOPS_PROVER_NO_EXTENSION;
 
 	if (ended)
 		return LONGEST_NAP;
+
+	/* after a promotion no proof stands */
+	if (in_recovery && !RecoveryInProgress())
+	{
+		due = 0;
+		nap = FIRST_NAP;
+	}
+	in_recovery = RecoveryInProgress();
 	if (due > now)
-		return TimestampDifferenceMilliseconds(now, due);
+		return time_to(due, in_recovery);
 
 	if (OidIsValid(dbid))
 		outcome = run_prover(dbid);
@@ -281,7 +361,7 @@ prove_if_due(Oid dbid)
 	due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), nap);
 	nap = Min(nap * 2, LONGEST_NAP);
 
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
+	return time_to(due, in_recovery);
 }
 
 /*

@@ -2,18 +2,24 @@
 -- the gate: its records, and the function that asks the stores again
 
 /*
- * The control plane that first proved each store distinct.  A dump does not
- * contain this table, because the server on which a dump is restored becomes the
- * control plane.  A copy of the data directory has the record but another
- * identity, so its gate stays closed.
+ * The control plane that first proved each store distinct.  Every copy has this
+ * record but another identity, so its gate stays closed: a dump contains the
+ * table, and so does a copy of the data directory.
+ *
+ * "replaces" is the claim of the record in the store that is to be replaced, and
+ * "accepted" tells whether somebody has said so; see src/gate/owner.c.
  */
 CREATE TABLE runops.store_identity (
 	store text NOT NULL PRIMARY KEY,
 	system_identifier bigint NOT NULL,
 	database name NOT NULL,
 	place text NOT NULL,
+	timeline bigint NOT NULL,
+	replaces bigint,
+	accepted boolean NOT NULL,
 	recorded_at timestamptz NOT NULL
 );
+SELECT pg_catalog.pg_extension_config_dump('runops.store_identity', '');
 CREATE TRIGGER store_identity_deleted AFTER DELETE ON runops.store_config
 	FOR EACH ROW EXECUTE FUNCTION runops._config_deleted('store_identity', 'store', 'store');
 

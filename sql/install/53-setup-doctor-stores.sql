@@ -244,7 +244,7 @@ EXCEPTION
 		END IF;
 		RETURN QUERY SELECT 'error', what, 'could not be checked: ' || runops._reason(SQLERRM, SQLSTATE, reason),
 			'Raise "statement_timeout" of the role in the store.', NULL::text;
-	WHEN SQLSTATE 'RO002' THEN
+	WHEN SQLSTATE 'RO002' OR SQLSTATE 'RO007' THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_HINT;
 		RETURN QUERY SELECT 'error', what, 'the gate is closed: ' || reason, context, NULL::text;
 	WHEN OTHERS THEN

@@ -181,7 +181,7 @@ BEGIN
 EXCEPTION
 	WHEN undefined_table OR invalid_schema_name THEN
 		RETURN NULL;
-	WHEN SQLSTATE 'RO002' OR connection_exception OR sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
+	WHEN SQLSTATE 'RO002' OR SQLSTATE 'RO007' OR connection_exception OR sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
 		RETURN format('The rows of the store could not be checked: %s.', SQLERRM);
 END
 $$;

@@ -22,5 +22,7 @@
 #define ERRCODE_RUNOPS_CROSS_STORE_WRITE		MAKE_SQLSTATE('R','O','0','0','5')
 /* routed tables depend on the object */
 #define ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE		MAKE_SQLSTATE('R','O','0','0','6')
+/* the store belongs to another control plane */
+#define ERRCODE_RUNOPS_NOT_STORE_OWNER			MAKE_SQLSTATE('R','O','0','0','7')
 
 #endif							/* RUNOPS_ERRCODES_H */

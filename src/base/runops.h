@@ -107,6 +107,8 @@ typedef enum RunopsCause
 	RUNOPS_CAUSE_NO_PROOF,		/* it answers, but that proves nothing */
 	RUNOPS_CAUSE_CHANGED,		/* it is not the database that was proved */
 	RUNOPS_CAUSE_IDENTITY,		/* the control plane is not the recorded one */
+	RUNOPS_CAUSE_OWNER,			/* the store's record names another one */
+	RUNOPS_CAUSE_FORMER,		/* the former one may still use the store */
 	RUNOPS_CAUSE_CO_RESIDENT	/* legacy is in the control plane's database */
 } RunopsCause;
 
@@ -123,6 +125,8 @@ typedef struct RunopsIdentity
 	uint64		sysid;			/* system identifier of its cluster */
 	char		database[NAMEDATALEN];
 	bool		in_recovery;	/* is it a standby? */
+	int64		claim;			/* the claim in its record of an owner; 0 if
+								 * there is none */
 } RunopsIdentity;
 
 /* The last verdict on a server, as status() and the gate show it. */
@@ -135,6 +139,10 @@ typedef struct RunopsProofState
 	TimestampTz checked_at;		/* when it was last confirmed; 0 if never */
 	bool		identity_known; /* is the next field filled? */
 	RunopsIdentity identity;	/* identity of the server's database */
+	bool		owned;			/* does it have a record of another control
+								 * plane, which is to be replaced? */
+	bool		may_succeed;	/* is that one this server's own cluster and
+								 * database? */
 } RunopsProofState;
 
 /* A row of store_config, with the OIDs of its servers. */

@@ -172,6 +172,7 @@ is_store_trouble(int sqlerrcode)
 	switch (sqlerrcode)
 	{
 		case ERRCODE_RUNOPS_GATE_CLOSED:
+		case ERRCODE_RUNOPS_NOT_STORE_OWNER:
 		case ERRCODE_RUNOPS_STORE_NOT_CONFIGURED:
 		case ERRCODE_ADMIN_SHUTDOWN:
 		case ERRCODE_CRASH_SHUTDOWN:

@@ -75,7 +75,10 @@ runops_gate_hint(RunopsCause cause)
 		case RUNOPS_CAUSE_CHANGED:
 			return _("If the store's database was replaced on purpose, run runops.recheck(); otherwise check the options of its server.");
 		case RUNOPS_CAUSE_IDENTITY:
+		case RUNOPS_CAUSE_OWNER:
 			return _("If only this database uses the store from now on, run runops.recheck(accept_new_identity => true).");
+		case RUNOPS_CAUSE_FORMER:
+			return _("Stop the former primary; if it cannot come back, run runops.recheck(accept_new_identity => true).");
 		case RUNOPS_CAUSE_CO_RESIDENT:
 			return _("Give the store \"legacy\" a server, or set \"runops.expect_control_plane_split\" to off and restart the server.");
 	}
@@ -84,14 +87,24 @@ runops_gate_hint(RunopsCause cause)
 }
 
 /*
- * Raise gate_closed.
+ * Does a verdict say that the store is another control plane's?
+ */
+static bool
+is_not_owner(RunopsCause cause)
+{
+	return cause == RUNOPS_CAUSE_IDENTITY || cause == RUNOPS_CAUSE_OWNER ||
+		cause == RUNOPS_CAUSE_FORMER;
+}
+
+/*
+ * Raise gate_closed, or not_store_owner.
  */
 static void
-raise_closed(const char *store, const char *relname, const char *reason,
-			 const char *hint)
+raise_closed(int sqlerrcode, const char *store, const char *relname,
+			 const char *reason, const char *hint)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
+			(errcode(sqlerrcode),
 			 relname ?
 			 errmsg("cannot access store \"%s\" of \"%s\": the gate is closed", store, relname) :
 			 errmsg("cannot access store \"%s\": the gate is closed", store),
@@ -108,19 +121,21 @@ runops_gate_require_settings(const char *store, const char *relname)
 	const char *reason = runops_gate_closed_reason();
 
 	if (reason != NULL)
-		raise_closed(store, relname, reason, preloaded ?
+		raise_closed(ERRCODE_RUNOPS_GATE_CLOSED, store, relname, reason, preloaded ?
 					 _("Set \"runops.split_enabled\" to on and restart the server.") :
 					 _("Add \"runops\" to \"shared_preload_libraries\" and restart the server."));
 }
 
 /*
- * Raise gate_closed for a verdict.
+ * Raise gate_closed, or not_store_owner, for a verdict.
  */
 void
 runops_gate_raise(const RunopsProofState *state, const char *store,
 				  const char *relname)
 {
-	raise_closed(store, relname, state->reason, runops_gate_hint(state->cause));
+	raise_closed(is_not_owner(state->cause) ? ERRCODE_RUNOPS_NOT_STORE_OWNER :
+				 ERRCODE_RUNOPS_GATE_CLOSED,
+				 store, relname, state->reason, runops_gate_hint(state->cause));
 }
 
 /*

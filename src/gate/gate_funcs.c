@@ -141,10 +141,12 @@ recheck_server(ReturnSetInfo *rsinfo, const RunopsStore *store, Oid serverid,
 	if (closed != NULL)
 		strlcpy(state.reason, closed, RUNOPS_REASON_LEN);
 	else
-		runops_sentinel_probe(serverid, GetUserId(), true, accept_identity, &state);
+		runops_sentinel_probe(serverid, GetUserId(), true,
+							  accept_identity ? RUNOPS_PROBE_ACCEPT : RUNOPS_PROBE_CLAIM,
+							  &state);
 
 	if (state.verdict == RUNOPS_DISTINCT && serverid == store->serverid)
-		runops_identity_record(store->store, accept_identity);
+		runops_identity_record(store->store, accept_identity, &state);
 
 	values[0] = CStringGetTextDatum(store->store);
 	values[1] = CStringGetTextDatum(runops_verdict_name(state.verdict));

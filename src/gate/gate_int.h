@@ -46,6 +46,9 @@ typedef struct RunopsProbeRequest
 	bool		writer_known;	/* for a reader: is the next field filled? */
 	RunopsIdentity writer;		/* the database of the store's writer */
 	List	   *peers;			/* of RunopsPeer *: servers with a verdict */
+	RunopsProbePurpose purpose;
+	RunopsOwnRecord own;		/* the record of the control plane here */
+	RunopsOwnerQuestion question;	/* how to ask for the one there */
 } RunopsProbeRequest;
 
 /* The result of a probe. */
@@ -63,15 +66,24 @@ typedef struct RunopsProbe
 extern void runops_local_identity(RunopsIdentity *identity);
 extern bool runops_identity_equal(const RunopsIdentity *a,
 								  const RunopsIdentity *b);
+extern char *runops_identity_own_text(void);
+
+/* in owner.c */
+extern const char *runops_owner_columns(RemoteSession *session,
+										const RunopsOwnerQuestion *question,
+										const char **from);
+extern bool runops_owner_answer(RemoteSession *session, int column,
+								RunopsOwner *owner, RemoteFailure *failure);
+extern void runops_owner_check(RemoteSession *session,
+							   const RunopsProbeRequest *request,
+							   const RunopsOwner *owner, RunopsProofState *state);
 
 /* in probe.c */
 extern void runops_probe(const RunopsProbeRequest *request, RunopsProbe *probe);
+
+/* in verdict.c */
 extern void runops_set_verdict(RunopsProofState *state, RunopsVerdict verdict,
 							   RunopsCause cause, const char *reason);
 extern void runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state);
-
-/* in sentinel.c */
-extern void runops_sentinel_probe(Oid serverid, Oid userid, bool force,
-								  bool accept_identity, RunopsProofState *state);
 
 #endif							/* RUNOPS_GATE_INT_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * probe.c
- *	  Asks the server of a store which database it is, and decides whether it
+ *	  Asks the server of a store which database it is, and finds out whether it
  *	  differs from this database and from those of the other stores.
  *
  * The fingerprint, which is the system identifier and the database name, is
@@ -29,79 +29,6 @@
 #include "utils/builtins.h"
 
 #include "gate/gate_int.h"
-
-/*
- * Fill in a verdict; a reason that is too long is truncated.
- */
-void
-runops_set_verdict(RunopsProofState *state, RunopsVerdict v, RunopsCause cause,
-				   const char *reason)
-{
-	int			len;
-
-	state->verdict = v;
-	state->cause = cause;
-	len = pg_mbcliplen(reason, strlen(reason), RUNOPS_REASON_LEN - 1);
-	memcpy(state->reason, reason, len);
-	state->reason[len] = '\0';
-}
-
-/*
- * Decide on a server by its answers.  Only this function knows the rules, and
- * it looks only at its arguments.
- */
-void
-runops_judge(const RunopsProbeFacts *facts, RunopsProofState *state)
-{
-	const RunopsIdentity *here = &facts->here;
-	const RunopsIdentity *there = &facts->there;
-	bool		equal = runops_identity_equal(here, there);
-
-	if (facts->is_reader)
-	{
-		if (!there->in_recovery)
-			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-							   _("The reader is not a standby: it is not in recovery."));
-		else if (!facts->writer_known || !facts->writer.sysid_known)
-			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-							   _("The writer of the store is not known, so its reader cannot be compared with it."));
-		else if (!there->sysid_known)
-			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-							   _("The reader's user may not execute pg_control_system(), so it cannot be compared with its writer."));
-		else if (!runops_identity_equal(&facts->writer, there))
-			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-							   _("The reader is not a standby of the store's own writer."));
-		else
-			runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
-							   _("The reader is a standby of the store's writer."));
-		return;
-	}
-
-	if (there->in_recovery)
-	{
-		if (equal)
-			runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
-							   _("The server is a standby of the control plane."));
-		else
-			runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_RECOVERY,
-							   _("The server is a standby: it is in recovery, but a store must accept writes."));
-	}
-	else if (!facts->lock_obtained)
-		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
-						   _("The server is the control plane itself: a lock that is held here is held there."));
-	else if (!here->in_recovery)
-		runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
-						   _("The server is another database: a lock that is held here is free there."));
-	else if (equal)
-		runops_set_verdict(state, RUNOPS_SAME, RUNOPS_CAUSE_CONTROL_PLANE,
-						   _("This server is in recovery, and the store has the same system identifier and database name."));
-	else if (!there->sysid_known)
-		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_NO_PROOF,
-						   _("This server is in recovery, and the store's user may not execute pg_control_system()."));
-	else
-		runops_set_verdict(state, RUNOPS_DISTINCT, RUNOPS_CAUSE_NONE,
-						   _("The server is another database: its system identifier or database name differs."));
-}
 
 /*
  * Fill in the verdict on a server that could not be asked.
@@ -141,8 +68,11 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
 }
 
 /*
- * Ask the connected server for the fingerprint of its database, and try to
- * take the lock there.  Returns false, with the reason, if there is no answer.
+ * Ask the connected server for the fingerprint of its database and the record
+ * of its owner, and try to take the lock there.  Returns false, with the
+ * reason, if there is no answer.
+ *
+ * question may be NULL: then the owner is not asked for.
  *
  * Managed servers deny access to the system identifier; that is not a failure.
  * The query reads it only if the user has the privilege.  A denial would write
@@ -154,10 +84,13 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  */
 bool
 runops_ask_identity(RemoteSession *session, uint64 lock_key,
+					const RunopsOwnerQuestion *question,
 					RunopsIdentity *identity, bool *lock_obtained,
-					RemoteFailure *failure)
+					RunopsOwner *owner, RemoteFailure *failure)
 {
 	int64		sysid = 0;
+	const char *owner_from;
+	const char *owner_columns = runops_owner_columns(session, question, &owner_from);
 
 	if (!runops_remote_try_query(session,
 								 psprintf("SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
@@ -165,8 +98,8 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 										  "'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])"
 										  " FROM pg_catalog.pg_control_system()')) END,"
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
-										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ")",
-										  (int64) lock_key), 4, failure))
+										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s%s",
+										  (int64) lock_key, owner_columns, owner_from), 6, failure))
 		return false;
 
 	memset(identity, 0, sizeof(RunopsIdentity));
@@ -178,7 +111,8 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 
 	return runops_remote_get_name(session, 1, identity->database, failure) &&
 		runops_remote_get_bool(session, 2, &identity->in_recovery, failure) &&
-		runops_remote_get_bool(session, 3, lock_obtained, failure);
+		runops_remote_get_bool(session, 3, lock_obtained, failure) &&
+		runops_owner_answer(session, 4, owner, failure);
 }
 
 /*
@@ -219,6 +153,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 {
 	RemoteSession other_session = {0};
 	RunopsIdentity other_identity;
+	RunopsOwner owner;
 	RemoteFailure failure;
 	bool		obtained = false;
 	volatile bool answered = false;
@@ -244,7 +179,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 			runops_remote_try_open(&other_session, &failure) &&
 			runops_remote_try_query(session, "BEGIN", 0, &failure) &&
 			take_lock(session, key, &failure) &&
-			runops_ask_identity(&other_session, key, &other_identity, &obtained, &failure) &&
+			runops_ask_identity(&other_session, key, NULL, &other_identity, &obtained, &owner, &failure) &&
 			runops_remote_try_query(session, "ROLLBACK", 0, &failure))
 			answered = true;
 	}
@@ -343,6 +278,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 			  RunopsProbeFacts *facts, RunopsProbe *probe, RemoteFailure *failure)
 {
 	RunopsProofState *state = &probe->state;
+	RunopsOwner owner;
 	LOCKTAG		tag;
 	uint64		key;
 	bool		answered;
@@ -354,8 +290,8 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 
 	runops_lock_tag(key, &tag);
 	LockAcquire(&tag, ExclusiveLock, false, false);
-	answered = runops_ask_identity(session, key, &facts->there,
-								   &facts->lock_obtained, failure);
+	answered = runops_ask_identity(session, key, &request->question, &facts->there,
+								   &facts->lock_obtained, &owner, failure);
 	LockRelease(&tag, ExclusiveLock, false);
 
 	if (!answered)
@@ -372,6 +308,8 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 
 	if (state->verdict == RUNOPS_DISTINCT && probe->pairwise)
 		compare_all_stores(session, request, probe);
+	if (state->verdict == RUNOPS_DISTINCT)
+		runops_owner_check(session, request, &owner, state);
 }
 
 /*

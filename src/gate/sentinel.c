@@ -264,6 +264,18 @@ same_database(const RunopsIdentity *a, const RunopsIdentity *b)
 }
 
 /*
+ * Do two fingerprints of a database have records of different owners?
+ *
+ * A connection that was made before the first record counts as one of its
+ * owner.
+ */
+static bool
+other_claim(const RunopsIdentity *a, const RunopsIdentity *b)
+{
+	return a->claim != 0 && b->claim != 0 && a->claim != b->claim;
+}
+
+/*
  * Write a verdict into shared memory.  The caller holds the lock.
  */
 static void
@@ -281,11 +293,10 @@ store_verdict(RunopsProof *proof, uint64 hash, const RunopsProofState *state)
 	if (state->verdict != RUNOPS_DISTINCT)
 		return;
 
-	if (!same_database(&proof->proved, &state->identity))
-	{
-		proof->proved = state->identity;
+	if (!same_database(&proof->proved, &state->identity) ||
+		other_claim(&proof->proved, &state->identity))
 		pg_atomic_fetch_add_u64(&proof->changes, 1);
-	}
+	proof->proved = state->identity;
 	pg_atomic_write_u64(&proof->stamp, STAMP(hash, RUNOPS_DISTINCT));
 }
 
@@ -366,33 +377,31 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 }
 
 /*
- * Find the role of a server: the store that it is the writer of, or else the
- * store that it is the reader of; NULL if there is none.
+ * The store that a server is the writer of, or else the store that it is the
+ * reader of; NULL if there is none.  Of several stores it is always the same
+ * one, the first by name.
  */
-static RunopsStore *
-find_role(List *stores, Oid serverid, bool *is_reader)
+RunopsStore *
+runops_server_store(List *stores, Oid serverid, bool *is_reader)
 {
-	RunopsStore *found = NULL;
+	RunopsStore *writer = NULL;
+	RunopsStore *reader = NULL;
 	ListCell   *lc;
 
-	*is_reader = false;
 	foreach(lc, stores)
 	{
 		RunopsStore *store = (RunopsStore *) lfirst(lc);
 
-		if (store->serverid == serverid)
-		{
-			*is_reader = false;
-			return store;
-		}
-		if (store->readerid == serverid)
-		{
-			*is_reader = true;
-			found = store;
-		}
+		if (store->serverid == serverid &&
+			(writer == NULL || strcmp(store->store, writer->store) < 0))
+			writer = store;
+		if (store->readerid == serverid &&
+			(reader == NULL || strcmp(store->store, reader->store) < 0))
+			reader = store;
 	}
+	*is_reader = writer == NULL && reader != NULL;
 
-	return found;
+	return writer ? writer : reader;
 }
 
 /*
@@ -421,7 +430,7 @@ legacy_is_here(List *stores, Oid userid)
  */
 static void
 prepare_probe(Oid serverid, UserMapping *user, List *stores,
-			  RunopsProbeRequest *request)
+			  RunopsProbePurpose purpose, RunopsProbeRequest *request)
 {
 	ListCell   *lc;
 
@@ -429,9 +438,13 @@ prepare_probe(Oid serverid, UserMapping *user, List *stores,
 	request->serverid = serverid;
 	request->user = user;
 	request->stores = stores;
-	request->store = find_role(stores, serverid, &request->is_reader);
+	request->purpose = purpose;
+	request->store = runops_server_store(stores, serverid, &request->is_reader);
 	if (user == NULL || request->store == NULL)
 		return;
+
+	runops_identity_read(request->store->store, &request->own);
+	runops_owner_question(request->store, request->is_reader, &request->question);
 
 	if (request->is_reader)
 	{
@@ -471,11 +484,9 @@ prepare_probe(Oid serverid, UserMapping *user, List *stores,
  * setting or a record in this database.  Check both.
  */
 static void
-check_expectations(const RunopsProbeRequest *request, bool accept_identity,
-				   RunopsProofState *state)
+check_expectations(const RunopsProbeRequest *request, RunopsProofState *state)
 {
 	const RunopsStore *store = request->store;
-	char		reason[RUNOPS_REASON_LEN];
 
 	if (state->verdict != RUNOPS_DISTINCT || store == NULL)
 		return;
@@ -485,20 +496,48 @@ check_expectations(const RunopsProbeRequest *request, bool accept_identity,
 		legacy_is_here(request->stores, request->user->userid))
 		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_CO_RESIDENT,
 						   _("The store \"legacy\" is in the control plane's database, and \"runops.expect_control_plane_split\" is on."));
-	else if (!accept_identity &&
-			 runops_identity_compare(store->store, reason) == RUNOPS_RECORD_OTHER)
-		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_IDENTITY, reason);
+	else if (request->purpose != RUNOPS_PROBE_ACCEPT &&
+			 request->own.kind == RUNOPS_RECORD_OTHER)
+		runops_set_verdict(state, RUNOPS_UNKNOWN, RUNOPS_CAUSE_IDENTITY,
+						   request->own.reason);
+}
+
+/*
+ * Close the gate to a server whose database is not the proved one.
+ */
+void
+runops_sentinel_close(Oid serverid, RunopsVerdict verdict, RunopsCause cause,
+					  const char *reason)
+{
+	RunopsProof *proof;
+
+	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
+	proof = runops_shmem_find_proof(serverid);
+	if (proof != NULL)
+	{
+		RunopsProofState state = proof->state;
+
+		/* state.identity stays the proved one */
+		state.verdict = verdict;
+		state.cause = cause;
+		state.checked_at = GetCurrentTimestamp();
+		strlcpy(state.reason, reason, RUNOPS_REASON_LEN);
+		store_verdict(proof, proof->hash, &state);
+	}
+	LWLockRelease(runops_shared->lock);
 }
 
 /*
  * Probe a server as its only prober, and publish the verdict.
  *
- * With accept_identity, "distinct" is not published, because it depends on a
- * record that is not yet committed.  The next use of the server finds it.
+ * With RUNOPS_PROBE_ACCEPT, "distinct" is not published, because it depends on a
+ * record that is not yet committed.  The next use of the server finds it.  A
+ * proof that stands, because nobody has noticed yet that the store has another
+ * owner, does not stand any more.
  */
 static void
 probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
-				  bool force, bool accept_identity, RunopsProofState *state)
+				  bool force, RunopsProbePurpose purpose, RunopsProofState *state)
 {
 	UserMapping *user = runops_remote_mapping(userid, serverid);
 	RunopsProbeRequest request;
@@ -509,12 +548,15 @@ probe_and_publish(RunopsProof *proof, Oid serverid, uint64 hash, Oid userid,
 	{
 		CHECK_FOR_INTERRUPTS();
 		stores = runops_stores();
-		prepare_probe(serverid, user, stores, &request);
+		prepare_probe(serverid, user, stores, purpose, &request);
 		runops_probe(&request, &probe);
-		check_expectations(&request, accept_identity, &probe.state);
-		if (accept_identity && probe.state.verdict == RUNOPS_DISTINCT)
+		check_expectations(&request, &probe.state);
+		if (purpose == RUNOPS_PROBE_ACCEPT && probe.state.verdict == RUNOPS_DISTINCT)
 		{
 			probe.state.checked_at = probe.state.since = GetCurrentTimestamp();
+			if (probe.state.owned)
+				runops_sentinel_close(serverid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_OWNER,
+									  _("This database is about to take the store over."));
 			break;
 		}
 	} while (!publish(proof, hash, user, stores, force, &probe));
@@ -588,8 +630,8 @@ begin_probe(Oid serverid, Oid userid, bool force, uint64 *hash,
  * force: probe even if a proof stands.
  */
 void
-runops_sentinel_probe(Oid serverid, Oid userid, bool force, bool accept_identity,
-					  RunopsProofState *state)
+runops_sentinel_probe(Oid serverid, Oid userid, bool force,
+					  RunopsProbePurpose purpose, RunopsProofState *state)
 {
 	uint64		hash;
 	RunopsProof *proof = begin_probe(serverid, userid, force, &hash, state);
@@ -599,7 +641,7 @@ runops_sentinel_probe(Oid serverid, Oid userid, bool force, bool accept_identity
 
 	PG_ENSURE_ERROR_CLEANUP(end_probe, PointerGetDatum(proof));
 	{
-		probe_and_publish(proof, serverid, hash, userid, force, accept_identity, state);
+		probe_and_publish(proof, serverid, hash, userid, force, purpose, state);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_probe, PointerGetDatum(proof));
 	end_probe(0, PointerGetDatum(proof));
@@ -631,7 +673,7 @@ runops_sentinel_verdict(Oid serverid, Oid userid, RunopsProofState *state)
 	if (is_proved(entry))
 		return RUNOPS_DISTINCT;
 
-	runops_sentinel_probe(serverid, userid, false, false, state);
+	runops_sentinel_probe(serverid, userid, false, RUNOPS_PROBE_USE, state);
 
 	return state->verdict;
 }
@@ -711,31 +753,6 @@ runops_sentinel_changes(Oid serverid)
 
 	return entry != NULL && entry->proof != NULL ?
 		pg_atomic_read_u64(&entry->proof->changes) : 0;
-}
-
-/*
- * Close the gate to a server whose database is not the proved one.
- */
-void
-runops_sentinel_close(Oid serverid, RunopsVerdict verdict, RunopsCause cause,
-					  const char *reason)
-{
-	RunopsProof *proof;
-
-	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
-	proof = runops_shmem_find_proof(serverid);
-	if (proof != NULL)
-	{
-		RunopsProofState state = proof->state;
-
-		/* state.identity stays the proved one */
-		state.verdict = verdict;
-		state.cause = cause;
-		state.checked_at = GetCurrentTimestamp();
-		strlcpy(state.reason, reason, RUNOPS_REASON_LEN);
-		store_verdict(proof, proof->hash, &state);
-	}
-	LWLockRelease(runops_shared->lock);
 }
 
 /*

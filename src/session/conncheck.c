@@ -54,6 +54,7 @@ typedef struct Connection
 	Oid			umid;			/* its user mapping */
 	bool		asked;			/* did it reach the proved database? */
 	bool		standby;		/* was it in recovery then? */
+	bool		reading;		/* was this server in recovery then? */
 	bool		stale;			/* was its server or user mapping altered? */
 	uint64		changes;		/* runops_sentinel_changes() when it was asked */
 	int			nest_level;		/* of the transaction that used it last */
@@ -272,8 +273,9 @@ mapping_oid(Oid userid, Oid serverid)
 
 /*
  * The server was proved to lead to another database since this connection was
- * asked.  A user has confirmed that change, but the connection still leads to
- * the old database.
+ * asked, or to have another owner.  A user has confirmed that change, but the
+ * connection still leads to the old database.  Or else this server was
+ * promoted since, so the connection was not asked for the owner.
  *
  * Close the connection's socket, so that postgres_fdw makes a new connection.
  * In the middle of a transaction that is too late, so raise an error.
@@ -308,7 +310,8 @@ find_live_connection(Oid umid, Oid serverid, Oid relid)
 
 		if (c->umid != umid || !c->asked)
 			continue;
-		if (c->changes != runops_sentinel_changes(serverid) &&
+		if ((c->changes != runops_sentinel_changes(serverid) ||
+			 (c->reading && !RecoveryInProgress())) &&
 			PQstatus(c->conn) == CONNECTION_OK)
 			cut_connection(c, serverid, relid);
 
@@ -398,16 +401,40 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 }
 
 /*
+ * Compare the owner that a connection has found with this control plane;
+ * raises if it is another one.
+ */
+static void
+compare_owner(Oid serverid, Oid relid, const RunopsOwnerQuestion *question,
+			  const RunopsOwner *owner)
+{
+	if (!question->applies)
+		return;
+
+	if (owner->record != NULL &&
+		(owner->who == NULL || strcmp(owner->who, question->me) != 0))
+		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_OWNER,
+				   runops_owner_reason(question, owner));
+	if (owner->refused)
+		close_gate(serverid, relid, RUNOPS_UNKNOWN, RUNOPS_CAUSE_OWNER,
+				   _("The store is being taken over by another control plane."));
+}
+
+/*
  * Ask one connection; raises if it does not answer, or is another database.
  * Returns whether it is a standby.
  */
 static bool
 ask_connection(RemoteSession *session, Oid relid)
 {
+	Oid			serverid = session->server->serverid;
+	RunopsOwnerQuestion question;
+	RunopsOwner owner;
 	RunopsIdentity identity;
 	RemoteFailure failure;
 	LOCKTAG		tag;
 	uint64		key;
+	bool		is_reader;
 	bool		lock_obtained;
 	bool		answered;
 
@@ -416,16 +443,21 @@ ask_connection(RemoteSession *session, Oid relid)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
 
+	runops_owner_question(runops_server_store(runops_stores(), serverid, &is_reader),
+						  is_reader, &question);
+	question.hold = true;
+
 	runops_lock_tag(key, &tag);
 	LockAcquire(&tag, ExclusiveLock, false, false);
-	answered = runops_ask_identity(session, key, &identity, &lock_obtained,
-								   &failure);
+	answered = runops_ask_identity(session, key, &question, &identity,
+								   &lock_obtained, &owner, &failure);
 	LockRelease(&tag, ExclusiveLock, false);
 
 	if (!answered)
 		runops_remote_raise(&failure);
 
-	compare_identity(session->server->serverid, relid, &identity, lock_obtained);
+	compare_identity(serverid, relid, &identity, lock_obtained);
+	compare_owner(serverid, relid, &question, &owner);
 
 	return identity.in_recovery;
 }
@@ -677,6 +709,7 @@ runops_conn_check(PGconn *conn, const RunopsStoreUse *use)
 	if (!c->asked)
 	{
 		c->changes = runops_sentinel_changes(use->serverid);
+		c->reading = RecoveryInProgress();
 		c->standby = ask_pgfdw_connection(c, use->serverid, use->userid, use->relid);
 		c->asked = true;
 	}

@@ -85,8 +85,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Relay;
 
-# the session settings of postgres_fdw's connections, and what a new one is asked
-my $session_setup = qr/^(?:SELECT .*pg_try_advisory_xact_lock\(|SET (?:search_path|timezone|datestyle|intervalstyle|extra_float_digits)\b|RESET\b)/i;
+# the session settings of postgres_fdw's connections, what a new one is asked, and the record of the owner
+my $session_setup = qr/^(?:SELECT .*pg_try_advisory_xact_lock\(|DO '.*COMMENT ON SCHEMA runops_store|SELECT \(SELECT d\.description |SET (?:search_path|timezone|datestyle|intervalstyle|extra_float_digits)\b|RESET\b)/i;
 
 # Start the clusters and connect the one to the other.
 sub new

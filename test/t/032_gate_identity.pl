@@ -187,7 +187,7 @@ my $copy = PostgreSQL::Test::Cluster->new('copy');
 
 $copy->init_from_backup($control, 'base');
 $copy->start;
-$copy->safe_psql('postgres', q{INSERT INTO runops.store_identity SELECT 'new', system_identifier, 'postgres', '/elsewhere, control file 1', now() FROM pg_control_system()});
+$copy->safe_psql('postgres', q{INSERT INTO runops.store_identity SELECT 'new', system_identifier, 'postgres', '/elsewhere, control file 1', 1, NULL, false, now() FROM pg_control_system()});
 $copy->psql('postgres', "INSERT INTO run VALUES ('0123456789abcdefghijklmnc1', 3)", stderr => \$stderr);
 like($stderr, qr/the gate is closed\nDETAIL:  The store was proved from data directory \/elsewhere/, 'a base backup that is just started');
 $copy->psql('postgres', q{BEGIN; SELECT runops.recheck(accept_new_identity => true); ROLLBACK});
@@ -199,6 +199,9 @@ $copy->stop;
 $control->safe_psql('template1', 'CREATE DATABASE staging TEMPLATE postgres');
 $control->psql('staging', "SELECT n FROM run WHERE id = '$new_id'", stderr => \$stderr);
 like($stderr, qr/the gate is closed\nDETAIL:  The store was proved from database "postgres"; this one is "staging"/, 'a copy of the database');
-is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'the original is open');
+($stdout, $stderr) = $split->try("SELECT n FROM run WHERE id = '$new_id';");
+like($stderr, qr/ERROR:  RO007: .*\nDETAIL:  The store belongs to a copy of this control plane, on timeline 2 of its cluster; this server is on timeline 1\./, 'the original is closed since the promoted copy was accepted');
+$split->sql('SELECT runops.recheck(accept_new_identity => true)');
+is($split->sql("SELECT n FROM run WHERE id = '$new_id'"), '2', 'until it is accepted again');
 
 done_testing();

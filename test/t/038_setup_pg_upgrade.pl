@@ -83,7 +83,7 @@ $new->start;
 $split->{control} = $new;
 is($split->sql($legacy), 'A|1', 'legacy statements work');
 my ($stdout, $stderr) = $split->try(qq{SELECT s FROM app."Run" WHERE id = '$new_id';});
-like($stderr, qr/RO002: .*\nDETAIL:  The store was proved from (?:a cluster with system identifier|data directory)/, 'the gate waits for somebody to say which cluster it is');
+like($stderr, qr/RO007: .*\nDETAIL:  The store was proved from (?:a cluster with system identifier|data directory)/, 'the gate waits for somebody to say which cluster it is');
 like($split->sql(q{SELECT verdict FROM runops.recheck(accept_new_identity => true)}), qr/^distinct$/, 'that is said');
 is($split->sql($rows), $before, 'all rows are there');
 is($split->sql(q{SELECT string_agg(relation::text || ' ' || key || ' ' || leaves, ', ' ORDER BY relation::text) FROM runops.routed_tables}),
