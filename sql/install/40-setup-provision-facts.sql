@@ -134,7 +134,8 @@ SELECT r.tag, jsonb_build_object(
 		CROSS JOIN LATERAL (SELECT 'REFERENCES ' || quote_ident(rn.nspname) || '.' || quote_ident(rc.relname)) AS y (ref)
 		WHERE c.conrelid = r.rest AND c.contype IN ('c', 'p', 'u', 'x', 'f')
 			AND (c.contype <> 'f' OR c.conparentid = 0)
-			AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false'),
+			-- to_jsonb is slow, because of the expressions of constraints
+			AND (current_setting('server_version_num')::int < 180000 OR to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false')),
 	'indexes', (
 		SELECT coalesce(jsonb_agg(jsonb_build_object(
 			'name', coalesce(pc.relname, ic.relname),
@@ -323,17 +324,18 @@ AS $$
 	ORDER BY max(u.depth) DESC, n.nspname, t.typname
 $$;
 
-/* The collations that columns, types and indexes of the tables use. */
-CREATE FUNCTION runops._used_collations(relations regclass[], types oid[]) RETURNS TABLE (coll oid, nsp name, name name)
+/* The collations that columns, types and indexes of the routed tables use. */
+CREATE FUNCTION runops._used_collations(relations regclass[]) RETURNS TABLE (coll oid, nsp name, name name)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+	WITH tables AS (SELECT t.relation AS oid FROM runops.table_config t WHERE t.relation = ANY (relations)
+					UNION ALL SELECT t.leaf FROM runops.table_config t WHERE t.relation = ANY (relations)),
+	types AS (SELECT t.typrelid, t.typtype, t.typcollation FROM pg_type t JOIN runops._used_types(relations) u ON u.type = t.oid)
 	SELECT DISTINCT c.oid, n.nspname, c.collname
-	FROM (SELECT a.attcollation FROM pg_attribute a
-		  WHERE a.attrelid = ANY (relations) AND a.attnum > 0 AND NOT a.attisdropped
-		  UNION ALL SELECT t.typcollation FROM pg_type t WHERE t.oid = ANY (types)
-		  UNION ALL SELECT a.attcollation FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
-		  WHERE t.oid = ANY (types) AND t.typtype = 'c'
-		  UNION ALL SELECT unnest(i.indcollation) FROM pg_index i WHERE i.indrelid = ANY (relations)) AS used (coll)
+	FROM (SELECT a.attcollation FROM pg_attribute a JOIN tables t ON t.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
+		  UNION ALL SELECT t.typcollation FROM types t
+		  UNION ALL SELECT a.attcollation FROM types t JOIN pg_attribute a ON a.attrelid = t.typrelid WHERE t.typtype = 'c'
+		  UNION ALL SELECT unnest(i.indcollation) FROM pg_index i JOIN tables t ON t.oid = i.indrelid) AS used (coll)
 	JOIN pg_collation c ON c.oid = used.coll
 	JOIN pg_namespace n ON n.oid = c.collnamespace
 	WHERE n.nspname <> 'pg_catalog'

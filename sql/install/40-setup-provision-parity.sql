@@ -11,6 +11,13 @@ CREATE TYPE runops._parity AS (
 	phase int, relation regclass, kind text, object text, action text, ddl text, detail text);
 
 /*
+ * A table with its facts here and in the store; "there" is NULL if the store lacks
+ * the table.  The functions that follow get all tables at once: a query for each
+ * of hundreds of tables would take most of the time.
+ */
+CREATE TYPE runops._table_pair AS (place runops._placement, target text, here jsonb, there jsonb);
+
+/*
  * A regular expression that matches a whole id as the classifier does: the ids of
  * one store, or every classifiable id if store is NULL.
  *
@@ -64,53 +71,62 @@ AS $$
 $$;
 
 /*
- * Query the facts of both sides.  "relations" are the tables to compare; the
- * result contains all routed tables, because a foreign key may refer to any of
- * them.
+ * The facts of this side, about all routed tables, because a foreign key may refer
+ * to any of them, and about the types and collations that "relations" use.
  *
  * The settings are the same as in a remote session (see session/store_sql.c),
  * because they decide how constants in expressions are printed.
  */
-CREATE FUNCTION runops._facts(store text, relations regclass[]) RETURNS TABLE (here jsonb, there jsonb)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION runops._facts_here(relations regclass[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET timezone = 'GMT' SET datestyle = ISO SET intervalstyle = postgres SET extra_float_digits = 3
-SET bytea_output = hex SET quote_all_identifiers = off
+SET bytea_output = hex SET quote_all_identifiers = off SET jit = off
 AS $$
 DECLARE
-	parts CONSTANT text := 'SELECT jsonb_build_object(''database'', (%s), ''tables'', %s, ''types'', %s, ''collations'', %s)';
-	here_tables text[]; there_tables text[];
-	here_types text[]; there_types text[]; types oid[];
-	here_collations text[]; there_collations text[];
-	named CONSTANT text := 'SELECT v.tag, c.oid FROM (%s) AS v (tag, nsp, name) '
-		'JOIN pg_namespace n ON n.nspname = v.nsp::name JOIN %s c ON c.%snamespace = n.oid AND c.%sname = v.name::name';
-	schemas text; functions text; users text; tables text;
+	here jsonb;
+	tables text;
+	types text;
+	collations text;
 BEGIN
-	SELECT array_agg(format('(%L, %s::oid, %s::oid)', p.relation::oid, p.relation::oid, p.leaf::oid)),
-		array_agg(format('(%L, %L, %L)', p.relation::oid, p.remote_schema, p.remote_table))
-	INTO here_tables, there_tables
-	FROM runops._placements(store) p;
-	SELECT array_agg(format('(%L, %s::oid)', format('%I.%I', nsp, name), type)),
-		array_agg(format('(%L, %L, %L)', format('%I.%I', nsp, name), nsp, name)), coalesce(array_agg(type), '{}')
-	INTO here_types, there_types, types
-	FROM runops._used_types(relations);
-	SELECT array_agg(format('(%L, %s::oid)', format('%I.%I', nsp, name), coll)),
-		array_agg(format('(%L, %L, %L)', format('%I.%I', nsp, name), nsp, name))
-	INTO here_collations, there_collations
-	FROM runops._used_collations(relations || ARRAY(SELECT p.leaf FROM runops._placements(store) p
-													WHERE p.relation = ANY (relations)), types);
-
-	EXECUTE format(parts, runops._database_facts_sql(),
-		runops._facts_object_sql(runops._table_facts_sql(runops._values_sql(here_tables, 'NULL::text, 0::oid, 0::oid'))),
-		runops._facts_object_sql(runops._type_facts_sql(runops._values_sql(here_types, 'NULL::text, 0::oid'))),
-		runops._facts_object_sql(runops._collation_facts_sql(runops._values_sql(here_collations, 'NULL::text, 0::oid'))))
+	SELECT runops._values_sql(array_agg(format('(%L, %s::oid, %s::oid)', t.relation::oid, t.relation::oid, t.leaf::oid)), 'NULL::text, 0::oid, 0::oid')
+	INTO tables FROM runops.table_config t;
+	SELECT runops._values_sql(array_agg(format('(%L, %s::oid)', format('%I.%I', u.nsp, u.name), u.type)), 'NULL::text, 0::oid')
+	INTO types FROM runops._used_types(relations) u;
+	SELECT runops._values_sql(array_agg(format('(%L, %s::oid)', format('%I.%I', u.nsp, u.name), u.coll)), 'NULL::text, 0::oid')
+	INTO collations FROM runops._used_collations(relations) u;
+	EXECUTE format('SELECT jsonb_build_object(''database'', (%s), ''tables'', %s, ''types'', %s, ''collations'', %s)', runops._database_facts_sql(),
+		runops._facts_object_sql(runops._table_facts_sql(tables)),
+		runops._facts_object_sql(runops._type_facts_sql(types)),
+		runops._facts_object_sql(runops._collation_facts_sql(collations)))
 	INTO here;
 
 	-- a default that is not sent is computed here anyway
-	SELECT jsonb_set(here, '{tables}', coalesce(jsonb_object_agg(t.key, t.value || jsonb_build_object('columns', (
+	RETURN jsonb_set(here, '{tables}', (SELECT coalesce(jsonb_object_agg(t.key, t.value || jsonb_build_object('columns', (
 			SELECT jsonb_agg(c || CASE WHEN u IS NULL THEN '{}' ELSE jsonb_build_object('portable', false, 'unportable', u) END ORDER BY o)
 			FROM jsonb_array_elements(t.value -> 'columns') WITH ORDINALITY AS x (c, o)
-			CROSS JOIN LATERAL runops._unportable_default(t.key::oid::regclass, (c ->> 'name')::name) AS d (u)))), '{}'))
-	INTO here FROM jsonb_each(here -> 'tables') t;
+			CROSS JOIN LATERAL (SELECT CASE WHEN coalesce(c ->> 'default', c ->> 'generated') IS NOT NULL
+				THEN runops._unportable_default(t.key::oid::regclass, (c ->> 'name')::name) END) AS d (u)))), '{}')
+		FROM jsonb_each(here -> 'tables') t));
+END
+$$;
+
+/* The facts of a store, by one query: about the same objects as the facts here. */
+CREATE FUNCTION runops._facts_there(store text, relations regclass[], here jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	named CONSTANT text := 'SELECT v.tag, c.oid FROM (%s) AS v (tag, nsp, name) '
+		'JOIN pg_namespace n ON n.nspname = v.nsp::name JOIN %s c ON c.%snamespace = n.oid AND c.%sname = v.name::name';
+	nothing CONSTANT text := 'NULL::text, NULL::text, NULL::text';
+	tables text; types text; collations text;
+	schemas text; functions text; users text;
+BEGIN
+	SELECT runops._values_sql(array_agg(format('(%L, %L, %L)', p.relation::oid, p.remote_schema, p.remote_table)), nothing)
+	INTO tables FROM runops._placements(store) p;
+	SELECT runops._values_sql(array_agg(format('(%L, %L, %L)', format('%I.%I', u.nsp, u.name), u.nsp, u.name)), nothing)
+	INTO types FROM runops._used_types(relations) u;
+	SELECT runops._values_sql(array_agg(format('(%L, %L, %L)', format('%I.%I', u.nsp, u.name), u.nsp, u.name)), nothing)
+	INTO collations FROM runops._used_collations(relations) u;
 
 	-- functions that expressions here need and that the store may lack
 	SELECT runops._values_sql(array_agg(DISTINCT format('(%L)', f)), 'NULL::text') INTO functions
@@ -120,13 +136,12 @@ BEGIN
 	SELECT runops._values_sql(array_agg(DISTINCT format('(%L)', s)), 'NULL::text') INTO schemas
 	FROM (SELECT p.remote_schema FROM runops._placements(store) p
 		  UNION ALL SELECT u.nsp FROM runops._used_types(relations) u
-		  UNION ALL SELECT u.nsp FROM runops._used_collations(relations, types) u) AS x (s);
+		  UNION ALL SELECT u.nsp FROM runops._used_collations(relations) u) AS x (s);
 	SELECT runops._values_sql(array_agg(DISTINCT format('(%L::text)', u.remote_user)), 'NULL::text') INTO users
 	FROM runops._mapped_users(store) u;
-	tables := runops._values_sql(there_tables, 'NULL::text, NULL::text, NULL::text');
 
-	there := runops._remote_object(store, format(
-		parts || $q$ || jsonb_build_object(
+	RETURN runops._remote_object(store, format($q$
+		SELECT jsonb_build_object('database', (%s), 'tables', %s, 'types', %s, 'collations', %s) || jsonb_build_object(
 			'version', current_setting('server_version_num')::int,
 			'schemas', (SELECT coalesce(jsonb_agg(n.nspname), '[]') FROM pg_namespace n
 						WHERE n.nspname IN (%s)),
@@ -153,14 +168,13 @@ BEGIN
 		runops._facts_object_sql(runops._table_facts_sql(
 			format('SELECT x.tag, x.oid, x.oid FROM (' || named || ') AS x', tables, 'pg_class', 'rel', 'rel'))),
 		runops._facts_object_sql(runops._type_facts_sql(
-			format(named, runops._values_sql(there_types, 'NULL::text, NULL::text, NULL::text'), 'pg_type', 'typ', 'typ'))),
+			format(named, types, 'pg_type', 'typ', 'typ'))),
 		runops._facts_object_sql(runops._collation_facts_sql(
 			format(named || ' AND c.collencoding IN (-1, (SELECT d.encoding FROM pg_database d WHERE d.datname = current_database()))',
-				   runops._values_sql(there_collations, 'NULL::text, NULL::text, NULL::text'), 'pg_collation', 'coll', 'coll'))),
+				   collations, 'pg_collation', 'coll', 'coll'))),
 		schemas, functions, tables, users),
 		'{"database": "object", "tables": "object", "types": "object", "collations": "object", "version": "number",
 		  "schemas": "array", "extensions": "array", "functions": "array", "privileges": "array"}');
-	RETURN NEXT;
 END
 $$;
 
@@ -181,7 +195,7 @@ BEGIN
 		CASE WHEN NOT there -> 'schemas' ? s THEN format('CREATE SCHEMA %I', s) END, NULL::text
 	FROM (SELECT p.remote_schema FROM runops._placements(store) p WHERE p.relation = ANY (relations)
 		  UNION SELECT u.nsp FROM runops._used_types(relations) u
-		  UNION SELECT u.nsp FROM runops._used_collations(relations, ARRAY(SELECT type FROM runops._used_types(relations))) u) AS x (s)
+		  UNION SELECT u.nsp FROM runops._used_collations(relations) u) AS x (s)
 	ORDER BY s;
 
 	RETURN QUERY
@@ -295,69 +309,68 @@ BEGIN
 END
 $$;
 
-/* One table and its columns. */
-CREATE FUNCTION runops._table_parity(relation regclass, target text, h jsonb, t jsonb, version int, functions jsonb) RETURNS SETOF runops._parity
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+/* The tables and their columns. */
+CREATE FUNCTION runops._table_parity(pairs runops._table_pair[], version int, functions jsonb) RETURNS SETOF runops._parity
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	unportable CONSTANT text := (SELECT string_agg(c ->> 'unportable', ', ') FROM jsonb_array_elements(h -> 'columns') c
-								 WHERE c ->> 'generated' IS NOT NULL);
-BEGIN
-	IF t IS NULL THEN
-		RETURN NEXT ROW(4, relation, 'table', 'table ' || target, CASE WHEN unportable IS NULL THEN 'create' ELSE 'drift' END,
-			format(E'CREATE TABLE %s (\n\t%s\n); COMMENT ON TABLE %s IS %L', target,
+	WITH p AS MATERIALIZED (
+		SELECT x.no, (x.place).relation, x.target, x.here -> 'columns' AS here, x.there -> 'columns' AS there,
+			x.there ->> 'kind' AS kind, (x.there ->> 'ours')::boolean AS ours
+		FROM unnest(pairs) WITH ORDINALITY AS x (place, target, here, there, no)
+	), found (no, part, o, phase, relation, kind, object, action, ddl, detail) AS (
+		SELECT p.no, 1, 0::bigint, 4, p.relation, 'table', 'table ' || p.target, CASE WHEN u.unportable IS NULL THEN 'create' ELSE 'drift' END,
+			format(E'CREATE TABLE %s (\n\t%s\n); COMMENT ON TABLE %s IS %L', p.target,
 				   (SELECT string_agg(runops._column_ddl(c, version), E',\n\t' ORDER BY o)
-					FROM jsonb_array_elements(h -> 'columns') WITH ORDINALITY AS e (c, o)),
-				   target, runops._provision_mark()),
-			'missing in the store: not created there because a generated column calls ' || unportable)::runops._parity;
-		RETURN;
-	END IF;
-	IF t ->> 'kind' NOT IN ('r', 'p') THEN
-		RETURN NEXT ROW(4, relation, 'table', 'table ' || target, 'drift', NULL,
-			'the relation with this name in the store is not a table')::runops._parity;
-		RETURN;
-	END IF;
-	RETURN NEXT ROW(4, relation, 'table', 'table ' || target, 'exists', NULL, NULL)::runops._parity;
-
-	-- A column that exists only in the store may be the missing column under its
-	-- old name.  A new column would hide the values of the old one.
-	RETURN QUERY
-	SELECT 5, relation, 'column', format('column %s.%I', target, c ->> 'name'),
-		CASE WHEN (t ->> 'ours')::boolean AND other IS NULL AND NOT (c ->> 'generated' IS NOT NULL AND c ? 'unportable') AND functions @> coalesce(nullif(c -> 'needs', 'null'), '[]')
-			 THEN 'create' ELSE 'drift' END,
-		CASE WHEN other IS NULL THEN format('ALTER TABLE %s ADD COLUMN %s', target, runops._column_ddl(c, version))
-			 ELSE format('ALTER TABLE %s RENAME COLUMN %I TO %I', target, other, c ->> 'name') END,
-		CASE WHEN c ->> 'generated' IS NOT NULL AND c ? 'unportable'
-				THEN format('missing in the store: not created there because it calls %s', c ->> 'unportable')
-			 WHEN other IS NULL THEN 'missing in the store'
-			 ELSE format('missing in the store; column "%s" there may be the same column under its old name', other) END
-	FROM jsonb_array_elements(h -> 'columns') WITH ORDINALITY AS e (c, o)
-	CROSS JOIN LATERAL (
-		SELECT min(x ->> 'name') FROM jsonb_array_elements(t -> 'columns') x
-		WHERE x ->> 'type' = c ->> 'type'
-			AND NOT EXISTS (SELECT FROM jsonb_array_elements(h -> 'columns') y WHERE y ->> 'name' = x ->> 'name')) AS r (other)
-	WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(t -> 'columns') x WHERE x ->> 'name' = c ->> 'name')
-	ORDER BY o;
-
-	RETURN QUERY
-	SELECT 5, relation, 'column', format('column %s.%I', target, x ->> 'name'), 'drift',
-		CASE WHEN NOT EXISTS (
-				SELECT FROM jsonb_array_elements(h -> 'columns') c
-				WHERE c ->> 'type' = x ->> 'type'
-					AND NOT EXISTS (SELECT FROM jsonb_array_elements(t -> 'columns') y WHERE y ->> 'name' = c ->> 'name'))
-			 THEN format('ALTER TABLE %s DROP COLUMN %I', target, x ->> 'name') END,
-		'exists only in the store'
-	FROM jsonb_array_elements(t -> 'columns') x
-	WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(h -> 'columns') c WHERE x ->> 'name' = c ->> 'name');
-
-	RETURN QUERY
-	SELECT 5, relation, d.kind, format('column %s.%I', target, c ->> 'name'), 'drift',
-		format('ALTER TABLE %s ALTER COLUMN %I ', target, c ->> 'name') || d.ddl, d.detail
-	FROM jsonb_array_elements(h -> 'columns') WITH ORDINALITY AS e (c, o)
-	JOIN jsonb_array_elements(t -> 'columns') x ON x ->> 'name' = c ->> 'name'
-	CROSS JOIN LATERAL runops._column_drift(c, x) d
-	ORDER BY o;
-END
+					FROM jsonb_array_elements(p.here) WITH ORDINALITY AS e (c, o)),
+				   p.target, runops._provision_mark()),
+			'missing in the store: not created there because a generated column calls ' || u.unportable
+		FROM p CROSS JOIN LATERAL (SELECT string_agg(c ->> 'unportable', ', ') FROM jsonb_array_elements(p.here) c
+								   WHERE c ->> 'generated' IS NOT NULL) AS u (unportable)
+		WHERE p.kind IS NULL
+		UNION ALL
+		SELECT p.no, 1, 0, 4, p.relation, 'table', 'table ' || p.target, CASE WHEN p.kind IN ('r', 'p') THEN 'exists' ELSE 'drift' END, NULL,
+			CASE WHEN p.kind NOT IN ('r', 'p') THEN 'the relation with this name in the store is not a table' END
+		FROM p WHERE p.kind IS NOT NULL
+		UNION ALL
+		-- A column that exists only in the store may be the missing column under its
+		-- old name.  A new column would hide the values of the old one.
+		SELECT p.no, 2, e.o, 5, p.relation, 'column', format('column %s.%I', p.target, c ->> 'name'),
+			CASE WHEN p.ours AND other IS NULL AND NOT (c ->> 'generated' IS NOT NULL AND c ? 'unportable') AND functions @> coalesce(nullif(c -> 'needs', 'null'), '[]')
+				 THEN 'create' ELSE 'drift' END,
+			CASE WHEN other IS NULL THEN format('ALTER TABLE %s ADD COLUMN %s', p.target, runops._column_ddl(c, version))
+				 ELSE format('ALTER TABLE %s RENAME COLUMN %I TO %I', p.target, other, c ->> 'name') END,
+			CASE WHEN c ->> 'generated' IS NOT NULL AND c ? 'unportable'
+					THEN format('missing in the store: not created there because it calls %s', c ->> 'unportable')
+				 WHEN other IS NULL THEN 'missing in the store'
+				 ELSE format('missing in the store; column "%s" there may be the same column under its old name', other) END
+		FROM p CROSS JOIN LATERAL jsonb_array_elements(p.here) WITH ORDINALITY AS e (c, o)
+		CROSS JOIN LATERAL (
+			SELECT min(x ->> 'name') FROM jsonb_array_elements(p.there) x
+			WHERE x ->> 'type' = c ->> 'type'
+				AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.here) y WHERE y ->> 'name' = x ->> 'name')) AS r (other)
+		WHERE p.kind IN ('r', 'p')
+			AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.there) x WHERE x ->> 'name' = c ->> 'name')
+		UNION ALL
+		SELECT p.no, 3, e.o, 5, p.relation, 'column', format('column %s.%I', p.target, x ->> 'name'), 'drift',
+			CASE WHEN NOT EXISTS (
+					SELECT FROM jsonb_array_elements(p.here) c
+					WHERE c ->> 'type' = x ->> 'type'
+						AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.there) y WHERE y ->> 'name' = c ->> 'name'))
+				 THEN format('ALTER TABLE %s DROP COLUMN %I', p.target, x ->> 'name') END,
+			'exists only in the store'
+		FROM p CROSS JOIN LATERAL jsonb_array_elements(p.there) WITH ORDINALITY AS e (x, o)
+		WHERE p.kind IN ('r', 'p')
+			AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.here) c WHERE x ->> 'name' = c ->> 'name')
+		UNION ALL
+		SELECT p.no, 4, e.o, 5, p.relation, d.kind, format('column %s.%I', p.target, c ->> 'name'), 'drift',
+			format('ALTER TABLE %s ALTER COLUMN %I ', p.target, c ->> 'name') || d.ddl, d.detail
+		FROM p CROSS JOIN LATERAL jsonb_array_elements(p.here) WITH ORDINALITY AS e (c, o)
+		JOIN LATERAL jsonb_array_elements(p.there) x ON x ->> 'name' = c ->> 'name'
+		CROSS JOIN LATERAL runops._column_drift(c, x) d
+		-- every value comes from here, so an identity column there is wrong even if it is one here
+		WHERE p.kind IN ('r', 'p') AND (c <> x OR (x ->> 'identity')::boolean)
+	)
+	SELECT f.phase, f.relation, f.kind, f.object, f.action, f.ddl, f.detail FROM found f ORDER BY f.no, f.part, f.o
 $$;
 
 /* The differences between column x in the store and column c here. */

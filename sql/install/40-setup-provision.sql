@@ -57,6 +57,7 @@ AS $$
 DECLARE
 	patience CONSTANT text := 'SET LOCAL lock_timeout = ''5s''';
 	relations regclass[];
+	here jsonb;
 	rows runops._parity[];
 	commands text[];
 	blocker runops._parity;
@@ -68,7 +69,8 @@ BEGIN
 		PERFORM runops._topology_lock();
 	END IF;
 
-	rows := ARRAY(SELECT r FROM runops._parity_rows(store, relations) r);
+	here := runops._facts_here(relations);
+	rows := ARRAY(SELECT r FROM runops._parity_rows(store, relations, here) r);
 
 	IF NOT coalesce(dry_run, false) THEN
 		SELECT r.* INTO blocker FROM unnest(rows) r
@@ -96,7 +98,7 @@ BEGIN
 		-- The new objects belong to the caller's remote user, so check privileges again.
 		IF EXISTS (SELECT FROM unnest(rows) r WHERE r.action = 'create' AND r.kind IN ('schema', 'table')) THEN
 			rows := ARRAY(SELECT r FROM unnest(rows) r WHERE r.kind <> 'privilege')
-				|| ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.kind = 'privilege');
+				|| ARRAY(SELECT r FROM runops._privilege_parity(store, relations, runops._facts_there(store, relations, here)) r);
 		END IF;
 	END IF;
 
@@ -106,8 +108,9 @@ $$;
 COMMENT ON FUNCTION runops.provision(text, boolean, regclass) IS 'creates in a store the objects that routed tables need there, and reports differences';
 
 REVOKE EXECUTE ON FUNCTION
-	runops._facts(text, regclass[]),
-	runops._parity_rows(text, regclass[]),
+	runops._facts_here(regclass[]),
+	runops._facts_there(text, regclass[], jsonb),
+	runops._parity_rows(text, regclass[], jsonb),
 	runops._mapped_users(text),
 	runops._privilege_parity(text, regclass[], jsonb),
 	runops.provision(text, boolean, regclass)

@@ -116,11 +116,11 @@ $$;
  * The parity rows of a store as findings.  If a table is missing, nothing else is
  * reported about it.
  */
-CREATE FUNCTION runops._drift_findings(store text, relations regclass[])
+CREATE FUNCTION runops._drift_findings(store text, relations regclass[], here jsonb DEFAULT NULL)
 RETURNS TABLE (relation regclass, finding text, detail text)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH r AS MATERIALIZED (SELECT * FROM runops._parity_rows(store, relations))
+	WITH r AS MATERIALIZED (SELECT * FROM runops._parity_rows(store, relations, here))
 	SELECT r.relation,
 		CASE r.kind WHEN 'database' THEN 'collation' WHEN 'label' THEN 'type' WHEN 'table' THEN 'column' ELSE r.kind END,
 		r.object || ': ' || coalesce(r.detail, 'missing in the store')
@@ -247,6 +247,7 @@ AS $$
 DECLARE
 	relations CONSTANT regclass[] := runops._routed_relations(only_relation);
 	reachable text[] := CASE WHEN runops._is_elsewhere('legacy') THEN '{}'::text[] ELSE ARRAY['legacy'] END;
+	here CONSTANT jsonb := runops._facts_here(relations);
 	s text;
 	reason text;
 	context text;
@@ -270,7 +271,7 @@ BEGIN
 		BEGIN
 			PERFORM runops._gate_require(s);
 			RETURN QUERY SELECT f.relation, s, f.finding, NULL::text, NULL::text, f.detail
-			FROM runops._drift_findings(s, relations) f;
+			FROM runops._drift_findings(s, relations, here) f;
 			reachable := reachable || s;
 		EXCEPTION
 			WHEN query_canceled OR OTHERS THEN
@@ -314,7 +315,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._misplaced(text, runops._placement, int),
 	runops._count_misplaced(text, regclass[], int),
 	runops._duplicates(text[], runops._placement[], text[], int),
-	runops._drift_findings(text, regclass[]),
+	runops._drift_findings(text, regclass[], jsonb),
 	runops._row_findings(text[], runops._placement[], int),
 	runops._store_answers(text),
 	runops._verify(regclass, int),

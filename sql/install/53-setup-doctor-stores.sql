@@ -187,13 +187,17 @@ BEGIN
 END
 $$;
 
-/* Differences between the tables of a store and the tables here, and defects of their rows.  "state" is its state. */
-CREATE FUNCTION runops._doctor_drift(store text, state jsonb) RETURNS SETOF runops._finding
+/*
+ * Differences between the tables of a store and the tables here, and defects of
+ * their rows.  "here" are the facts of the tables here, "state" is the state of
+ * the store.
+ */
+CREATE FUNCTION runops._doctor_drift(store text, here jsonb, state jsonb) RETURNS SETOF runops._finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	relations CONSTANT regclass[] := runops._routed_relations(NULL);
-	parity CONSTANT runops._parity[] := ARRAY(SELECT r FROM runops._parity_rows(store, relations) r WHERE r.action <> 'exists' AND r.kind <> 'schema');
+	parity CONSTANT runops._parity[] := ARRAY(SELECT r FROM runops._parity_rows(store, relations, here) r WHERE r.action <> 'exists' AND r.kind <> 'schema');
 	filled CONSTANT oid[] := ARRAY(SELECT r::oid FROM jsonb_array_elements_text(state -> 'filled') r);
 	absent CONSTANT regclass[] := ARRAY(SELECT p.relation FROM unnest(parity) p WHERE p.kind = 'table');
 BEGIN
@@ -223,19 +227,20 @@ END
 $$;
 
 /*
- * Run one of the queries above; an error of the query becomes a finding.
+ * Run one of the queries above, about the two values; an error of the query becomes
+ * a finding.
  *
  * If the user cancels the query, the error is raised.  If the store cancels it,
  * the error is a finding.
  */
-CREATE FUNCTION runops._doctor_try(what text, query text) RETURNS SETOF runops._finding
+CREATE FUNCTION runops._doctor_try(what text, query text, a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) RETURNS SETOF runops._finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	reason text;
 	context text;
 BEGIN
-	RETURN QUERY EXECUTE query;
+	RETURN QUERY EXECUTE query USING a, b;
 EXCEPTION
 	WHEN query_canceled THEN
 		GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
@@ -268,10 +273,12 @@ AS $$
 DECLARE
 	started CONSTANT timestamptz := clock_timestamp();
 	remote jsonb := '{}';
+	here jsonb;
 	s text;
 	asked runops._finding;
 BEGIN
 	IF runops._flag() THEN
+		here := runops._facts_here(runops._routed_relations(NULL));
 		FOR s IN SELECT x.store FROM runops.stores x JOIN pg_foreign_server f ON f.srvname = x.server ORDER BY x.store LOOP
 			IF clock_timestamp() - started > patience THEN
 				RETURN QUERY SELECT 'warning', format('store %s', s), 'was not checked, because the time limit was reached',
@@ -287,9 +294,9 @@ BEGIN
 			END IF;
 			remote := remote || jsonb_build_object(s, asked.finding::jsonb);
 			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
-				format('SELECT * FROM runops._doctor_store(%L, %L)', s, asked.finding));
+				format('SELECT * FROM runops._doctor_store(%L, $1)', s), asked.finding::jsonb);
 			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
-				format('SELECT * FROM runops._doctor_drift(%L, %L)', s, asked.finding));
+				format('SELECT * FROM runops._doctor_drift(%L, $1, $2)', s), here, asked.finding::jsonb);
 		END LOOP;
 	END IF;
 
@@ -297,7 +304,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM runops._doctor_try('mint kinds', 'SELECT * FROM runops._doctor_minting()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('servers', 'SELECT * FROM runops._doctor_servers()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('user mappings', 'SELECT * FROM runops._doctor_mappings()');
-	RETURN QUERY SELECT * FROM runops._doctor_try('objects', format('SELECT * FROM runops._doctor_bound(%L)', remote));
+	RETURN QUERY SELECT * FROM runops._doctor_try('objects', 'SELECT * FROM runops._doctor_bound($1)', remote);
 	RETURN QUERY SELECT * FROM runops._doctor_try('tables', 'SELECT * FROM runops._doctor_tables()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('cascades', 'SELECT * FROM runops._doctor_cascades()');
 END
@@ -346,8 +353,8 @@ REVOKE EXECUTE ON FUNCTION
 	runops._doctor_store(text, jsonb),
 	runops._query_groups(regclass[]),
 	runops._doctor_rows(text, regclass[], regclass[], interval),
-	runops._doctor_drift(text, jsonb),
-	runops._doctor_try(text, text),
+	runops._doctor_drift(text, jsonb, jsonb),
+	runops._doctor_try(text, text, jsonb, jsonb),
 	runops._doctor(interval),
 	runops.doctor(boolean)
 FROM PUBLIC;

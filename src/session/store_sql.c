@@ -35,7 +35,7 @@
  * Settings of the remote session.
  *
  * Settings that change the output of the store's catalog functions have the
- * same value on both sides (runops._facts sets them here).  A policy that
+ * same value on both sides (runops._facts_here sets them here).  A policy that
  * would hide rows raises an error, because a hidden row must not look like a
  * missing row.
  */
