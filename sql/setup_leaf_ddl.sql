@@ -330,22 +330,37 @@ SET ROLE regress_ldl;
 ALTER TABLE run DROP CONSTRAINT IF EXISTS run_b_key, SET (fillfactor = 70);
 ALTER TABLE run RENAME CONSTRAINT run_p_fkey TO run_p_fk;
 ALTER TABLE run ALTER n TYPE bigint USING n::bigint;
+CLUSTER run USING run_n_idx;
 COMMENT ON INDEX run_n_idx IS 'x';
 REINDEX INDEX run_n_idx;
 DROP TRIGGER each_row ON run;
 DROP INDEX run_n_idx;
-DO $$
-DECLARE
-	detail text;
-BEGIN
-	CREATE INDEX run_n_idx ON run (n);
-EXCEPTION WHEN insufficient_privilege THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RAISE INFO '%: %', SQLERRM, detail;
-END
-$$;
+CREATE INDEX run_n_idx ON run (n);
+DROP INDEX run_n_idx;
+CREATE UNIQUE INDEX CONCURRENTLY run_pn_key ON run (p, n);
+ALTER INDEX run_pn_key RENAME TO run_pn2_key;
+ALTER TABLE run ADD CONSTRAINT run_pn_key UNIQUE USING INDEX run_pn2_key, ADD UNIQUE (b);
+-- in the schema of the leaves there is nothing but indexes
+CREATE TABLE runops_legacy.mine (id int);
+CREATE VIEW runops_legacy.mine AS SELECT 1;
+CREATE FOREIGN TABLE runops_legacy.runops_reader (id int) SERVER run_ops;
+CREATE SEQUENCE runops_legacy.mine;
+CREATE TYPE runops_legacy.mine AS (id int);
+CREATE TABLE runops_legacy.mine AS SELECT 1;
+CREATE TABLE ldl.mine (id int);
+ALTER TABLE ldl.mine SET SCHEMA runops_legacy;
+DO $$BEGIN EXECUTE 'ALTER TABLE ldl.mine SET SCHEMA runops_legacy'; END$$;
+DROP TABLE ldl.mine;
 RESET ROLE;
+CREATE TABLE ldl.second (id text PRIMARY KEY);
+SELECT runops.attach('ldl.second', 'id');
 REVOKE CREATE ON SCHEMA ldl FROM regress_ldl;
+SET ROLE regress_ldl;
+CREATE INDEX run_n_idx ON run (n);
+ALTER INDEX run_pn_key RENAME TO x;
+RESET ROLE;
+REVOKE CREATE ON SCHEMA runops_legacy FROM regress_ldl;
+GRANT CREATE ON SCHEMA ldl TO regress_ldl;
 SET ROLE regress_ldl;
 CREATE INDEX run_n_idx ON run (n);
 RESET ROLE;
@@ -366,6 +381,7 @@ SELECT conname FROM pg_constraint WHERE conrelid = 'runops_legacy.run'::regclass
 
 SET client_min_messages = error;
 DROP VIEW objects, properties;
+SELECT runops.detach('ldl.second', force => true);
 SELECT runops.detach('ldl_moved.job', force => true);
 SELECT runops.drop_unique('"Ldl 2".run', 'run_n_all');
 SELECT runops.detach('"Ldl 2".run', force => true);

@@ -164,7 +164,7 @@ hook_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 	if (prev_object_access_hook)
 		prev_object_access_hook(access, classId, objectId, subId, arg);
 
-	runops_protect(access, classId, objectId, subId);
+	runops_protect(access, classId, objectId, subId, arg);
 }
 
 /*
@@ -407,6 +407,7 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	Oid			target = copy_target(pstmt->utilityStmt);
 	Frame		frame = {0};
 
+	runops_guard_move(pstmt->utilityStmt);
 	runops_protect_command(pstmt->utilityStmt);
 	runops_watch_command(pstmt->utilityStmt, &command);
 

@@ -163,7 +163,8 @@ $$;
  * extension or to a superuser, and no other role may create objects in it.
  *
  * Whoever can put a table in the place of a leaf, a reader or entries leads
- * statements to a server of his own, or has code run by others.
+ * statements to a server of his own, or has code run by others.  The owners of
+ * attached tables create indexes in the schema of these, and nothing else.
  */
 CREATE FUNCTION runops._check_own_schema(nsp name) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -182,7 +183,8 @@ BEGIN
 	END IF;
 	SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE format('role "%s"', pg_get_userbyid(a.grantee)) END INTO creator
 	FROM pg_namespace n, aclexplode(n.nspacl) a
-	WHERE n.nspname = nsp AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner LIMIT 1;
+	WHERE n.nspname = nsp AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+		AND (a.grantee = 0 OR nsp NOT IN ('runops_legacy', 'runops_none')) LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
@@ -196,7 +198,8 @@ $$;
 /*
  * Step: make the schema for the leaves of a store unless it is there, and give
  * the owner of a table USAGE on it: foreign keys are checked by queries that name
- * the leaf and run with the owner's rights.
+ * the leaf and run with the owner's rights.  In the schema of the attached tables
+ * he also creates indexes; src/setup/leaf_schema.c refuses anything else.
  */
 CREATE FUNCTION runops._step_leaf_schema(caller oid, arguments jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -204,16 +207,19 @@ AS $$
 DECLARE
 	leaf_schema CONSTANT name := runops._leaf_schema(arguments ->> 'store');
 	owner CONSTANT oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = (arguments ->> 'relation')::oid);
+	privileges CONSTANT text := CASE leaf_schema WHEN runops._leaf_schema(runops._old_table_store()) THEN 'USAGE, CREATE' ELSE 'USAGE' END;
+	p text;
 BEGIN
 	PERFORM runops._check_may(caller, 'runops._topology_lock()');
 	IF to_regnamespace(quote_ident(leaf_schema)) IS NULL THEN
 		EXECUTE format('CREATE SCHEMA %I', leaf_schema);
 	END IF;
 	PERFORM runops._check_own_schema(leaf_schema);
-	IF owner IS NOT NULL AND NOT has_schema_privilege(owner, leaf_schema::text, 'USAGE') THEN
+	FOREACH p IN ARRAY string_to_array(privileges, ', ') LOOP
+		CONTINUE WHEN owner IS NULL OR has_schema_privilege(owner, leaf_schema::text, p);
 		PERFORM runops._check_owner(caller, (arguments ->> 'relation')::oid::regclass);
-		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', leaf_schema, pg_get_userbyid(owner));
-	END IF;
+		EXECUTE format('GRANT %s ON SCHEMA %I TO %I', p, leaf_schema, pg_get_userbyid(owner));
+	END LOOP;
 	RETURN NULL;
 END
 $$;

@@ -81,7 +81,7 @@ BEGIN
 			AND (l.oid = t.leaf OR l.relkind = 'f')
 	LOOP
 		EXECUTE format('ALTER %s %s OWNER TO %I', CASE r.relkind WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, r.leaf, r.owner);
-		EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', r.nsp, r.owner);
+		EXECUTE format('GRANT %s ON SCHEMA %s TO %I', CASE r.relkind WHEN 'f' THEN 'USAGE' ELSE 'USAGE, CREATE' END, r.nsp, r.owner);
 	END LOOP;
 	FOR r IN
 		SELECT format('GRANT USAGE ON SCHEMA runops_unique TO %1$I; GRANT SELECT ON %2$s TO %1$I', pg_get_userbyid(p.relowner), u.entries) AS ddl

@@ -226,10 +226,11 @@ refuse_truncate(Oid relid)
 }
 
 /*
- * An object is dropped or truncated: make the final check.
+ * An object is dropped, truncated, created or altered: make the final check.
  */
 void
-runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId)
+runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId,
+			   void *arg)
 {
 	if (IsBinaryUpgrade)
 		return;
@@ -247,6 +248,9 @@ runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId)
 	else if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
 			 classId == ProcedureRelationId)
 		runops_protect_function(objectId);
+	else if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0 &&
+			 !((ObjectAccessPostCreate *) arg)->is_internal)
+		runops_guard_new_relation(objectId);
 }
 
 /*

@@ -46,6 +46,9 @@ extern char *runops_new_leaf_name(Oid routed, Oid leaf, const char *name);
 extern void runops_require_owner(Oid leaf, ObjectType type, const char *name);
 extern void runops_require_create(Oid routed, Oid leaf);
 
+/* in leaf_schema.c */
+extern void runops_guard_new_relation(Oid relid);
+
 /* in protect_alter.c */
 extern bool runops_is_reader_table(Oid relid);
 extern void runops_protect_alter(Node *parsetree);
