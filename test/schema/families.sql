@@ -2,7 +2,7 @@
 --
 -- A family is five runs: a root, children under it, for every third family in
 -- a batch, and all that hangs on them in the other 12 tables.  kind=legacy
--- gives every run and batch a cuid, kind=new a KSUID (and needs the
+-- gives every run and batch a cuid, kind=new an id of 26 characters (and needs the
 -- extension); a family is in one store.  With kind=legacy everything is
 -- computed from the seed.  A kind and seed can be used once in a database.
 
@@ -18,8 +18,8 @@ CREATE TEMP TABLE run AS
 	SELECT n, (n - 1) / 5 + 1 AS g, (n - 1) % 5 AS k, pg_temp.cuid(:salt, 'run', n) AS id
 	FROM generate_series(1, :families * 5::bigint) n;
 \if :is_new
-UPDATE batch SET id = runops.gen_ksuid();
-UPDATE run SET id = runops.gen_ksuid();
+UPDATE batch SET id = runops.gen_run_ops_id();
+UPDATE run SET id = runops.gen_run_ops_id();
 \endif
 
 CREATE TEMP TABLE family AS
