@@ -80,6 +80,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 AS $f$ SELECT pg_catalog.replace($q$
 SELECT r.tag, jsonb_build_object(
 	'kind', k.relkind,
+	'children', EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = k.oid),
 	'ours', coalesce(obj_description(k.oid, 'pg_class') = 'made by runops.provision()', false),
 	'security', k.relrowsecurity,
 	'columns', (
@@ -232,7 +233,8 @@ $q$, '@source@', source) $f$;
 
 /*
  * The encoding and the default collation of the database.  The collation applies
- * to every column that does not name another one.
+ * to every column that does not name another one.  Its version is the one of the
+ * library in use, which decides how it sorts, and not the recorded one.
  */
 CREATE FUNCTION runops._database_facts_sql() RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -244,7 +246,7 @@ SELECT jsonb_build_object(
 	'lc_ctype', d.datctype,
 	'locale', coalesce(j.d ->> 'datlocale', j.d ->> 'daticulocale'),
 	'rules', j.d ->> 'daticurules',
-	'version', d.datcollversion) AS facts
+	'version', pg_database_collation_actual_version(d.oid)) AS facts
 FROM pg_database d
 CROSS JOIN LATERAL (SELECT to_jsonb(d)) AS j (d)
 WHERE d.datname = current_database()

@@ -183,10 +183,12 @@ CREATE FUNCTION runops._schema_parity(store text, relations regclass[], here jso
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF here -> 'database' <> there -> 'database' THEN
+	-- "en_US.UTF-8" and "en_US.utf8" are one locale
+	IF lower(replace(here ->> 'database', '-', '')) <> lower(replace(there ->> 'database', '-', '')) THEN
 		RETURN QUERY SELECT 0, NULL::regclass, 'database', 'database of the store', 'drift', NULL::text,
-			format('encoding or default collation differs: here %s, in the store %s',
-				   here ->> 'database', there ->> 'database');
+			format('%s differs: here %s, in the store %s',
+				   CASE WHEN here #> '{database,encoding}' = there #> '{database,encoding}' THEN 'default collation'
+						ELSE 'encoding or default collation' END, here ->> 'database', there ->> 'database');
 	END IF;
 
 	RETURN QUERY
@@ -315,7 +317,8 @@ LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH p AS MATERIALIZED (
 		SELECT x.no, (x.place).relation, x.target, x.here -> 'columns' AS here, x.there -> 'columns' AS there,
-			x.there ->> 'kind' AS kind, (x.there ->> 'ours')::boolean AS ours
+			x.there ->> 'kind' AS kind, (x.there ->> 'ours')::boolean AS ours,
+			(x.there ->> 'children')::boolean AS children
 		FROM unnest(pairs) WITH ORDINALITY AS x (place, target, here, there, no)
 	), found (no, part, o, phase, relation, kind, object, action, ddl, detail) AS (
 		SELECT p.no, 1, 0::bigint, 4, p.relation, 'table', 'table ' || p.target, CASE WHEN u.unportable IS NULL THEN 'create' ELSE 'drift' END,
@@ -331,6 +334,11 @@ AS $$
 		SELECT p.no, 1, 0, 4, p.relation, 'table', 'table ' || p.target, CASE WHEN p.kind IN ('r', 'p') THEN 'exists' ELSE 'drift' END, NULL,
 			CASE WHEN p.kind NOT IN ('r', 'p') THEN 'the relation with this name in the store is not a table' END
 		FROM p WHERE p.kind IS NOT NULL
+		UNION ALL
+		SELECT p.no, 1, 1, 4, p.relation, 'partitioned', 'table ' || p.target, 'drift', NULL,
+			CASE p.kind WHEN 'p' THEN 'the table in the store is itself partitioned' ELSE 'the table in the store has children' END
+			|| ', so an UPDATE or DELETE that is not sent there as a whole is refused'
+		FROM p WHERE p.kind = 'p' OR (p.kind = 'r' AND p.children)
 		UNION ALL
 		-- A column that exists only in the store may be the missing column under its
 		-- old name.  A new column would hide the values of the old one.

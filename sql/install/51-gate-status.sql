@@ -18,6 +18,11 @@ CREATE FUNCTION runops._verdict(server oid, OUT verdict text, OUT reason text, O
 	AS 'MODULE_PATHNAME', 'runops_verdict';
 
 /* The verdict on each server of each store. */
+/* Is a collation known to behave in the database of a server as it does here? */
+CREATE FUNCTION runops._same_collation(server oid, collation oid) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'runops_same_collation';
+
 CREATE FUNCTION runops._store_verdicts() RETURNS TABLE (
 	store text, is_reader boolean, server name, verdict text, reason text, hint text, since timestamptz)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
@@ -114,6 +119,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._flag(),
 	runops._gate_reason(),
 	runops._verdict(oid),
+	runops._same_collation(oid, oid),
 	runops._store_verdicts(),
 	runops.status()
 FROM PUBLIC;

@@ -21,6 +21,8 @@ BEGIN
 			'port', current_setting('port'),
 			'pooled', current_setting('runops_session.backend_pid') <> pg_backend_pid()::text,
 			'role', session_user,
+			'collation', (SELECT jsonb_build_object('recorded', d.datcollversion, 'actual', pg_database_collation_actual_version(d.oid))
+						  FROM pg_database d WHERE d.datname = current_database()),
 			'settings', (SELECT jsonb_object_agg(s.name, s.setting::bigint) FROM pg_settings s
 						 WHERE s.name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')),
 			'connections', (SELECT least(
@@ -80,6 +82,11 @@ AS $$
 		(state -> 'recovery' = 'false' AND state -> 'read_only' = 'true', 'error',
 			format('transactions of role "%s" are read-only there', state ->> 'role'),
 			'Reset "default_transaction_read_only" of the role or the database in the store.', 'transactions are read-only there'),
+		(state #>> '{collation,recorded}' <> state #>> '{collation,actual}', 'error',
+			format('version %s of the default collation is in use there, but its indexes on text were built with version %s, so they may not find rows',
+				   state #>> '{collation,actual}', state #>> '{collation,recorded}'),
+			'Use REINDEX DATABASE there, and then ALTER DATABASE ... REFRESH COLLATION VERSION.',
+			'indexes on text were built there with another version of the default collation, so they may not find rows'),
 		(l.connections > l.remote_connections, 'warning',
 			format('up to %s sessions of this database may each hold a connection, but the store allows only %s', l.connections, l.remote_connections),
 			'Raise "max_connections" in the store, or limit the connections of this database.',
@@ -188,26 +195,50 @@ END
 $$;
 
 /*
+ * What is computed here because it depends on a collation that may be another one
+ * in the store.
+ */
+CREATE FUNCTION runops._doctor_collations(store text) RETURNS SETOF runops._finding
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT DISTINCT 'warning', format('store %s: %s', _doctor_collations.store,
+			CASE WHEN c.oid = 'pg_catalog."default"'::regcollation THEN 'the default collation' ELSE 'collation ' || c.oid::regcollation END),
+		'is not known to behave there as it does here, so ranges, sorts, min, max, changes of case and regular expressions '
+		'are computed here, for all rows that the other conditions select there',
+		'Use a database with the encoding and the default collation of this one, on a host with the same version of the locale library, '
+		'or declare such columns COLLATE "C", here and in the store.', NULL
+	FROM runops.stores s
+	JOIN pg_foreign_server f ON f.srvname = s.server
+	JOIN pg_foreign_table t ON t.ftserver = f.oid
+	JOIN pg_attribute a ON a.attrelid = t.ftrelid AND a.attnum > 0 AND NOT a.attisdropped
+	JOIN pg_collation c ON c.oid = a.attcollation
+	WHERE s.store = _doctor_collations.store AND NOT runops._same_collation(f.oid, c.oid)
+$$;
+
+/*
  * Differences between the tables of a store and the tables here, and defects of
  * their rows.  "here" are the facts of the tables here, "state" is the state of
- * the store.
+ * the store.  _doctor_collations() tells of the default collation.
  */
 CREATE FUNCTION runops._doctor_drift(store text, here jsonb, state jsonb) RETURNS SETOF runops._finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	relations CONSTANT regclass[] := runops._routed_relations(NULL);
-	parity CONSTANT runops._parity[] := ARRAY(SELECT r FROM runops._parity_rows(store, relations, here) r WHERE r.action <> 'exists' AND r.kind <> 'schema');
+	parity CONSTANT runops._parity[] := ARRAY(SELECT r FROM runops._parity_rows(store, relations, here) r WHERE r.action <> 'exists' AND r.kind <> 'schema'
+		AND NOT (r.kind = 'database' AND r.detail LIKE 'default collation %'));
 	filled CONSTANT oid[] := ARRAY(SELECT r::oid FROM jsonb_array_elements_text(state -> 'filled') r);
 	absent CONSTANT regclass[] := ARRAY(SELECT p.relation FROM unnest(parity) p WHERE p.kind = 'table');
 BEGIN
 	RETURN QUERY
-	SELECT CASE WHEN p.kind IN ('index', 'constraint', 'trigger') THEN 'warning' ELSE 'error' END,
+	SELECT CASE WHEN p.kind IN ('index', 'constraint', 'trigger', 'partitioned') THEN 'warning' ELSE 'error' END,
 		format('store %s: %s', store, p.object), coalesce(p.detail, 'missing in the store'),
 		CASE WHEN p.action = 'create' THEN format('Use runops.provision(%L).', store)
+			 WHEN p.kind = 'partitioned' THEN 'Use a plain table there, or change its rows only by statements that can be sent as a whole.'
 			 WHEN p.kind = 'trigger' THEN 'Use ALTER FUNCTION ... SET there to set search_path for the function.'
 			 ELSE coalesce('Run there: ' || p.ddl || ';', 'Make the object equal on both sides.') END,
 		format(CASE WHEN p.kind = 'privilege' THEN 'the remote user may not do there what the local role may do here'
+			   WHEN p.kind = 'partitioned' THEN 'the table in the store is itself partitioned or has children, so some statements on it are refused'
 			   WHEN p.action = 'create' THEN '%s is missing in the store' ELSE '%s differs from the one here' END, p.kind)
 	FROM unnest(parity) WITH ORDINALITY AS p (phase, relation, kind, object, action, ddl, detail, o)
 	WHERE p.kind = 'table' OR p.relation IS NULL OR p.relation <> ALL (
@@ -297,6 +328,8 @@ BEGIN
 				format('SELECT * FROM runops._doctor_store(%L, $1)', s), asked.finding::jsonb);
 			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
 				format('SELECT * FROM runops._doctor_drift(%L, $1, $2)', s), here, asked.finding::jsonb);
+			RETURN QUERY SELECT * FROM runops._doctor_try(format('store %s', s),
+				format('SELECT * FROM runops._doctor_collations(%L)', s));
 		END LOOP;
 	END IF;
 
@@ -353,6 +386,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._doctor_store(text, jsonb),
 	runops._query_groups(regclass[]),
 	runops._doctor_rows(text, regclass[], regclass[], interval),
+	runops._doctor_collations(text),
 	runops._doctor_drift(text, jsonb, jsonb),
 	runops._doctor_try(text, text, jsonb, jsonb),
 	runops._doctor(interval),

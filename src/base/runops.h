@@ -106,6 +106,7 @@ typedef enum RunopsCause
 								 * other way round */
 	RUNOPS_CAUSE_NO_PROOF,		/* it answers, but that proves nothing */
 	RUNOPS_CAUSE_CHANGED,		/* it is not the database that was proved */
+	RUNOPS_CAUSE_COLLATION,		/* its collations have changed */
 	RUNOPS_CAUSE_IDENTITY,		/* the control plane is not the recorded one */
 	RUNOPS_CAUSE_OWNER,			/* the store's record names another one */
 	RUNOPS_CAUSE_FORMER,		/* the former one may still use the store */
@@ -127,7 +128,29 @@ typedef struct RunopsIdentity
 	bool		in_recovery;	/* is it a standby? */
 	int64		claim;			/* the claim in its record of an owner; 0 if
 								 * there is none */
+	uint64		collations;		/* number of what it tells of its collations;
+								 * 0 if it tells nothing, and for this
+								 * database */
 } RunopsIdentity;
+
+/* The most collations of columns that a server is asked about. */
+#define RUNOPS_MAX_COLLATIONS 16
+
+/*
+ * Which collations behave in a server's database as in this one.  All zeros:
+ * nothing is known.
+ */
+typedef struct RunopsCollations
+{
+	bool		known;			/* has the server been asked? */
+	bool		same_encoding;
+	bool		same_default;	/* the default collation of the database */
+	bool		surprises;		/* is one deterministic only here? */
+	int			n;				/* other collations: */
+	Oid			collation[RUNOPS_MAX_COLLATIONS];
+	bool		same[RUNOPS_MAX_COLLATIONS];
+	bool		deterministic[RUNOPS_MAX_COLLATIONS];	/* there */
+} RunopsCollations;
 
 /* The last verdict on a server, as status() and the gate show it. */
 typedef struct RunopsProofState
@@ -143,6 +166,7 @@ typedef struct RunopsProofState
 								 * plane, which is to be replaced? */
 	bool		may_succeed;	/* is that one this server's own cluster and
 								 * database? */
+	RunopsCollations collations;	/* of that database */
 } RunopsProofState;
 
 /* A row of store_config, with the OIDs of its servers. */

@@ -118,6 +118,10 @@ runops_shmem_make_proof(Oid serverid)
 	pg_atomic_write_u64(&oldest->stamp, 0);
 	memset(&oldest->state, 0, sizeof(oldest->state));
 	memset(&oldest->proved, 0, sizeof(oldest->proved));
+	memset(&oldest->collations, 0, sizeof(oldest->collations));
+	oldest->collations_hash = 0;
+	oldest->collations_lost = 0;
+	oldest->reader_asked = 0;
 	oldest->hash = 0;
 	oldest->umid = InvalidOid;
 	oldest->for_mapping = false;

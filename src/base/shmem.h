@@ -50,12 +50,19 @@ typedef struct RunopsProof
 	RunopsProofState state;		/* the last verdict and its details */
 	uint64		hash;			/* hash of what that verdict depends on */
 	RunopsIdentity proved;		/* the database that was proved last */
+	RunopsCollations collations;	/* its collations */
+	uint64		collations_hash;	/* hash of what they depend on */
+	TimestampTz collations_lost;	/* since when plans know that one is not
+									 * the same any more; 0 if never, DT_NOEND
+									 * while they are being told */
 	pg_atomic_uint64 changes;	/* how often "proved" became another one */
 	uint64		probes;			/* how many probes have finished */
 	Oid			umid;			/* user mapping used by the last probe */
 	bool		for_mapping;	/* did it fail because of that mapping? */
 	int			prober;			/* PID of the prober, or 0 */
 	ConditionVariable probed;	/* signalled when a probe has finished */
+	TimestampTz reader_asked;	/* of a reader: when it was last asked again
+								 * because its writer has other collations */
 } RunopsProof;
 
 /* The result of a prover; see launcher.c. */

@@ -93,6 +93,16 @@ extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
 extern List *runops_fdw_guard_ctid(List *fdw_private, Oid relid);
 extern void runops_fdw_report_guard(EState *estate, Oid relid);
 
+/* in collation.c */
+extern bool runops_fdw_collation_differs(const RunopsCollations *known,
+										 Oid collation, bool equality);
+extern bool runops_fdw_differs(const RunopsCollations *known, Node *node);
+extern bool runops_fdw_differs_on(Oid serverid, Node *node);
+extern bool runops_fdw_sort_differs(const RunopsCollations *known,
+									RelOptInfo *rel, List *pathkeys);
+extern bool runops_fdw_groups_differ(PlannerInfo *root, Oid serverid,
+									 RelOptInfo *output_rel, Node *having);
+
 /* in join.c */
 extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 									  RelOptInfo *outerrel, RelOptInfo *innerrel,
@@ -118,7 +128,12 @@ extern void runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
 									 Oid foreigntableid);
 extern void runops_fdw_offer_paths(PlannerInfo *root, RelOptInfo *baserel,
 								   Oid foreigntableid);
-extern bool runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist);
+extern bool runops_fdw_may_send_join(PlannerInfo *root, Oid serverid,
+									 List *restrictlist);
+extern void runops_fdw_offer_join_paths(PlannerInfo *root, RelOptInfo *joinrel,
+										RelOptInfo *outerrel,
+										RelOptInfo *innerrel, JoinType jointype,
+										JoinPathExtraData *extra);
 extern ForeignScan *runops_fdw_make_plan(PlannerInfo *root,
 										 RelOptInfo *foreignrel,
 										 Oid foreigntableid,

@@ -255,7 +255,7 @@ remote_join_cost(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
  * postgres_fdw state.  With NOWAIT or SKIP LOCKED there are none either,
  * because these can only be added to the statement of a single table.  The
  * same is true if a condition must not be sent, because it may leak rows that
- * a policy hides.
+ * a policy hides, or has another result in the store.
  *
  * If rows are locked or changed, postgres_fdw looks for a local join among the
  * existing paths.  Otherwise the paths of postgres_fdw are kept apart until
@@ -279,20 +279,20 @@ runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 
 	needed.restrictlist = needed_clauses(root, outerrel, innerrel,
 										 extra->restrictlist);
-	if (!runops_fdw_may_send_join(root, needed.restrictlist))
+	if (!runops_fdw_may_send_join(root, joinrel->serverid, needed.restrictlist))
 		return;
 
 	if (root->parse->commandType != CMD_SELECT || root->rowMarks != NIL)
 	{
-		pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype,
-								  &needed);
+		runops_fdw_offer_join_paths(root, joinrel, outerrel, innerrel, jointype,
+									&needed);
 		return;
 	}
 
 	local_paths = joinrel->pathlist;
 	joinrel->pathlist = NIL;
-	pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype,
-							  &needed);
+	runops_fdw_offer_join_paths(root, joinrel, outerrel, innerrel, jointype,
+								&needed);
 	remote_paths = joinrel->pathlist;
 	joinrel->pathlist = local_paths;
 	if (remote_paths == NIL)
@@ -312,6 +312,30 @@ runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 			path->startup_cost = Min(path->startup_cost, path_cost);
 		}
 		add_path(joinrel, path);
+	}
+}
+
+/*
+ * Would a step above the scans and joins have another result in the store?
+ *
+ * A LIMIT is sent only together with the ordering below it.
+ */
+static bool
+step_differs(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_rel,
+			 RelOptInfo *output_rel, void *extra)
+{
+	RunopsCollations known;
+
+	switch (stage)
+	{
+		case UPPERREL_GROUP_AGG:
+			return runops_fdw_groups_differ(root, input_rel->serverid, output_rel,
+											((GroupPathExtraData *) extra)->havingQual);
+		case UPPERREL_ORDERED:
+			runops_sentinel_collations(input_rel->serverid, &known);
+			return runops_fdw_sort_differs(&known, input_rel, root->sort_pathkeys);
+		default:
+			return false;
 	}
 }
 
@@ -378,7 +402,8 @@ runopsGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage,
 	Cost		join_cost;
 	ListCell   *lc;
 
-	if (runops_gate_flag_off())
+	if (runops_gate_flag_off() ||
+		step_differs(root, stage, input_rel, output_rel, extra))
 		return;
 
 	if (stage == UPPERREL_FINAL && ((FinalPathExtraData *) extra)->limit_needed &&

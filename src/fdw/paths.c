@@ -399,7 +399,8 @@ clause_searches_column(PlannerInfo *root, RelOptInfo *baserel,
 	if (OidIsValid(column->opfamily) && column->collation != inputcollid)
 		return false;
 
-	return restriction_is_securely_promotable(rinfo, baserel);
+	return restriction_is_securely_promotable(rinfo, baserel) &&
+		!runops_fdw_differs_on(baserel->serverid, (Node *) rinfo->clause);
 }
 
 /*

@@ -110,7 +110,8 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 /*
  * Does the UPDATE assign a column that the partition constraint of its result
  * relation reads, an alias, a column of a reference, a column of a key that is
- * unique over all stores, or one whose new value may violate a constraint?
+ * unique over all stores, or one whose new value may violate a constraint or
+ * be another one in the store?
  *
  * Such an UPDATE must be executed row by row, because the new value must be
  * checked or entered here, and a direct UPDATE does not show it.
@@ -129,6 +130,11 @@ assigns_checked(PlannerInfo *root, Index resultRelation)
 	bool		unproved;
 
 	get_translated_update_targetlist(root, resultRelation, &tlist, &attnos);
+	if (runops_fdw_differs_on(GetForeignServerIdByRelId(rte->relid), (Node *) tlist))
+	{
+		table_close(rel, NoLock);
+		return true;
+	}
 	pull_varattnos((Node *) RelationGetPartitionQual(rel), 1, &key_attrs);
 	key_attrs = bms_add_members(key_attrs, runops_fdw_alias_attrs(rel));
 	unproved = runops_fdw_assigns_unproved(root, resultRelation, rel, tlist, attnos);

@@ -46,7 +46,9 @@ runops_reader_for_scan(ForeignScanState *node)
 		return InvalidOid;
 
 	serverid = GetForeignServerIdByRelId(table);
-	if (runops_reader_serves_statement(node->ss.ps.state, store, serverid))
+	if (runops_reader_serves_statement(node->ss.ps.state, store, serverid,
+									   GetForeignServerIdByRelId(relid),
+									   runops_fdw_scan_userid(node)))
 		return table;
 
 	runops_reader_leave(store);

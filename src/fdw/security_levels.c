@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * security_levels.c
- *	  Keeps conditions that may leak rows from being sent to a store that would
- *	  evaluate them before a policy.
+ *	  Keeps conditions and orderings that must not be sent to a store: those
+ *	  that may leak rows, and those that have another result there.
  *
  * Core gives each condition a security level: the policies of a table and the
  * conditions of security-barrier views have lower levels than the conditions
@@ -12,6 +12,9 @@
  * are not sent.  So a condition is sent only if it may be evaluated at any
  * time: it is leakproof, or no condition on the same table has a lower level.
  * The other conditions are evaluated here, in core's order.
+ *
+ * A condition or an ordering that depends on a collation is kept here as well,
+ * unless the store is known to have the same collation; see collation.c.
  *
  * postgres_fdw ignores security levels, because foreign tables have no
  * policies.  But a leaf inherits the policies of its routed table.  If a
@@ -36,6 +39,7 @@
 
 #include "base/compat.h"
 #include "fdw/fdw_int.h"
+#include "gate/gate.h"
 
 /* The original fields of a hidden condition. */
 typedef struct HiddenCondition
@@ -68,6 +72,16 @@ hide_condition(PlannerInfo *root, HiddenCondition *hidden, RestrictInfo *rinfo)
 }
 
 /*
+ * May a condition on a leaf be sent to its store?
+ */
+static bool
+may_send(const RunopsCollations *known, RelOptInfo *baserel, RestrictInfo *rinfo)
+{
+	return restriction_is_securely_promotable(rinfo, baserel) &&
+		!runops_fdw_differs(known, (Node *) rinfo->clause);
+}
+
+/*
  * Let postgres_fdw estimate the size of a leaf and sort its conditions into
  * those that it will send and those that it will not.
  *
@@ -81,13 +95,17 @@ runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
 {
 	HiddenCondition *hidden = NULL;
 	int			nhidden = 0;
+	RunopsCollations known;
 	ListCell   *lc;
+
+	if (baserel->baserestrictinfo != NIL)
+		runops_sentinel_collations(baserel->serverid, &known);
 
 	foreach(lc, baserel->baserestrictinfo)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 
-		if (restriction_is_securely_promotable(rinfo, baserel))
+		if (may_send(&known, baserel, rinfo))
 			continue;
 		if (hidden == NULL)
 			hidden = palloc(sizeof(HiddenCondition) *
@@ -117,13 +135,16 @@ runops_fdw_make_plan(PlannerInfo *root, RelOptInfo *foreignrel,
 	ForeignScan *plan;
 	List	   *sendable = NIL;
 	List	   *quals = NIL;
+	RunopsCollations known;
 	ListCell   *lc;
+
+	if (scan_clauses != NIL)
+		runops_sentinel_collations(foreignrel->serverid, &known);
 
 	/* a join or a grouping has no scan_clauses */
 	foreach(lc, scan_clauses)
 	{
-		if (restriction_is_securely_promotable(lfirst_node(RestrictInfo, lc),
-											   foreignrel))
+		if (may_send(&known, foreignrel, lfirst_node(RestrictInfo, lc)))
 			sendable = lappend(sendable, lfirst(lc));
 	}
 
@@ -153,14 +174,21 @@ runops_fdw_make_plan(PlannerInfo *root, RelOptInfo *foreignrel,
  * tables?
  */
 bool
-runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist)
+runops_fdw_may_send_join(PlannerInfo *root, Oid serverid, List *restrictlist)
 {
+	RunopsCollations known;
 	ListCell   *lc;
+
+	if (restrictlist != NIL)
+		runops_sentinel_collations(serverid, &known);
 
 	foreach(lc, restrictlist)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 		int			rti = -1;
+
+		if (runops_fdw_differs(&known, (Node *) rinfo->clause))
+			return false;
 
 		while ((rti = bms_next_member(rinfo->clause_relids, rti)) >= 0)
 		{
@@ -176,18 +204,27 @@ runops_fdw_may_send_join(PlannerInfo *root, List *restrictlist)
 }
 
 /*
- * May a store sort the rows of a leaf, and so compute the sort expressions?
+ * May a store sort the rows of a leaf or a join, and so compute the sort
+ * expressions?
  *
- * If a policy is evaluated here, the store would compute them also for rows
+ * Its order must be the one here.  If a policy is evaluated here, the store would compute them also for rows
  * that the policy hides.  It is not known yet where the policy is evaluated.
  */
 static bool
 may_send_sort(PlannerInfo *root, RelOptInfo *baserel, List *pathkeys)
 {
+	RunopsCollations known;
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (baserel->baserestrict_min_security >= root->qual_security_level)
+	if (pathkeys == NIL)
+		return true;
+	runops_sentinel_collations(baserel->serverid, &known);
+	if (runops_fdw_sort_differs(&known, baserel, pathkeys))
+		return false;
+	/* no join is sent if a policy on one of its tables is evaluated here */
+	if (!IS_SIMPLE_REL(baserel) ||
+		baserel->baserestrict_min_security >= root->qual_security_level)
 		return true;
 
 	foreach(lc, pathkeys)
@@ -208,31 +245,57 @@ may_send_sort(PlannerInfo *root, RelOptInfo *baserel, List *pathkeys)
 }
 
 /*
+ * Take the order from sorted paths of postgres_fdw whose order must not be
+ * sent.  The plan is made from the path, so it becomes an unsorted one.
+ */
+static void
+unsort_paths(PlannerInfo *root, RelOptInfo *rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, rel->pathlist)
+	{
+		Path	   *path = (Path *) lfirst(lc);
+
+		if (IsA(path, ForeignPath) && path->pathkeys != NIL &&
+			!may_send_sort(root, rel, path->pathkeys))
+			path->pathkeys = NIL;
+	}
+}
+
+/*
  * Let postgres_fdw offer its paths for a leaf, without orderings that must not
  * be sent.
  *
  * The order of the query is hidden from postgres_fdw, which would otherwise
- * also send it together with a LIMIT.  A path that is sorted for a merge join
- * becomes an unsorted path, because the plan is made from the path.
+ * also send it together with a LIMIT.
  */
 void
 runops_fdw_offer_paths(PlannerInfo *root, RelOptInfo *baserel,
 					   Oid foreigntableid)
 {
 	List	   *query_pathkeys = root->query_pathkeys;
-	ListCell   *lc;
 
 	if (!may_send_sort(root, baserel, query_pathkeys))
 		root->query_pathkeys = NIL;
 	pgfdw.GetForeignPaths(root, baserel, foreigntableid);
 	root->query_pathkeys = query_pathkeys;
+	unsort_paths(root, baserel);
+}
 
-	foreach(lc, baserel->pathlist)
-	{
-		Path	   *path = (Path *) lfirst(lc);
+/*
+ * The same for a join.
+ */
+void
+runops_fdw_offer_join_paths(PlannerInfo *root, RelOptInfo *joinrel,
+							RelOptInfo *outerrel, RelOptInfo *innerrel,
+							JoinType jointype, JoinPathExtraData *extra)
+{
+	List	   *query_pathkeys = root->query_pathkeys;
 
-		if (IsA(path, ForeignPath) && path->pathkeys != NIL &&
-			!may_send_sort(root, baserel, path->pathkeys))
-			path->pathkeys = NIL;
-	}
+	if (!may_send_sort(root, joinrel, query_pathkeys))
+		root->query_pathkeys = NIL;
+	pgfdw.GetForeignJoinPaths(root, joinrel, outerrel, innerrel, jointype, extra);
+	root->query_pathkeys = query_pathkeys;
+	unsort_paths(root, joinrel);
 }

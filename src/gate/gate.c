@@ -74,6 +74,8 @@ runops_gate_hint(RunopsCause cause)
 			return _("Grant EXECUTE on pg_control_system() in the store to the users of the user mappings.");
 		case RUNOPS_CAUSE_CHANGED:
 			return _("If the store's database was replaced on purpose, run runops.recheck(); otherwise check the options of its server.");
+		case RUNOPS_CAUSE_COLLATION:
+			return _("Repeat the transaction.  It is planned for the collations that the store has now.");
 		case RUNOPS_CAUSE_IDENTITY:
 		case RUNOPS_CAUSE_OWNER:
 			return _("If only this database uses the store from now on, run runops.recheck(accept_new_identity => true).");

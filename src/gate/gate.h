@@ -93,6 +93,11 @@ extern void runops_gate_require_any(const char *relname);
 extern void runops_gate_require_server(Oid serverid, Oid userid,
 									   const char *store, const char *relname);
 
+/* in collations.c */
+extern bool runops_collation_is_same(const RunopsCollations *known, Oid collation);
+extern bool runops_collation_has_same_equality(const RunopsCollations *known,
+											   Oid collation);
+
 /* in identity.c */
 extern void runops_identity_read(const char *store, RunopsOwnRecord *own);
 extern void runops_identity_record(const char *store, bool replace,
@@ -116,7 +121,8 @@ extern void runops_lock_tag(uint64 key, LOCKTAG *tag);
 extern bool runops_ask_identity(RemoteSession *session, uint64 lock_key,
 								const RunopsOwnerQuestion *question,
 								RunopsIdentity *identity, bool *lock_obtained,
-								RunopsOwner *owner, RemoteFailure *failure);
+								RunopsOwner *owner, char **collations,
+								RemoteFailure *failure);
 
 /* in sentinel.c */
 extern RunopsVerdict runops_sentinel_verdict(Oid serverid, Oid userid,
@@ -130,6 +136,11 @@ extern bool runops_sentinel_stands(Oid serverid);
 extern bool runops_sentinel_distinct(Oid serverid);
 extern bool runops_sentinel_peek(Oid serverid, RunopsProofState *state);
 extern uint64 runops_sentinel_changes(Oid serverid);
+extern void runops_sentinel_collations(Oid serverid, RunopsCollations *result);
+extern void runops_sentinel_note_collations(Oid serverid, const char *answer);
+extern TimestampTz runops_sentinel_collations_lost(Oid serverid);
+extern bool runops_sentinel_reader_agrees(Oid writerid, Oid readerid,
+										  Oid userid);
 extern void runops_sentinel_close(Oid serverid, RunopsVerdict verdict,
 								  RunopsCause cause, const char *reason);
 extern const char *runops_verdict_name(RunopsVerdict verdict);

@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(runops_flag);
 PG_FUNCTION_INFO_V1(runops_gate_reason);
 PG_FUNCTION_INFO_V1(runops_gate_require_sql);
 PG_FUNCTION_INFO_V1(runops_verdict);
+PG_FUNCTION_INFO_V1(runops_same_collation);
 PG_FUNCTION_INFO_V1(runops_recheck);
 
 /*
@@ -110,6 +111,23 @@ runops_verdict(PG_FUNCTION_ARGS)
 	nulls[0] = false;
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/*
+ * _same_collation(server oid, collation oid): is the collation known to behave
+ * in the server's database as it does here?
+ */
+Datum
+runops_same_collation(PG_FUNCTION_ARGS)
+{
+	Oid			serverid = PG_GETARG_OID(0);
+	RunopsCollations known;
+
+	if (GetForeignServerExtended(serverid, FSV_MISSING_OK) == NULL)
+		PG_RETURN_BOOL(false);
+	runops_sentinel_collations(serverid, &known);
+
+	PG_RETURN_BOOL(runops_collation_is_same(&known, PG_GETARG_OID(1)));
 }
 
 /*

@@ -62,6 +62,18 @@ typedef struct RunopsProbe
 	Oid			twin;			/* the compared server that is the same */
 } RunopsProbe;
 
+/* in collations.c */
+extern void runops_collations_forget(void);
+extern void runops_collations_append(StringInfo buf, void (*changed) (void));
+extern char *runops_collations_sql(void);
+extern uint64 runops_collations_number(const char *answer);
+extern void runops_collations_compare(const char *answer,
+									  RunopsCollations *result);
+extern bool runops_collations_include(const RunopsCollations *known,
+									  const RunopsCollations *less);
+extern List *runops_collations_tables(Oid serverid);
+extern void runops_collations_replan(List *tables);
+
 /* in identity.c */
 extern void runops_local_identity(RunopsIdentity *identity);
 extern bool runops_identity_equal(const RunopsIdentity *a,

@@ -81,12 +81,16 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  * identifier is read by a query inside the query.  Among the functions that
  * run a query and return its result, ts_stat() exists also in a server built
  * without libxml.
+ *
+ * *collations is the answer about the collations of the database, or NULL; see
+ * collations.c.
  */
 bool
 runops_ask_identity(RemoteSession *session, uint64 lock_key,
 					const RunopsOwnerQuestion *question,
 					RunopsIdentity *identity, bool *lock_obtained,
-					RunopsOwner *owner, RemoteFailure *failure)
+					RunopsOwner *owner, char **collations,
+					RemoteFailure *failure)
 {
 	int64		sysid = 0;
 	const char *owner_from;
@@ -98,8 +102,9 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 										  "'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])"
 										  " FROM pg_catalog.pg_control_system()')) END,"
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
-										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s%s",
-										  (int64) lock_key, owner_columns, owner_from), 6, failure))
+										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s, %s%s",
+										  (int64) lock_key, owner_columns, runops_collations_sql(), owner_from),
+								 7, failure))
 		return false;
 
 	memset(identity, 0, sizeof(RunopsIdentity));
@@ -108,6 +113,17 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 		!runops_remote_get_int64(session, 0, &sysid, failure))
 		return false;
 	identity->sysid = (uint64) sysid;
+
+	*collations = NULL;
+	if (!PQgetisnull(session->res, 0, 6))
+	{
+		char	   *answer = runops_remote_value(session, session->res, 0, 6, failure);
+
+		if (answer == NULL)
+			return false;
+		*collations = pstrdup(answer);
+	}
+	identity->collations = runops_collations_number(*collations);
 
 	return runops_remote_get_name(session, 1, identity->database, failure) &&
 		runops_remote_get_bool(session, 2, &identity->in_recovery, failure) &&
@@ -155,6 +171,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 	RunopsIdentity other_identity;
 	RunopsOwner owner;
 	RemoteFailure failure;
+	char	   *collations;
 	bool		obtained = false;
 	volatile bool answered = false;
 	bool		same;
@@ -179,7 +196,7 @@ compare_stores(RemoteSession *session, const RunopsIdentity *identity,
 			runops_remote_try_open(&other_session, &failure) &&
 			runops_remote_try_query(session, "BEGIN", 0, &failure) &&
 			take_lock(session, key, &failure) &&
-			runops_ask_identity(&other_session, key, NULL, &other_identity, &obtained, &owner, &failure) &&
+			runops_ask_identity(&other_session, key, NULL, &other_identity, &obtained, &owner, &collations, &failure) &&
 			runops_remote_try_query(session, "ROLLBACK", 0, &failure))
 			answered = true;
 	}
@@ -281,6 +298,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 	RunopsOwner owner;
 	LOCKTAG		tag;
 	uint64		key;
+	char	   *collations;
 	bool		answered;
 
 	if (!pg_strong_random(&key, sizeof(key)))
@@ -291,7 +309,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 	runops_lock_tag(key, &tag);
 	LockAcquire(&tag, ExclusiveLock, false, false);
 	answered = runops_ask_identity(session, key, &request->question, &facts->there,
-								   &facts->lock_obtained, &owner, failure);
+								   &facts->lock_obtained, &owner, &collations, failure);
 	LockRelease(&tag, ExclusiveLock, false);
 
 	if (!answered)
@@ -304,6 +322,7 @@ probe_session(RemoteSession *session, const RunopsProbeRequest *request,
 	facts->here.in_recovery |= RecoveryInProgress();
 	state->identity_known = true;
 	state->identity = facts->there;
+	runops_collations_compare(collations, &state->collations);
 	runops_judge(facts, state);
 
 	if (state->verdict == RUNOPS_DISTINCT && probe->pairwise)

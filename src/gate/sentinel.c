@@ -9,6 +9,11 @@
  * for it.  The next backend probes again, so that the gate opens as soon as it
  * can.
  *
+ * What is known about the collations of the proved database stays known if the
+ * server does not answer later, because planning needs it.  A new connection
+ * compares it (session/conncheck.c).  When it changes, the plans that may rely
+ * on it are made again.
+ *
  * Only one backend probes a server at a time; the others wait for it.
  *
  * Copyright (c) 2026, The runops authors
@@ -53,6 +58,9 @@ typedef struct CachedServer
 	RunopsProof *proof;			/* NULL until it was looked up */
 } CachedServer;
 
+/* how often a reader with other collations than its writer is asked again */
+#define ASK_READER_MS 60000
+
 /* the two lowest bits of a stamp are the verdict */
 #define STAMP(hash, verdict) (((hash) & ~UINT64CONST(3)) | (uint64) (verdict))
 
@@ -73,6 +81,7 @@ forget_servers(Datum arg, int cacheid, uint32 hashvalue)
 	HASH_SEQ_STATUS scan;
 	CachedServer *entry;
 
+	runops_collations_forget();
 	hash_seq_init(&scan, servers);
 	while ((entry = (CachedServer *) hash_seq_search(&scan)) != NULL)
 		entry->valid = false;
@@ -142,6 +151,7 @@ options_hash(Oid serverid)
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%u %u %d", MyDatabaseId, serverid, RecoveryInProgress());
 	append_roles(&buf, serverid);
+	runops_collations_append(&buf, forget_roles);
 	foreach(lc, server->options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
@@ -276,12 +286,54 @@ other_claim(const RunopsIdentity *a, const RunopsIdentity *b)
 }
 
 /*
- * Write a verdict into shared memory.  The caller holds the lock.
+ * Write what is known about the collations of a server's database.  Returns
+ * whether plans rely on something that is not so, or is not so any more.  The
+ * caller holds the lock, and calls replan() afterwards.
+ *
+ * If the hash is another one, the list of collations was another one, or the
+ * server was altered.  Then the catalogs have invalidated the plans, and all
+ * that new plans rely on is what runops_collation_has_same_equality() assumes.
+ */
+static bool
+set_collations(RunopsProof *proof, uint64 hash, const RunopsCollations *now)
+{
+	bool		lost = proof->collations_hash == hash ?
+		!runops_collations_include(now, &proof->collations) : now->surprises;
+
+	if (lost)
+		proof->collations_lost = DT_NOEND;
+	proof->collations = *now;
+	proof->collations_hash = hash;
+
+	return lost;
+}
+
+/*
+ * Make every backend plan again what uses the tables of a server whose
+ * collations were set.
  */
 static void
+replan(RunopsProof *proof, List *tables)
+{
+	runops_collations_replan(tables);
+
+	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
+	if (proof->collations_lost == DT_NOEND)
+		proof->collations_lost = GetCurrentTimestamp();
+	LWLockRelease(runops_shared->lock);
+}
+
+/*
+ * Write a verdict into shared memory.  Returns whether something else is known
+ * about the server's collations than before; then the caller calls replan().
+ * The caller holds the lock.
+ */
+static bool
 store_verdict(RunopsProof *proof, uint64 hash, const RunopsProofState *state)
 {
 	TimestampTz since = proof->state.since;
+	bool		other_collations;
+	bool		lost;
 
 	if (proof->state.verdict != state->verdict || since == 0)
 		since = state->checked_at;
@@ -291,13 +343,18 @@ store_verdict(RunopsProof *proof, uint64 hash, const RunopsProofState *state)
 	proof->state.since = since;
 	proof->hash = hash;
 	if (state->verdict != RUNOPS_DISTINCT)
-		return;
+		return false;
 
-	if (!same_database(&proof->proved, &state->identity) ||
+	other_collations = proof->collations_hash != hash ||
+		proof->proved.collations != state->identity.collations;
+	lost = set_collations(proof, hash, &state->collations);
+	if (lost || !same_database(&proof->proved, &state->identity) ||
 		other_claim(&proof->proved, &state->identity))
 		pg_atomic_fetch_add_u64(&proof->changes, 1);
 	proof->proved = state->identity;
 	pg_atomic_write_u64(&proof->stamp, STAMP(hash, RUNOPS_DISTINCT));
+
+	return other_collations;
 }
 
 /*
@@ -320,7 +377,7 @@ close_twin(Oid serverid, TimestampTz now)
 	state.checked_at = now;
 	strlcpy(state.reason, _("Another store's server has the same database."),
 			RUNOPS_REASON_LEN);
-	store_verdict(proof, proof->hash, &state);
+	(void) store_verdict(proof, proof->hash, &state);
 }
 
 /*
@@ -351,6 +408,8 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 		bool force, RunopsProbe *probe)
 {
 	RunopsProofState *state = &probe->state;
+	List	   *tables = runops_collations_tables(proof->serverid);
+	bool		changed;
 
 	refresh_servers(stores);
 	state->checked_at = GetCurrentTimestamp();
@@ -364,7 +423,7 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 	}
 	if (!force && state->verdict == RUNOPS_DISTINCT)
 		keep_changed(proof, hash, state);
-	store_verdict(proof, hash, state);
+	changed = store_verdict(proof, hash, state);
 	state->since = proof->state.since;
 	proof->probes++;
 	proof->umid = user ? user->umid : InvalidOid;
@@ -372,6 +431,8 @@ publish(RunopsProof *proof, uint64 hash, UserMapping *user, List *stores,
 	if (OidIsValid(probe->twin))
 		close_twin(probe->twin, state->checked_at);
 	LWLockRelease(runops_shared->lock);
+	if (changed)
+		replan(proof, tables);
 
 	return true;
 }
@@ -522,7 +583,7 @@ runops_sentinel_close(Oid serverid, RunopsVerdict verdict, RunopsCause cause,
 		state.cause = cause;
 		state.checked_at = GetCurrentTimestamp();
 		strlcpy(state.reason, reason, RUNOPS_REASON_LEN);
-		store_verdict(proof, proof->hash, &state);
+		(void) store_verdict(proof, proof->hash, &state);
 	}
 	LWLockRelease(runops_shared->lock);
 }
@@ -753,6 +814,147 @@ runops_sentinel_changes(Oid serverid)
 
 	return entry != NULL && entry->proof != NULL ?
 		pg_atomic_read_u64(&entry->proof->changes) : 0;
+}
+
+/*
+ * What is known about the collations of a server's database.  Does not ask the
+ * server.  Raises if the server does not exist.
+ */
+void
+runops_sentinel_collations(Oid serverid, RunopsCollations *result)
+{
+	CachedServer *entry;
+	RunopsProof *proof;
+
+	memset(result, 0, sizeof(RunopsCollations));
+	if (runops_shared == NULL)
+		return;
+
+	entry = cached_server(serverid);
+	LWLockAcquire(runops_shared->lock, LW_SHARED);
+	proof = runops_shmem_find_proof(serverid);
+	if (proof != NULL && proof->collations_hash == entry->hash)
+		*result = proof->collations;
+	LWLockRelease(runops_shared->lock);
+}
+
+/*
+ * A connection to the proved database has another answer about its collations
+ * than the proof.  Note it, so that plans are made again.
+ *
+ * The usual reason is that a collation was created there.  A database that was
+ * moved to a host with another library is the same database, too.
+ */
+void
+runops_sentinel_note_collations(Oid serverid, const char *answer)
+{
+	uint64		hash = cached_server(serverid)->hash;
+	List	   *tables = runops_collations_tables(serverid);
+	RunopsCollations now;
+	RunopsProof *proof;
+	bool		noted;
+
+	runops_collations_compare(answer, &now);
+
+	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
+	proof = runops_shmem_find_proof(serverid);
+	noted = proof != NULL && proof->collations_hash == hash;
+	if (noted)
+	{
+		proof->proved.collations = runops_collations_number(answer);
+		proof->state.identity.collations = proof->proved.collations;
+		if (set_collations(proof, hash, &now))
+			pg_atomic_fetch_add_u64(&proof->changes, 1);
+	}
+	LWLockRelease(runops_shared->lock);
+
+	if (noted)
+		replan(proof, tables);
+}
+
+/*
+ * Since when do all plans know that a collation of a server's database is not
+ * the same as here any more?  A transaction that is older may use a plan that
+ * does not.
+ */
+TimestampTz
+runops_sentinel_collations_lost(Oid serverid)
+{
+	RunopsProof *proof;
+	TimestampTz result;
+
+	LWLockAcquire(runops_shared->lock, LW_SHARED);
+	proof = runops_shmem_find_proof(serverid);
+	result = proof != NULL ? proof->collations_lost : 0;
+	LWLockRelease(runops_shared->lock);
+
+	return result;
+}
+
+/*
+ * Does a reader sort as this database does wherever its writer is known to?
+ */
+static bool
+reader_agrees(Oid writerid, Oid readerid)
+{
+	RunopsProof *writer;
+	RunopsProof *reader;
+	bool		result;
+
+	LWLockAcquire(runops_shared->lock, LW_SHARED);
+	writer = runops_shmem_find_proof(writerid);
+	reader = runops_shmem_find_proof(readerid);
+	result = writer != NULL && reader != NULL &&
+		runops_collations_include(&reader->collations, &writer->collations);
+	LWLockRelease(runops_shared->lock);
+
+	return result;
+}
+
+/*
+ * Is it time to ask a reader again?  Only one backend gets the answer yes.
+ */
+static bool
+time_to_ask(Oid readerid)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	RunopsProof *reader;
+	bool		result;
+
+	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
+	reader = runops_shmem_find_proof(readerid);
+	result = reader != NULL &&
+		TimestampDifferenceExceeds(reader->reader_asked, now, ASK_READER_MS);
+	if (result)
+		reader->reader_asked = now;
+	LWLockRelease(runops_shared->lock);
+
+	return result;
+}
+
+/*
+ * May a reader serve a statement that was planned for the collations of its
+ * writer?  The caller has checked the gate to the writer.
+ *
+ * If the gate to the reader is closed, the answer is yes, and the error comes
+ * when the reader is used.  A collation that was created in the writer arrives
+ * later at the reader, so the reader is asked again from time to time.
+ */
+bool
+runops_sentinel_reader_agrees(Oid writerid, Oid readerid, Oid userid)
+{
+	RunopsProofState state;
+
+	if (runops_sentinel_verdict(readerid, userid, &state) != RUNOPS_DISTINCT ||
+		reader_agrees(writerid, readerid))
+		return true;
+	if (!time_to_ask(readerid))
+		return false;
+
+	runops_sentinel_probe(readerid, userid, true, RUNOPS_PROBE_USE, &state);
+
+	return state.verdict != RUNOPS_DISTINCT ||
+		reader_agrees(writerid, readerid);
 }
 
 /*

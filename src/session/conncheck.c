@@ -353,7 +353,7 @@ close_gate(Oid serverid, Oid relid, RunopsVerdict verdict, RunopsCause cause,
  */
 static void
 compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
-				 bool lock_obtained)
+				 bool lock_obtained, const char *collations)
 {
 	RunopsProofState proved;
 	char		reason[RUNOPS_REASON_LEN];
@@ -398,6 +398,23 @@ compare_identity(Oid serverid, Oid relid, const RunopsIdentity *now,
 				   now->in_recovery ?
 				   _("The server was proved as a primary, but a new connection reached a standby.") :
 				   _("The server was proved as a standby, but a new connection reached a primary."));
+
+	/*
+	 * The running plan may rely on what is not so any more.  A later
+	 * transaction makes its plans again.
+	 */
+	if (now->collations != proved.identity.collations)
+		runops_sentinel_note_collations(serverid, collations);
+	if (runops_sentinel_collations_lost(serverid) >= GetCurrentTransactionStartTimestamp())
+	{
+		proved.cause = RUNOPS_CAUSE_COLLATION;
+		strlcpy(proved.reason, _("The encoding or a collation of the server's database has changed since this transaction began."),
+				RUNOPS_REASON_LEN);
+		runops_gate_raise(&proved,
+						  OidIsValid(relid) ? runops_store_label(relid) :
+						  GetForeignServer(serverid)->servername,
+						  OidIsValid(relid) ? get_rel_name(relid) : NULL);
+	}
 }
 
 /*
@@ -435,6 +452,7 @@ ask_connection(RemoteSession *session, Oid relid)
 	LOCKTAG		tag;
 	uint64		key;
 	bool		is_reader;
+	char	   *collations;
 	bool		lock_obtained;
 	bool		answered;
 
@@ -450,13 +468,13 @@ ask_connection(RemoteSession *session, Oid relid)
 	runops_lock_tag(key, &tag);
 	LockAcquire(&tag, ExclusiveLock, false, false);
 	answered = runops_ask_identity(session, key, &question, &identity,
-								   &lock_obtained, &owner, &failure);
+								   &lock_obtained, &owner, &collations, &failure);
 	LockRelease(&tag, ExclusiveLock, false);
 
 	if (!answered)
 		runops_remote_raise(&failure);
 
-	compare_identity(serverid, relid, &identity, lock_obtained);
+	compare_identity(serverid, relid, &identity, lock_obtained, collations);
 	compare_owner(serverid, relid, &question, &owner);
 
 	return identity.in_recovery;

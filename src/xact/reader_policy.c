@@ -11,6 +11,9 @@
  * well.  A statement that writes anywhere, and every statement that runs
  * inside it, reads the writer, so that no stored data depends on old rows.
  *
+ * The plan is made for the collations of the writer, so a reader with others
+ * serves no statement.
+ *
  * All this is decided at execution, because a plan outlives the transaction
  * that made it.
  *
@@ -296,10 +299,10 @@ find_choice(EState *estate, Oid serverid)
 }
 
 /*
- * Decide whether the reader of a store serves a statement.
+ * Decide whether the reader of a store serves a statement of a user.
  */
 static ReaderChoice *
-choose(EState *estate, const char *store, Oid serverid)
+choose(EState *estate, const char *store, Oid serverid, Oid writerid, Oid userid)
 {
 	ReaderChoice *choice;
 
@@ -307,7 +310,8 @@ choose(EState *estate, const char *store, Oid serverid)
 	choice->estate = estate;
 	choice->serverid = serverid;
 	choice->by_reader = !runops_statement_writes(estate->es_plannedstmt) &&
-		reader_may_serve(store, serverid) && !keeps_others_out(estate);
+		reader_may_serve(store, serverid) && !keeps_others_out(estate) &&
+		runops_sentinel_reader_agrees(writerid, serverid, userid);
 	namestrcpy(&choice->server, GetForeignServer(serverid)->servername);
 	choice->callback.func = forget_choice;
 	choice->callback.arg = choice;
@@ -318,16 +322,19 @@ choose(EState *estate, const char *store, Oid serverid)
 }
 
 /*
- * Does the reader of a store serve a statement?  The first call for the
- * statement decides, and later calls give the same answer.
+ * Does the reader of a store serve a statement of a user?  The first call for
+ * the statement decides, and later calls give the same answer.
+ *
+ * The caller has checked the gate to the writer.
  */
 bool
-runops_reader_serves_statement(EState *estate, const char *store, Oid serverid)
+runops_reader_serves_statement(EState *estate, const char *store, Oid serverid,
+							   Oid writerid, Oid userid)
 {
 	ReaderChoice *choice = find_choice(estate, serverid);
 
 	if (choice == NULL)
-		choice = choose(estate, store, serverid);
+		choice = choose(estate, store, serverid, writerid, userid);
 
 	return choice->by_reader;
 }

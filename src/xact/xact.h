@@ -79,7 +79,8 @@ extern void runops_reader_resume(void);
 extern bool runops_reader_serves(const char *store);
 extern void runops_reader_leave(const char *store);
 extern bool runops_reader_serves_statement(EState *estate, const char *store,
-										   Oid serverid);
+										   Oid serverid, Oid writerid,
+										   Oid userid);
 extern const char *runops_reader_of_statement(EState *estate, Oid serverid);
 
 /* in stats.c */

@@ -619,7 +619,7 @@ sub _answer
 
 	if ($sql =~ /pg_is_in_recovery\(\),.*pg_try_advisory_xact_lock/s)
 	{
-		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef ];
+		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef, '1 2' ];
 	}
 	elsif ($sql =~ /^SELECT pg_catalog\.pg_try_advisory_xact_lock/) { @rows = ['t']; }
 	elsif ($sql =~ /pg_catalog\.count\(\*\)/) { @rows = [3]; }

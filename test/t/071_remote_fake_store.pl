@@ -150,9 +150,9 @@ my @asks = (
 	{ name => 'the end of that transaction', sql => $recheck_other, on => '^ROLLBACK$', store => $other, finding => 1, reset => 1 },
 	{ name => 'the identity of the other store', sql => $recheck_other, on => 'pg_is_in_recovery', finding => 1, reset => 1 },
 	{ name => 'the identity of the reader of legacy', sql => $read, on => 'pg_is_in_recovery', store => $standby, reset => 1 },
-	{ name => 'a row of the reader of legacy', sql => $read, on => 'to_jsonb', store => $standby, fine => ['manyrows'] },
+	{ name => 'a row of the reader of legacy', sql => $read, on => '^SELECT pg_catalog\.to_jsonb', store => $standby, fine => ['manyrows'] },
 	{ name => 'the settings', sql => $query, on => '^BEGIN;SET' },
-	{ name => 'a query', sql => $query, on => 'to_jsonb', all => 1, fine => [qw(manyrows hugenumber)] },
+	{ name => 'a query', sql => $query, on => '^SELECT pg_catalog\.to_jsonb', all => 1, fine => [qw(manyrows hugenumber)] },
 	{ name => 'the end of a query', sql => $query, on => '^COMMIT' },
 	{ name => 'a setting that may fail', sql => q{SELECT runops.remote_exec('new', 'VACUUM')}, on => '^SET client_connection', ignored => 1, fine => ['norowset'] },
 	{ name => 'the settings of a command', sql => q{SELECT runops.remote_exec('new', 'VACUUM')}, on => '^SET search_path', fine => ['norowset'] },
@@ -257,7 +257,7 @@ foreach my $case (
 	my ($mode, $want, $message) = @$case;
 
 	begin_anew;
-	$fake->misbehave($mode, on => 'to_jsonb');
+	$fake->misbehave($mode, on => '^SELECT pg_catalog\.to_jsonb');
 	my ($state, $said) = run($query);
 	$fake->behave;
 	is($state, $want, "$mode: SQLSTATE");
@@ -328,7 +328,7 @@ begin_anew('gate');
 
 # A cancel ends every wait, also where the other end does not take the cancel request.
 foreach my $case (
-	[ 'a query', $query, 'to_jsonb', 'silent' ], [ 'a query', $query, 'to_jsonb', 'endless_rows' ], [ 'a query', $query, 'to_jsonb', 'endless_parameters' ],
+	[ 'a query', $query, '^SELECT pg_catalog\.to_jsonb', 'silent' ], [ 'a query', $query, '^SELECT pg_catalog\.to_jsonb', 'endless_rows' ], [ 'a query', $query, '^SELECT pg_catalog\.to_jsonb', 'endless_parameters' ],
 	[ 'a command', q{SELECT runops.remote_exec('new', 'VACUUM')}, 'VACUUM', 'endless_results' ],
 	[ 'a large command', q{SELECT runops.remote_exec('new', 'VACUUM ' || repeat('x', 50000000))}, '^SET search', 'deaf' ],
 	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'silent' ],
