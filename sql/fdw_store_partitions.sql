@@ -17,6 +17,11 @@ INSERT INTO sp_child_1 VALUES ('0123456789abcdefghijklmnb1', 2, 20);
 SELECT count(DISTINCT ctid), count(*) FROM sp_run;
 SELECT count(DISTINCT ctid), count(*) FROM "sp Child";
 \connect contrib_regression
+-- what is looked for in a store tells of it
+SELECT relation, store, finding, detail FROM runops.verify('sp_run') WHERE detail LIKE '%itself%' OR detail LIKE '%children%';
+SELECT relation, store, finding, detail FROM runops.verify('"sp Child"') WHERE detail LIKE '%itself%' OR detail LIKE '%children%';
+SELECT object, action, ddl, detail FROM runops.provision('new', dry_run => true) WHERE detail LIKE '%itself%' OR detail LIKE '%children%';
+SELECT severity, object, finding, hint FROM runops.doctor(detail => true) WHERE finding LIKE '%itself%' OR finding LIKE '%children%' ORDER BY finding;
 CREATE TABLE sp_list (id text, n int);
 INSERT INTO sp_list VALUES ('0123456789abcdefghijklmna1', 1), ('0123456789abcdefghijklmna1', 2);
 
