@@ -37,9 +37,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "common/cryptohash.h"
 #include "common/hashfn.h"
-#include "common/md5.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -102,14 +100,8 @@ runops_owner_question(const RunopsStore *store, bool is_reader,
 	question->applies = true;
 	strlcpy(question->marker, MARKER_SCHEMA, NAMEDATALEN);
 	if (store->remote_schema[0] != '\0')
-	{
-		char		digest[MD5_DIGEST_LENGTH * 2 + 1];
-		const char *errstr = NULL;
-
-		if (!pg_md5_hash(store->remote_schema, strlen(store->remote_schema), digest, &errstr))
-			elog(ERROR, "could not compute MD5 hash: %s", errstr);
-		snprintf(question->marker, NAMEDATALEN, "%s_%s", MARKER_SCHEMA, digest);
-	}
+		snprintf(question->marker, NAMEDATALEN, "%s_%016" INT64_MODIFIER "x", MARKER_SCHEMA,
+				 marker_key(store->remote_schema, 0));
 	question->me = runops_identity_own_text();
 	question->unclaimed = marker_key(question->marker, 1);
 }
@@ -314,14 +306,16 @@ prove_fenced(RemoteSession *session, const RunopsOwnerQuestion *question,
  * role may not create the schema: an error would be in the store's log whenever
  * the store is proved.
  *
- * fence: only if no session has the lock on the former claim.
+ * claim is the one of the new record.  fence: only if no session has the lock
+ * on the former claim.
  */
 static bool
 install(RemoteSession *session, const RunopsOwnerQuestion *question,
-		const RunopsOwner *former, bool fence, RunopsOwner *owner, RemoteFailure *failure)
+		const RunopsOwner *former, int64 claim, bool fence, RunopsOwner *owner,
+		RemoteFailure *failure)
 {
 	char	   *marker = quote_literal_cstr(question->marker);
-	char	   *record = psprintf("claim=" INT64_FORMAT " after=" INT64_FORMAT " %s", random_claim(),
+	char	   *record = psprintf("claim=" INT64_FORMAT " after=" INT64_FORMAT " %s", claim,
 								  fence ? former->claim : (int64) 0, question->me);
 	StringInfoData body;
 
@@ -380,7 +374,8 @@ end_former_sessions(RemoteSession *session, const RunopsOwnerQuestion *question,
  * succeed.
  *
  * claim is the one that the sessions of the former owner hold.  If somebody has
- * accepted this, they are ended, else there must be none.
+ * accepted this, they are ended, else there must be none.  The former record
+ * may be our own, if it still waits for these sessions.
  */
 static void
 take_over(RemoteSession *session, const RunopsOwnerQuestion *question,
@@ -391,7 +386,10 @@ take_over(RemoteSession *session, const RunopsOwnerQuestion *question,
 	RemoteFailure failure = {0};
 	int64		count;
 
-	if (install(session, question, former, !accepted, &owner, &failure))
+	/* the claim of our own sessions does not change */
+	if (install(session, question, former,
+				former->after != 0 && claim == former->after ? former->claim : random_claim(),
+				!accepted, &owner, &failure))
 	{
 		state->identity.claim = owner.claim;
 		if (accepted)
@@ -440,7 +438,7 @@ runops_owner_check(RemoteSession *session, const RunopsProbeRequest *request,
 	else if (owner->record == NULL)
 	{
 		if (request->purpose == RUNOPS_PROBE_CLAIM &&
-			install(session, question, owner, false, &claimed, &failure))
+			install(session, question, owner, random_claim(), false, &claimed, &failure))
 			state->identity.claim = claimed.claim;
 	}
 	else if (owner->who != NULL && strcmp(owner->who, question->me) == 0)

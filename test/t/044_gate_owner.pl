@@ -25,7 +25,7 @@ sub owner
 {
 	my ($database) = @_;
 
-	return $store->safe_psql($database, q{SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname ~ '^runops_store'});
+	return $store->safe_psql($database, q{SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'runops_store'});
 }
 
 # The rows of all stores.
@@ -146,8 +146,27 @@ $control->psql('staging2', q{INSERT INTO run VALUES ('0123456789abcdefghijklmnf2
 like($stderr, qr/DETAIL:  The store was proved from database "postgres"; this one is "staging2"/, 'a copy does not');
 is($store->safe_psql('poor', 'SELECT n FROM run'), '1', 'and has written nothing');
 
+# two control planes use two schemas of one database
+$other->safe_psql('postgres', 'CREATE DATABASE third');
+$other->safe_psql('third', sprintf(q{
+	CREATE EXTENSION runops CASCADE;
+	CREATE SERVER aside FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '%s', port '%s', dbname 'run_ops');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER aside;
+	SELECT runops.add_store('new', 'aside', remote_schema => 'Aside');
+	CREATE TABLE run (id text PRIMARY KEY, n int);
+	SELECT runops.attach('run', 'id')}, $store->host, $store->port));
+is($other->safe_psql('third', 'SELECT verdict FROM runops.recheck()'), 'distinct', 'a control plane with a schema of its own');
+$other->safe_psql('third', "SELECT runops.provision('new'); INSERT INTO run VALUES ('$new', 77)");
+is($store->safe_psql('run_ops', q{SELECT nspname ~ '^runops_store_[0-9a-f]{16}$', obj_description(oid, 'pg_namespace') ~ 'database=third$' FROM pg_namespace WHERE nspname ~ '^runops_store_'}), 't|t',
+	'has a record of its own');
+is($split->sql("SELECT n FROM run WHERE id = '$new'"), '7', 'the other one is not disturbed');
+is($other->safe_psql('third', "SELECT n FROM run WHERE id = '$new'"), '77', 'nor is it by the other one');
+
 # a record that nobody understands is not ours
 $store->safe_psql('run_ops', 'COMMENT ON SCHEMA runops_store IS $$mine$$');
 is($split->sql(q{SELECT verdict, reason FROM runops.recheck('new')}), 'unknown|The comment on schema "runops_store" of the store is not a record of a control plane.', 'another comment');
+$split->sql(q{SELECT runops.recheck('new', accept_new_identity => true)});
+is($split->sql("SELECT n FROM run WHERE id = '$new'"), '7', 'accepted');
+like(owner('run_ops'), qr/^claim=-?[1-9]\d* after=0 cluster=/, 'the record is made again');
 
 done_testing();

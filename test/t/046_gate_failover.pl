@@ -100,6 +100,7 @@ is($standby->safe_psql('postgres', "UPDATE run SET n = 8 WHERE id = '$id' RETURN
 
 # a lock on the old claim means a session of the old primary: a restart does not forget that, and somebody may say that it does not matter
 my ($claim) = $store->safe_psql('run_ops', q{SELECT obj_description('runops_store'::regnamespace, 'pg_namespace')}) =~ / after=(-?\d+) /;
+my ($kept) = $store->safe_psql('run_ops', q{SELECT obj_description('runops_store'::regnamespace, 'pg_namespace')}) =~ /^(claim=\S+)/;
 my $left = $store->background_psql('run_ops', on_error_stop => 0);
 
 my $left_pid = $left->query("SELECT pg_backend_pid() FROM pg_advisory_lock_shared($claim)");
@@ -109,6 +110,8 @@ like($stderr, qr/may still be connected to the store; number of sessions there .
 is($standby->safe_psql('postgres', q{SELECT verdict FROM runops.recheck('new', accept_new_identity => true)}), 'distinct', 'somebody says that it does not matter');
 is($standby->safe_psql('postgres', "UPDATE run SET n = 8 WHERE id = '$id' RETURNING n"), '8', 'open');
 ok($store->poll_query_until('run_ops', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $left_pid"), 'the session was ended');
+is($store->safe_psql('run_ops', q{SELECT substring(obj_description('runops_store'::regnamespace, 'pg_namespace') FROM '^claim=\S+ after=\S+')}),
+	"$kept after=0", 'the claim is the same, and does not wait any more');
 eval { $left->quit; };
 
 # a backup that is started is not a standby that took over: somebody has to say so
