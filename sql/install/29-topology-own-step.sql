@@ -122,7 +122,7 @@ BEGIN
 END
 $$;
 
-/* Step: change the aliases of a routed table, or the stores that a unique key covers. */
+/* Step: change the aliases of a routed table, or the stores that a unique key covers, or record that a reference is valid. */
 CREATE FUNCTION runops._step_update(caller oid, arguments jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -134,6 +134,9 @@ BEGIN
 	ELSIF arguments ->> 'config' = 'unique_config' THEN
 		UPDATE runops.unique_config u SET stores = ARRAY(SELECT jsonb_array_elements_text(arguments -> 'stores'))
 		WHERE u.relation = (arguments -> 'row' ->> 'relation')::oid AND u.name = arguments -> 'row' ->> 'name';
+	ELSIF arguments ->> 'config' = 'reference_config' THEN
+		UPDATE runops.reference_config r SET validated = true
+		WHERE r.child = (arguments -> 'row' ->> 'child')::oid AND r.child_column = arguments -> 'row' ->> 'child_column';
 	END IF;
 	RETURN NULL;
 END

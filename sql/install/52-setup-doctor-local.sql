@@ -257,6 +257,11 @@ AS $$
 	WHERE u.enforced AND NOT u.stores @> ARRAY[runops._store_of_leaf(i.inhrelid)] AND runops._store_of_leaf(i.inhrelid) IS NOT NULL
 	GROUP BY u.name, u.relation
 	UNION ALL
+	SELECT 'warning', format('reference of column %I of %s', r.child_column, r.child),
+		'holds for rows that were written since it was added, and may be violated by others',
+		format('Run CALL runops.validate_reference(%L, %L, %L).', r.child, r.child_column, r.parent), NULL
+	FROM runops.reference_keys r WHERE NOT r.validated
+	UNION ALL
 	SELECT 'warning', format('unique key %I of %s', u.name, u.relation),
 		'is prepared and not enforced, and a note is kept of each row that is written',
 		'Use runops.add_unique with the arguments of runops.prepare_unique, or runops.drop_unique.', NULL

@@ -12,6 +12,7 @@ CREATE TABLE runops.reference_config (
 	name name NOT NULL,
 	on_delete "char" NOT NULL CHECK (on_delete IN ('a', 'c', 'n')),
 	dropped jsonb,
+	validated boolean NOT NULL DEFAULT true,
 	PRIMARY KEY (child, child_column),
 	UNIQUE (child, name)
 );
@@ -24,7 +25,7 @@ COMMENT ON TABLE runops.reference_config IS 'references, as add_reference record
 CREATE VIEW runops.reference_keys AS
 SELECT r.child, r.child_column, r.parent, r.parent_column, r.name,
 	CASE r.on_delete WHEN 'c' THEN 'delete' WHEN 'n' THEN 'set null' ELSE 'refuse' END AS on_delete,
-	r.dropped IS NOT NULL AS replaces_foreign_key
+	r.dropped IS NOT NULL AS replaces_foreign_key, r.validated
 FROM runops.reference_config r
 WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.child)
 	AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.parent);
@@ -275,16 +276,25 @@ BEGIN
 END
 $$;
 
-/* Raise if a row refers to a missing row.  Leaves with a validated foreign key are not checked. */
-CREATE FUNCTION runops._check_referring_rows(r runops.reference_config) RETURNS void
+/*
+ * Values of rows that refer to a missing row, as text: at most max_values of each
+ * leaf, and only these values if some are given.  Leaves with a validated foreign
+ * key are not checked.
+ */
+CREATE FUNCTION runops._missing_references(r runops.reference_config, max_values int, only_values text[] DEFAULT NULL) RETURNS text[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	type CONSTANT text := format_type(runops._compared_type(r.parent, r.parent_column), NULL);
 	equality CONSTANT text := runops._equality(runops._compared_type(r.parent, r.parent_column));
 	one_owner CONSTANT boolean := (SELECT count(DISTINCT c.relowner) = 1 FROM pg_class c WHERE c.oid IN (r.child, r.parent));
+	-- an array of arrays cannot be searched
+	part CONSTANT text := CASE WHEN only_values IS NULL OR (SELECT t.typcategory FROM pg_type t
+																WHERE t.oid = runops._compared_type(r.parent, r.parent_column)) = 'A' THEN ''
+		ELSE format(' AND %I %s ANY (%L::%s[])', r.child_column, equality, only_values, type) END;
 	leaf regclass;
-	value text;
+	found text[];
+	missing text[] := '{}';
 BEGIN
 	FOR leaf IN
 		SELECT coalesce(i.inhrelid, r.child)
@@ -293,33 +303,48 @@ BEGIN
 						  JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
 						  WHERE c.conrelid = coalesce(i.inhrelid, r.child) AND c.contype = 'f' AND c.convalidated
 							AND a.attname = r.child_column AND c.confrelid IN (r.parent, runops._local_table(r.parent)))
+		ORDER BY 1
 	LOOP
 		IF one_owner THEN
-			SELECT q.value INTO value
+			SELECT array_agg(q.value) INTO found
 			FROM runops._owner_query(r.child, format(
-				'SELECT format(''%%s'', c.%1$I) FROM %2$s c WHERE c.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM %3$s p WHERE p.%4$I %5$s c.%1$I) LIMIT 1',
-				r.child_column, leaf, r.parent, r.parent_column, equality)) AS q (value text);
+				'SELECT format(''%%s'', c.%1$I) FROM (SELECT %1$I FROM %2$s WHERE %1$I IS NOT NULL%6$s) c '
+				'WHERE NOT EXISTS (SELECT FROM %3$s p WHERE p.%4$I %5$s c.%1$I) LIMIT %7$L',
+				r.child_column, leaf, r.parent, r.parent_column, equality, part, max_values)) AS q (value text);
 		ELSE
 			-- the code of each table runs with the privileges of its own owner
 			EXECUTE format(
-				'SELECT format(''%%s'', c.v) FROM runops._owner_query(%L, %L) AS c (v %s) '
-				'WHERE NOT EXISTS (SELECT FROM runops._owner_query(%L, %L) AS p (v %3$s) WHERE p.v %6$s c.v) LIMIT 1',
-				r.child, format('SELECT DISTINCT %1$I::%2$s FROM %3$s WHERE %1$I IS NOT NULL', r.child_column, type, leaf), type,
-				r.parent, format('SELECT %I::%s FROM %s', r.parent_column, type, r.parent), equality)
-			INTO value;
+				'SELECT array_agg(format(''%%s'', x.v)) FROM (SELECT c.v FROM runops._owner_query(%L, %L) AS c (v %s) '
+				'WHERE NOT EXISTS (SELECT FROM runops._owner_query(%L, %L) AS p (v %3$s) WHERE p.v %6$s c.v) LIMIT %7$L) x',
+				r.child, format('SELECT DISTINCT %1$I::%2$s FROM %3$s WHERE %1$I IS NOT NULL%4$s', r.child_column, type, leaf, part), type,
+				r.parent, format('SELECT %I::%s FROM %s', r.parent_column, type, r.parent), equality, max_values)
+			INTO found;
 		END IF;
-		IF value IS NOT NULL THEN
-			RAISE EXCEPTION USING
-				ERRCODE = 'foreign_key_violation',
-				MESSAGE = format('rows of %s refer to rows of %s that do not exist', r.child, r.parent),
-				DETAIL = format('Key (%s)=(%s) is not present in table %s.', r.child_column, value, r.parent),
-				HINT = 'Delete or correct such rows. Nothing was changed.';
-		END IF;
+		missing := missing || found;
 	END LOOP;
+	RETURN missing;
 END
 $$;
 
-CREATE FUNCTION runops.add_reference(child regclass, child_column name, parent regclass, parent_column name DEFAULT NULL) RETURNS void
+/* Raise if a row refers to a missing row; only rows with these values are read if some are given. */
+CREATE FUNCTION runops._check_referring_rows(r runops.reference_config, only_values text[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	value CONSTANT text := (runops._missing_references(r, 1, only_values))[1];
+BEGIN
+	IF value IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'foreign_key_violation',
+			MESSAGE = format('rows of %s refer to rows of %s that do not exist', r.child, r.parent),
+			DETAIL = format('Key (%s)=(%s) is not present in table %s.', r.child_column, value, r.parent),
+			HINT = 'Delete or correct such rows. Nothing was changed.';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION runops.add_reference(child regclass, child_column name, parent regclass, parent_column name DEFAULT NULL,
+									 not_valid boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -382,15 +407,118 @@ BEGIN
 	r.name := coalesce(r.dropped ->> 'name',
 		(SELECT format('%s_%s_fkey', c.relname, child_column) FROM pg_class c WHERE c.oid = child))::name;
 	r.on_delete := CASE r.dropped ->> 'delete' WHEN 'c' THEN 'c' WHEN 'n' THEN 'n' ELSE 'a' END;
+	r.validated := not_valid IS NOT TRUE;
 	PERFORM runops._create_reference_triggers(r);
-	PERFORM runops._check_referring_rows(r);
+	IF r.validated THEN
+		PERFORM runops._progress_phase('add_reference', 'reading rows under the lock', child);
+		PERFORM runops._check_referring_rows(r);
+		PERFORM runops._progress_end();
+	END IF;
 	PERFORM runops._insert_config('reference_config', to_jsonb(r) || jsonb_build_object('child', r.child::oid, 'parent', r.parent::oid));
 
 	PERFORM set_config('lock_timeout', old_timeout, true);
 END
 $$;
-COMMENT ON FUNCTION runops.add_reference(regclass, name, regclass, name) IS
+COMMENT ON FUNCTION runops.add_reference(regclass, name, regclass, name, boolean) IS
 	'makes rows of a table, in any store, refer to existing rows of another table; replaces a foreign key, which detach and drop_reference create again';
+
+/* The reference of a column that the caller may validate; raises if there is none. */
+CREATE FUNCTION runops._own_reference(child regclass, child_column name, parent regclass) RETURNS runops.reference_config
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r runops.reference_config;
+BEGIN
+	SELECT * INTO r FROM runops.reference_config c
+	WHERE c.child = _own_reference.child AND c.child_column = _own_reference.child_column AND c.parent = _own_reference.parent;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('column %s of %s does not refer to %s by a reference',
+				coalesce(quote_ident(child_column), 'NULL'), coalesce(child::text, 'NULL'), coalesce(parent::text, 'NULL')),
+			HINT = 'The view "runops.reference_keys" lists the references.';
+	END IF;
+	PERFORM runops._check_reference_end(child, child_column);
+	PERFORM runops._check_reference_end(parent, r.parent_column);
+	RETURN r;
+END
+$$;
+
+/* Record that no row violates a reference. */
+CREATE FUNCTION runops._set_validated(r runops.reference_config) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT runops._own_step('update', jsonb_build_object('config', 'reference_config',
+		'row', jsonb_build_object('child', r.child::oid, 'child_column', r.child_column)))
+$$;
+
+/*
+ * First step of validate_reference: read the rows without a lock.  Returns the
+ * values that seem to refer to missing rows; NULL if there is none, and the
+ * reference is recorded as valid.
+ *
+ * The reference holds for whatever is written.  But the stores are not read at one
+ * time, so a row can seem to refer to one that was not there yet.
+ */
+CREATE FUNCTION runops._suspect_references(child regclass, child_column name, parent regclass) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	max_values CONSTANT int := 1000;
+	r CONSTANT runops.reference_config := runops._own_reference(child, child_column, parent);
+	suspects text[];
+BEGIN
+	IF r.validated THEN
+		RETURN NULL;
+	END IF;
+	PERFORM runops._progress_phase('validate_reference', 'reading rows', child);
+	suspects := runops._missing_references(r, max_values);
+	IF suspects = '{}' THEN
+		PERFORM runops._set_validated(r);
+		RETURN NULL;
+	END IF;
+	RETURN suspects;
+END
+$$;
+
+/*
+ * Second step: read the rows with these values again, while nobody writes.  A
+ * transaction keeps its snapshot of a store, so this is a transaction of its own.
+ */
+CREATE FUNCTION runops._recheck_references(child regclass, child_column name, parent regclass, suspects text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r CONSTANT runops.reference_config := runops._own_reference(child, child_column, parent);
+	old_timeout CONSTANT text := runops._limit_lock_wait();
+BEGIN
+	PERFORM runops._progress_phase('validate_reference', 'waiting for the lock', child);
+	PERFORM runops._lock_table(child, 'SHARE ROW EXCLUSIVE');
+	PERFORM runops._lock_table(parent, 'SHARE ROW EXCLUSIVE');
+	PERFORM runops._progress_phase('validate_reference', 'looking again under the lock', child);
+	PERFORM runops._check_referring_rows(r, suspects);
+	PERFORM set_config('lock_timeout', old_timeout, true);
+END
+$$;
+
+-- A procedure with a SET clause cannot commit.  The functions that it calls set search_path.
+CREATE PROCEDURE runops.validate_reference(child regclass, child_column name, parent regclass)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	suspects text[];
+BEGIN
+	LOOP
+		suspects := runops._suspect_references(child, child_column, parent);
+		COMMIT;
+		EXIT WHEN suspects IS NULL;
+		PERFORM runops._recheck_references(child, child_column, parent, suspects);
+		COMMIT;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE runops.validate_reference(regclass, name, regclass) IS
+	'checks the rows for a reference that add_reference has added with not_valid, while writers go on';
 
 /* Drop the triggers and the record of a reference. */
 CREATE FUNCTION runops._drop_reference(r runops.reference_config) RETURNS void
@@ -490,9 +618,9 @@ BEGIN
 	FOR r IN
 		SELECT CASE x.child WHEN before::oid THEN after ELSE x.child::regclass END, x.child_column,
 			CASE x.parent WHEN before::oid THEN after ELSE x.parent::regclass END, x.parent_column,
-			x.name, x.on_delete, nullif(x.dropped, 'null')
+			x.name, x.on_delete, nullif(x.dropped, 'null'), x.validated
 		FROM jsonb_to_recordset(released) AS x (child oid, child_column name, parent oid, parent_column name,
-												name name, on_delete "char", dropped jsonb)
+												name name, on_delete "char", dropped jsonb, validated boolean)
 	LOOP
 		parent_routed := EXISTS (SELECT FROM runops.table_config t WHERE t.relation = r.parent);
 		IF r.dropped IS NULL AND parent_routed THEN
@@ -512,7 +640,7 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION
+REVOKE EXECUTE ON ROUTINE
 	runops._reference_child(),
 	runops._reference_parent(),
 	runops._reference_truncate(),
@@ -522,10 +650,16 @@ REVOKE EXECUTE ON FUNCTION
 	runops._restore_foreign_key(regclass, name, regclass, jsonb),
 	runops._reference_triggers(runops.reference_config),
 	runops._create_reference_triggers(runops.reference_config),
-	runops._check_referring_rows(runops.reference_config),
+	runops._missing_references(runops.reference_config, int, text[]),
+	runops._check_referring_rows(runops.reference_config, text[]),
+	runops._own_reference(regclass, name, regclass),
+	runops._set_validated(runops.reference_config),
+	runops._suspect_references(regclass, name, regclass),
+	runops._recheck_references(regclass, name, regclass, text[]),
+	runops.validate_reference(regclass, name, regclass),
 	runops._drop_reference(runops.reference_config),
 	runops._release_references(regclass),
 	runops._resume_references(jsonb, regclass, regclass),
-	runops.add_reference(regclass, name, regclass, name),
+	runops.add_reference(regclass, name, regclass, name, boolean),
 	runops.drop_reference(regclass, name, regclass, boolean)
 FROM PUBLIC;

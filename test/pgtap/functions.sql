@@ -32,7 +32,8 @@ INSERT INTO documented VALUES
 	('f', 'mint_batch_id', 'org text DEFAULT NULL::text, parent text DEFAULT NULL::text', 'text', 'v', false, 'u', true),
 	('f', 'set_mint_kind', 'org text, kind text', 'void', 'v', false, 'u', false),
 	-- references
-	('f', 'add_reference', 'child regclass, child_column name, parent regclass, parent_column name DEFAULT NULL::name', 'void', 'v', false, 'u', false),
+	('f', 'add_reference', 'child regclass, child_column name, parent regclass, parent_column name DEFAULT NULL::name, not_valid boolean DEFAULT false', 'void', 'v', false, 'u', false),
+	('p', 'validate_reference', 'IN child regclass, IN child_column name, IN parent regclass', NULL, 'v', false, 'u', false),
 	('f', 'drop_reference', 'child regclass, child_column name, parent regclass, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	-- topology
 	('f', 'add_store', 'store text, server name, reader name DEFAULT NULL::name, remote_schema name DEFAULT NULL::name', 'void', 'v', false, 'u', false),

@@ -57,7 +57,7 @@ SELECT col_is_pk('runops', 'store_config', 'store', 'a store stands in its table
 SELECT col_is_pk('runops', 'table_config', 'relation', 'a routed table stands in its table once');
 SELECT has_view('runops', 'stores', 'runops.stores is a view');
 SELECT has_view('runops', 'routed_tables', 'runops.routed_tables is a view');
-SELECT columns_are('runops', 'reference_config', '{child,child_column,parent,parent_column,name,on_delete,dropped}'::name[]);
+SELECT columns_are('runops', 'reference_config', '{child,child_column,parent,parent_column,name,on_delete,dropped,validated}'::name[]);
 SELECT col_is_pk('runops', 'reference_config', '{child,child_column}'::name[], 'a column refers to one table');
 SELECT has_view('runops', 'reference_keys', 'runops.reference_keys is a view');
 SELECT columns_are('runops', 'cascade_config', '{parent,child,child_column,action,ord,registered}'::name[]);
