@@ -34,6 +34,7 @@ SELECT set_eq(
 		'runops.resolver_config',
 		'runops.retention_config',
 		'runops.store_config',
+		'runops.store_identity',
 		'runops.table_config',
 		'runops.unblock_config',
 		'runops.unique_config'
