@@ -246,6 +246,14 @@
 	table_tuple_delete(rel, tid, cid, snapshot, crosscheck, wait, tmfd, false)
 #endif
 
+/* PG18 says by a CompareType how an ordering operator compares. */
+#if PG18_GE
+#include "access/cmptype.h"
+typedef CompareType RunopsCompareType;
+#else
+typedef int16 RunopsCompareType;
+#endif
+
 /* PG18 can log that a lock could not be acquired. */
 #if PG18_GE
 #define ConditionalXactLockTableWait_compat(xid) \

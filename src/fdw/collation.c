@@ -306,9 +306,9 @@ aggregate_differs(const RunopsCollations *known, Aggref *agg)
 		Node	   *expr = get_sortgroupclause_expr(clause, agg->args);
 		Oid			opfamily = InvalidOid;
 		Oid			opcintype;
-		int16		strategy;
+		RunopsCompareType direction;
 
-		(void) get_ordering_op_properties(clause->sortop, &opfamily, &opcintype, &strategy);
+		(void) get_ordering_op_properties(clause->sortop, &opfamily, &opcintype, &direction);
 		if (sort_differs(known, opfamily, exprCollation(expr), exprType(expr)))
 			return true;
 	}
