@@ -407,7 +407,6 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	Oid			target = copy_target(pstmt->utilityStmt);
 	Frame		frame = {0};
 
-	runops_guard_move(pstmt->utilityStmt);
 	runops_protect_command(pstmt->utilityStmt);
 	runops_watch_command(pstmt->utilityStmt, &command);
 

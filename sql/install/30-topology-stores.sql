@@ -142,6 +142,8 @@ AS $$
 DECLARE
 	leaf_schema CONSTANT name := runops._leaf_schema(store);
 	r record;
+	chosen name;
+	i int := 0;
 BEGIN
 	PERFORM runops._own_step('leaf_schema', jsonb_build_object('store', store, 'relation', relation::oid));
 	SELECT c.relname, (n.nspname || '.' || c.relname)::name AS qualified, y.typname AS array_type
@@ -150,13 +152,17 @@ BEGIN
 	JOIN pg_type t ON t.oid = c.reltype JOIN pg_type y ON y.oid = t.typarray
 	WHERE c.oid = relation;
 
-	IF EXISTS (SELECT FROM pg_class c
-			   WHERE c.relnamespace = leaf_schema::regnamespace AND c.relname = r.relname)
-	   OR EXISTS (SELECT FROM pg_type t
-				  WHERE t.typnamespace = leaf_schema::regnamespace AND t.typname IN (r.relname, r.array_type)) THEN
-		RETURN r.qualified;
-	END IF;
-	RETURN r.relname;
+	-- An index of another table can have any name.
+	chosen := r.relname;
+	WHILE EXISTS (SELECT FROM pg_class c
+				  WHERE c.relnamespace = leaf_schema::regnamespace AND c.relname = chosen)
+		OR EXISTS (SELECT FROM pg_type t
+				   WHERE t.typnamespace = leaf_schema::regnamespace AND t.typname IN (chosen, r.array_type)
+					 AND (i = 0 OR t.typname = chosen)) LOOP
+		chosen := CASE i WHEN 0 THEN r.qualified ELSE 'runops_leaf_' || relation::oid || '_' || i END;
+		i := i + 1;
+	END LOOP;
+	RETURN chosen;
 END
 $$;
 

@@ -245,11 +245,17 @@ runops_protect(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 	}
 	else if (access == OAT_TRUNCATE)
 		refuse_truncate(objectId);
-	else if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
-			 classId == ProcedureRelationId)
-		runops_protect_function(objectId);
-	else if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0 &&
-			 !((ObjectAccessPostCreate *) arg)->is_internal)
+	else if ((access != OAT_POST_CREATE && access != OAT_POST_ALTER) || subId != 0)
+		return;
+	else if (classId != RelationRelationId)
+	{
+		runops_guard_new_object(classId, objectId);
+		if (classId == ProcedureRelationId)
+			runops_protect_function(objectId);
+	}
+	else if (access == OAT_POST_ALTER)
+		runops_guard_altered_relation(objectId);
+	else if (!((ObjectAccessPostCreate *) arg)->is_internal)
 		runops_guard_new_relation(objectId);
 }
 

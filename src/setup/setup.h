@@ -26,7 +26,6 @@ extern void runops_leaf_init(void);
 extern bool runops_leaf_commands(PlannedStmt *pstmt, List **instead);
 
 /* in leaf_schema.c */
-extern void runops_guard_move(Node *command);
 
 /* in protect.c */
 extern void runops_protect(ObjectAccessType access, Oid classId, Oid objectId,

@@ -48,6 +48,8 @@ extern void runops_require_create(Oid routed, Oid leaf);
 
 /* in leaf_schema.c */
 extern void runops_guard_new_relation(Oid relid);
+extern void runops_guard_altered_relation(Oid relid);
+extern void runops_guard_new_object(Oid classId, Oid objectId);
 
 /* in protect_alter.c */
 extern bool runops_is_reader_table(Oid relid);
