@@ -435,9 +435,10 @@ DECLARE
 BEGIN
 	PERFORM runops._check_routed_owner(relation);
 	PERFORM runops._require_read_committed('runops.prepare_unique()');
-	u := runops._prepared_key(relation, columns, predicate, name);
 	old_timeout := runops._limit_lock_wait();
+	-- another session may prepare, add or drop the same key
 	PERFORM runops._topology_lock();
+	u := runops._prepared_key(relation, columns, predicate, name);
 
 	IF u.relation IS NULL THEN
 		PERFORM runops._progress_phase('prepare_unique', 'waiting for the lock', relation);
@@ -495,14 +496,16 @@ DECLARE
 BEGIN
 	PERFORM runops._check_routed_owner(relation);
 	PERFORM runops._require_read_committed('runops.add_unique()');
-	u := runops._prepared_key(relation, columns, predicate, name);
-	IF u.relation IS NULL THEN
-		chosen := runops._check_unique_key(relation, columns, name);
+	-- report what is wrong before any lock is taken
+	IF (runops._prepared_key(relation, columns, predicate, name)).relation IS NULL THEN
+		PERFORM runops._check_unique_key(relation, columns, name);
 	END IF;
-	predicate := runops._unique_predicate(relation, predicate);
-
 	old_timeout := runops._limit_lock_wait();
 	PERFORM runops._topology_lock();
+	-- another session may have prepared, added or dropped the same key
+	u := runops._prepared_key(relation, columns, predicate, name);
+	predicate := runops._unique_predicate(relation, predicate);
+
 	IF u.relation IS NOT NULL THEN
 		IF u.stores IS DISTINCT FROM runops._leaf_stores(relation) THEN
 			RAISE EXCEPTION USING
