@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,7 +125,7 @@ local_place(void)
 static char *
 identity_text(uint64 sysid, const char *database, uint32 timeline, const char *place)
 {
-	return psprintf("cluster=" UINT64_FORMAT " timeline=%u place=%016" INT64_MODIFIER "x database=%s",
+	return psprintf("cluster=" UINT64_FORMAT " timeline=%u place=%016" PRIx64 " database=%s",
 					sysid, timeline,
 					hash_bytes_extended((const unsigned char *) place, strlen(place), 0),
 					database);

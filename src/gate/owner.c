@@ -36,6 +36,8 @@
  */
 #include "postgres.h"
 
+#include <inttypes.h>
+
 #include "access/xlog.h"
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
@@ -100,7 +102,7 @@ runops_owner_question(const RunopsStore *store, bool is_reader,
 	question->applies = true;
 	strlcpy(question->marker, MARKER_SCHEMA, NAMEDATALEN);
 	if (store->remote_schema[0] != '\0')
-		snprintf(question->marker, NAMEDATALEN, "%s_%016" INT64_MODIFIER "x", MARKER_SCHEMA,
+		snprintf(question->marker, NAMEDATALEN, "%s_%016" PRIx64, MARKER_SCHEMA,
 				 marker_key(store->remote_schema, 0));
 	question->me = runops_identity_own_text();
 	question->unclaimed = marker_key(question->marker, 1);
