@@ -56,6 +56,9 @@
 	" AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass" \
 	" AND d.objsubid OPERATOR(pg_catalog.=) 0 WHERE n.nspname OPERATOR(pg_catalog.=) "
 
+/* The claim in a record that has the right form. */
+#define CLAIM "pg_catalog.split_part(pg_catalog.split_part(o.record, ' ', 1), '=', 2)"
+
 /*
  * A random number that is not 0.
  */
@@ -113,6 +116,8 @@ runops_owner_question(const RunopsStore *store, bool is_reader,
  * the lock on the claim now.  The second is NULL if it did not try.
  *
  * They read from a table "o" with the record, whose SQL is the other result.
+ * Anything may be in the comment, so the claim is a number only if it looks like
+ * one: a failed cast would be an error of the connection, and not of the owner.
  */
 const char *
 runops_owner_columns(RemoteSession *session, const RunopsOwnerQuestion *question,
@@ -131,8 +136,10 @@ runops_owner_columns(RemoteSession *session, const RunopsOwnerQuestion *question
 
 	return psprintf("o.record, CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d THEN"
 					" CASE WHEN o.record IS NULL THEN pg_catalog.pg_try_advisory_lock_shared(" INT64_FORMAT ")"
-					" WHEN pg_catalog.right(o.record, pg_catalog.length(%s)) OPERATOR(pg_catalog.=) %s THEN"
-					" pg_catalog.pg_try_advisory_lock_shared(pg_catalog.split_part(pg_catalog.split_part(o.record, ' ', 1), '=', 2)::pg_catalog.int8)"
+					" WHEN pg_catalog.right(o.record, pg_catalog.length(%s)) OPERATOR(pg_catalog.=) %s"
+					" AND o.record COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~) '^claim=-?[0-9]{1,19} after=' THEN"
+					" CASE WHEN pg_catalog.abs(" CLAIM "::pg_catalog.numeric OPERATOR(pg_catalog.+) 0.5) OPERATOR(pg_catalog.<) 9223372036854775808 THEN"
+					" pg_catalog.pg_try_advisory_lock_shared(" CLAIM "::pg_catalog.int8) END"
 					" END END",
 					PQbackendPID(session->conn), question->unclaimed,
 					quote_literal_cstr(question->me), quote_literal_cstr(question->me));
@@ -191,7 +198,14 @@ runops_owner_answer(RemoteSession *session, int column, RunopsOwner *owner,
 	rest = owner->record;
 	if (read_number(&rest, "claim=", 10, &owner->claim) &&
 		read_number(&rest, "after=", 10, &owner->after))
-		owner->who = rest;
+	{
+		/* the lock is taken only if the numbers are written as install() does */
+		char	   *numbers = psprintf("claim=" INT64_FORMAT " after=" INT64_FORMAT " ",
+									   owner->claim, owner->after);
+
+		if (strncmp(owner->record, numbers, strlen(numbers)) == 0)
+			owner->who = rest;
+	}
 
 	return true;
 }

@@ -162,7 +162,14 @@ is($store->safe_psql('run_ops', q{SELECT nspname ~ '^runops_store_[0-9a-f]{16}$'
 is($split->sql("SELECT n FROM run WHERE id = '$new'"), '7', 'the other one is not disturbed');
 is($other->safe_psql('third', "SELECT n FROM run WHERE id = '$new'"), '77', 'nor is it by the other one');
 
-# a record that nobody understands is not ours
+# a record that nobody understands is not ours, also if it ends as ours does
+(my $form = owner('run_ops')) =~ s/^claim=\S+ after=\S+//;
+for my $claim ('x', '', '1x', '+1', '01', '9223372036854775808', '-9223372036854775809', '99999999999999999999999', "\n5")
+{
+	$store->safe_psql('run_ops', "COMMENT ON SCHEMA runops_store IS \$\$claim=$claim after=0$form\$\$");
+	$control->psql('postgres', "SELECT n FROM run WHERE id = '$new'", stderr => \$stderr, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	like($stderr, qr/ERROR:  RO007: .*\nDETAIL:  The comment on schema "runops_store" of the store is not a record of a control plane\./, "claim \"$claim\"");
+}
 $store->safe_psql('run_ops', 'COMMENT ON SCHEMA runops_store IS $$mine$$');
 is($split->sql(q{SELECT verdict, reason FROM runops.recheck('new')}), 'unknown|The comment on schema "runops_store" of the store is not a record of a control plane.', 'another comment');
 $split->sql(q{SELECT runops.recheck('new', accept_new_identity => true)});
