@@ -79,6 +79,13 @@ static const Oid by_characters[] = {
 };
 
 /*
+ * Functions without a collation whose result depends on the encoding.
+ */
+static const Oid by_encoding[] = {
+	F_CHR, F_JSONB_HASH, F_JSONB_HASH_EXTENDED
+};
+
+/*
  * Does the type have values that compare by a collation that may be another
  * one in the store?  The collation of the expression itself is not looked at.
  */
@@ -97,6 +104,9 @@ type_differs(const RunopsCollations *known, Oid type, Use use)
 		return !known->same_default;
 	if (type == JSONBOID)
 		return use != USE_EQUALITY && !known->same_default;
+	/* their words are sorted by bytes */
+	if (type == TSVECTOROID || type == TSQUERYOID)
+		return use != USE_EQUALITY && !known->same_encoding;
 
 	switch (get_typtype(type))
 	{
@@ -211,6 +221,21 @@ is_by_characters(const RunopsCollations *known, Oid funcid)
 }
 
 /*
+ * Does a function without a collation depend on the encoding?
+ */
+static bool
+is_by_encoding(Oid funcid)
+{
+	for (int i = 0; i < lengthof(by_encoding); i++)
+	{
+		if (by_encoding[i] == funcid)
+			return true;
+	}
+
+	return false;
+}
+
+/*
  * Does an operator order jsonb?  The others look at characters only.
  */
 static bool
@@ -263,7 +288,8 @@ function_differs(const RunopsCollations *known, Oid funcid, Oid result_type,
 	bool		characters = is_by_characters(known, funcid);
 	ListCell   *lc;
 
-	if (runops_fdw_collation_differs(known, collation, characters))
+	if (runops_fdw_collation_differs(known, collation, characters) ||
+		(!known->same_encoding && is_by_encoding(funcid)))
 		return true;
 
 	foreach(lc, args)
