@@ -24,3 +24,10 @@ CREATE FOREIGN DATA WRAPPER runops_fdw
 
 COMMENT ON FOREIGN DATA WRAPPER runops_fdw IS
 	'connects to the stores of routed tables; has the options of postgres_fdw';
+
+/* May an expression of a catalog have another value in the database of a server, for the same rows? */
+CREATE FUNCTION runops._expression_differs(server pg_catalog.oid, expression pg_catalog.pg_node_tree) RETURNS pg_catalog.bool
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'runops_expression_differs';
+
+REVOKE EXECUTE ON FUNCTION runops._expression_differs(pg_catalog.oid, pg_catalog.pg_node_tree) FROM PUBLIC;

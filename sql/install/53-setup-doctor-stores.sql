@@ -196,7 +196,7 @@ $$;
 
 /*
  * What is computed here because it depends on a collation that may be another one
- * in the store.
+ * in the store, and what the store computes all the same when it writes a row.
  */
 CREATE FUNCTION runops._doctor_collations(store text) RETURNS SETOF runops._finding
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -213,6 +213,25 @@ AS $$
 	JOIN pg_attribute a ON a.attrelid = t.ftrelid AND a.attnum > 0 AND NOT a.attisdropped
 	JOIN pg_collation c ON c.oid = a.attcollation
 	WHERE s.store = _doctor_collations.store AND NOT runops._same_collation(f.oid, c.oid)
+	UNION ALL
+	SELECT 'warning', format('store %s: %s', _doctor_collations.store, e.object),
+		'depends on a collation or encoding that is not known to behave there as it does here, but the store computes it when it writes a row',
+		'Use a database with the encoding and the default collation of this one, or COLLATE "C" in the expression.', NULL
+	FROM runops.stores s
+	JOIN pg_foreign_server f ON f.srvname = s.server
+	CROSS JOIN LATERAL runops._placements(s.store) p
+	CROSS JOIN LATERAL (
+		SELECT format('column %I of table %s', a.attname, p.relation), d.adbin
+		FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+		WHERE d.adrelid = p.leaf AND a.attgenerated = 's'
+		UNION ALL
+		SELECT format('constraint %I on table %s', c.conname, p.relation), c.conbin
+		FROM pg_constraint c WHERE c.conrelid = p.leaf AND c.contype = 'c'
+		UNION ALL
+		SELECT format('unique index %s of table %s', i.indexrelid::regclass, p.relation), x.tree
+		FROM pg_index i CROSS JOIN LATERAL (VALUES (i.indexprs), (i.indpred)) AS x (tree)
+		WHERE i.indrelid = p.leaf AND i.indisunique) AS e (object, tree)
+	WHERE s.store = _doctor_collations.store AND runops._expression_differs(f.oid, e.tree)
 $$;
 
 /*

@@ -30,15 +30,19 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
 #include "fdw/fdw_int.h"
 #include "gate/gate.h"
+
+PG_FUNCTION_INFO_V1(runops_expression_differs);
 
 /* What may be done with values of a type. */
 typedef enum Use
@@ -473,4 +477,21 @@ runops_fdw_groups_differ(PlannerInfo *root, Oid serverid, RelOptInfo *output_rel
 	return differs_walker((Node *) output_rel->reltarget->exprs, &known) ||
 		differs_walker(having, &known) ||
 		grouping_differs(&known, get_sortgrouplist_exprs(query->groupClause, query->targetList));
+}
+
+/*
+ * _expression_differs(server oid, expression pg_node_tree): may an expression of
+ * a catalog, or one in a list, have another value in the store for the same
+ * rows?
+ *
+ * Such an expression is evaluated by the store when it writes a row, so it
+ * cannot be kept here.
+ */
+Datum
+runops_expression_differs(PG_FUNCTION_ARGS)
+{
+	Oid			serverid = PG_GETARG_OID(0);
+	Node	   *expr = stringToNode(TextDatumGetCString(PG_GETARG_DATUM(1)));
+
+	PG_RETURN_BOOL(runops_fdw_differs_on(serverid, expr));
 }

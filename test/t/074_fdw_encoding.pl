@@ -23,11 +23,12 @@ EOT
 $node->start;
 $node->safe_psql('postgres', $_) foreach (
 	q{CREATE DATABASE store TEMPLATE template0 ENCODING 'LATIN2' LOCALE 'C'},
+	q{CREATE DATABASE icu TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und'},
 	'CREATE DATABASE equal',
 	'CREATE EXTENSION runops CASCADE',
-	sprintf(q{CREATE SERVER store FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '%s', port '%s', dbname 'store')}, $node->host, $node->port),
-	'CREATE USER MAPPING FOR CURRENT_USER SERVER store',
-	q{SELECT runops.add_store('new', 'store')},
+	(map { sprintf(q{CREATE SERVER %1$s FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '%2$s', port '%3$s', dbname '%1$s');
+		CREATE USER MAPPING FOR CURRENT_USER SERVER %1$s}, $_, $node->host, $node->port) } qw(store icu equal)),
+	q{SELECT runops.add_store('new', 'store')}, q{SELECT runops.add_store('a', 'icu')}, q{SELECT runops.add_store('b', 'equal')},
 	q{CREATE TABLE "Note" (id text PRIMARY KEY, name text CHECK (length(name) > 0), n int, words tsvector, doc jsonb, label name,
 		upper text GENERATED ALWAYS AS (upper(name)) STORED, twice int GENERATED ALWAYS AS (2 * n) STORED,
 		CONSTRAINT "Word" CHECK (name ~ '\w' OR n > 0), CONSTRAINT "C" CHECK (name COLLATE "C" > ' '))},
@@ -36,7 +37,9 @@ $node->safe_psql('postgres', $_) foreach (
 $node->safe_psql('postgres', $_) foreach (
 	q{CREATE UNIQUE INDEX "Lower" ON runops_legacy."Note" (lower(name), id)},
 	q{CREATE INDEX plain ON runops_legacy."Note" (lower(name))},
-	q{SELECT runops.recheck()}, q{SELECT runops.provision('new')});
+	q{CREATE UNIQUE INDEX "Part" ON runops_legacy."Note" (n, id) WHERE name > 'a'},
+	q{CREATE UNIQUE INDEX "Number" ON runops_legacy."Note" ((n + 1), id) WHERE name <> 'a'},
+	q{SELECT runops.recheck()}, q{SELECT runops.provision(s) FROM unnest('{new,a,b}'::text[]) s});
 
 $node->safe_psql('postgres', <<'EOT');
 CREATE TABLE plain AS
@@ -72,4 +75,17 @@ foreach my $routing (qw(on off))
 		isnt($rows{plain}, '', 'which has rows');
 	}
 }
+
+# what a store computes by itself, if its default collation is another one
+is($node->safe_psql('postgres', q{SELECT object FROM runops.doctor(detail => true) WHERE severity = 'warning' AND finding LIKE '%the store computes it%' AND object !~ '^store new' ORDER BY 1}),
+	<<'EOT' =~ s/\n\z//r, 'doctor names what the store computes');
+store a: column upper of table public."Note"
+store a: constraint "Word" on table public."Note"
+store a: unique index runops_legacy."Lower" of table public."Note"
+store a: unique index runops_legacy."Part" of table public."Note"
+EOT
+is($node->safe_psql('postgres', q{INSERT INTO "Note" (id, name, n) VALUES ('0123456789abcdefghijklmna2', 'ß', 1), ('0123456789abcdefghijklmnb2', 'ß', 2) RETURNING upper}), "SS\nß",
+	'because the value can be another one');
+
+$node->stop;
 done_testing();
