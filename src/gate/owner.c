@@ -317,10 +317,13 @@ prove_fenced(RemoteSession *session, const RunopsOwnerQuestion *question,
 /*
  * Replace the record, or create it; returns whether the store has it now.
  *
- * One statement does it, as a transaction of its own.  It does nothing unless
+ * One statement does it, in a transaction of its own.  It does nothing unless
  * the record is still the one that was read.  It does nothing either if the
  * role may not create the schema: an error would be in the store's log whenever
- * the store is proved.
+ * the store is proved.  After a failure the session may only be closed.
+ *
+ * The statement must see what was committed before it got its lock, whatever
+ * the default isolation level is there.
  *
  * claim is the one of the new record.  fence: only if no session has the lock
  * on the former claim.
@@ -359,7 +362,9 @@ install(RemoteSession *session, const RunopsOwnerQuestion *question,
 					 " COMMENT ON SCHEMA %s IS %s; END",
 					 marker, question->marker, question->marker, quote_literal_cstr(record));
 
-	return runops_remote_try_query(session, psprintf("DO %s", quote_literal_cstr(body.data)), 0, failure) &&
+	return runops_remote_try_query(session, "BEGIN ISOLATION LEVEL READ COMMITTED", 0, failure) &&
+		runops_remote_try_query(session, psprintf("DO %s", quote_literal_cstr(body.data)), 0, failure) &&
+		runops_remote_try_query(session, "COMMIT", 0, failure) &&
 		runops_remote_try_query(session,
 								psprintf("SELECT (SELECT d.description" RECORD_FROM "%s), NULL::pg_catalog.bool", marker),
 								2, failure) &&

@@ -172,8 +172,17 @@ for my $claim ('x', '', '1x', '+1', '01', '9223372036854775808', '-9223372036854
 }
 $store->safe_psql('run_ops', 'COMMENT ON SCHEMA runops_store IS $$mine$$');
 is($split->sql(q{SELECT verdict, reason FROM runops.recheck('new')}), 'unknown|The comment on schema "runops_store" of the store is not a record of a control plane.', 'another comment');
+# a snapshot that is older than its lock would let two control planes replace the same record
+$store->safe_psql('run_ops', <<'EOT');
+CREATE TABLE level (name text);
+CREATE FUNCTION note_level() RETURNS event_trigger LANGUAGE plpgsql AS
+$$BEGIN INSERT INTO public.level VALUES (pg_catalog.current_setting('transaction_isolation')); END$$;
+CREATE EVENT TRIGGER note_level ON ddl_command_end WHEN TAG IN ('COMMENT') EXECUTE FUNCTION note_level();
+ALTER DATABASE run_ops SET default_transaction_isolation = 'repeatable read';
+EOT
 $split->sql(q{SELECT runops.recheck('new', accept_new_identity => true)});
 is($split->sql("SELECT n FROM run WHERE id = '$new'"), '7', 'accepted');
+is($store->safe_psql('run_ops', 'SELECT DISTINCT name FROM level'), 'read committed', 'by a transaction that sees the newest record');
 like(owner('run_ops'), qr/^claim=-?[1-9]\d* after=0 cluster=/, 'the record is made again');
 
 done_testing();
