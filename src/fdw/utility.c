@@ -121,6 +121,7 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
 	const char *reason = runops_gate_closed_reason();
+	int			sqlerrcode = ERRCODE_RUNOPS_GATE_CLOSED;
 	RunopsProofState state;
 	volatile bool ok = false;
 	RunopsStoreUse use = {
@@ -132,14 +133,17 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 
 	if (reason == NULL &&
 		runops_sentinel_verdict(use.serverid, use.userid, &state) != RUNOPS_DISTINCT)
+	{
 		reason = state.reason;
+		sqlerrcode = runops_gate_sqlerrcode(state.cause);
+	}
 
 	if (reason != NULL)
 	{
 		/* if there is only one database, no warning is needed */
 		if (!runops_fdw_is_empty(RelationGetRelid(relation)))
 			ereport(WARNING,
-					(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
+					(errcode(sqlerrcode),
 					 errmsg("skipping \"%s\" --- the gate to store \"%s\" is closed",
 							RelationGetRelationName(relation),
 							runops_store_label(RelationGetRelid(relation))),

@@ -89,13 +89,21 @@ runops_gate_hint(RunopsCause cause)
 }
 
 /*
- * Does a verdict say that the store is another control plane's?
+ * The SQLSTATE for a cause: gate_closed, or not_store_owner if the store is
+ * another control plane's.
  */
-static bool
-is_not_owner(RunopsCause cause)
+int
+runops_gate_sqlerrcode(RunopsCause cause)
 {
-	return cause == RUNOPS_CAUSE_IDENTITY || cause == RUNOPS_CAUSE_OWNER ||
-		cause == RUNOPS_CAUSE_FORMER;
+	switch (cause)
+	{
+		case RUNOPS_CAUSE_IDENTITY:
+		case RUNOPS_CAUSE_OWNER:
+		case RUNOPS_CAUSE_FORMER:
+			return ERRCODE_RUNOPS_NOT_STORE_OWNER;
+		default:
+			return ERRCODE_RUNOPS_GATE_CLOSED;
+	}
 }
 
 /*
@@ -135,9 +143,8 @@ void
 runops_gate_raise(const RunopsProofState *state, const char *store,
 				  const char *relname)
 {
-	raise_closed(is_not_owner(state->cause) ? ERRCODE_RUNOPS_NOT_STORE_OWNER :
-				 ERRCODE_RUNOPS_GATE_CLOSED,
-				 store, relname, state->reason, runops_gate_hint(state->cause));
+	raise_closed(runops_gate_sqlerrcode(state->cause), store, relname,
+				 state->reason, runops_gate_hint(state->cause));
 }
 
 /*

@@ -83,6 +83,7 @@ typedef enum RunopsProbePurpose
 extern void runops_gate_init(void);
 extern const char *runops_gate_closed_reason(void);
 extern const char *runops_gate_hint(RunopsCause cause);
+extern int	runops_gate_sqlerrcode(RunopsCause cause);
 extern bool runops_gate_flag_off(void);
 extern void runops_gate_raise(const RunopsProofState *state, const char *store,
 							  const char *relname);

@@ -54,6 +54,8 @@ sub closed
 				"$what, routing $routing: $sql");
 		}
 	}
+	$node->psql($database, "\\set VERBOSITY verbose\nANALYZE run", stdout => \$stdout, stderr => \$stderr);
+	like($stderr, qr/WARNING:  RO007: skipping "run" --- the gate to store "(?:new|e)" is closed/, "$what: ANALYZE warns");
 	is($node->safe_psql($database, "SELECT n FROM run WHERE id = '$legacy'"), '1', "$what: legacy rows are served");
 	is(rows(), $before, "$what: nothing was written");
 	return;
