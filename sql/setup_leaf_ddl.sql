@@ -407,6 +407,54 @@ SET ROLE regress_ldl;
 CREATE INDEX run_n_idx ON run (n);
 RESET ROLE;
 
+-- names that the statement does not give are those of a table that is not routed
+CREATE TABLE ldl.twin (id text, n int, b text, p text, UNIQUE (n));
+CREATE TABLE "Ldl 2".twin (id text PRIMARY KEY, n int, b text, p text);
+CREATE TABLE "Ldl 2".twin_b_idx ();
+CREATE VIEW names AS
+	SELECT t.relname AS "table", array_agg(x.name ORDER BY x.name) AS names
+	FROM pg_class t, LATERAL (
+		SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = t.oid
+		UNION ALL SELECT k.conname FROM pg_constraint k WHERE k.conrelid = t.oid AND k.contype = 'f') AS x (name)
+	WHERE t.relname ~ 'twin' AND t.relkind = 'r' GROUP BY t.oid ORDER BY 1, 2;
+ALTER TABLE ldl.twin ADD PRIMARY KEY (id);
+SELECT runops.attach('ldl.twin', 'id');
+SELECT runops.attach('"Ldl 2".twin', 'id');
+CREATE PROCEDURE twins(t text) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('ALTER TABLE %s ADD UNIQUE (n, b) INCLUDE (p), ADD UNIQUE (p), ADD UNIQUE (p), ADD FOREIGN KEY (p) REFERENCES ldl.plain', t);
+	EXECUTE format('CREATE INDEX ON %s (b)', t);
+	EXECUTE format('CREATE INDEX ON %s (b, lower(b), lower(p)) INCLUDE (n)', t);
+	EXECUTE format('ALTER TABLE %s ADD EXCLUDE USING btree (n WITH =, (n + 1) WITH =), ADD COLUMN z int UNIQUE', t);
+	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT twin_pkey, DROP CONSTRAINT twin_p_key, ADD UNIQUE (p), ADD PRIMARY KEY (id)', t);
+	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT twin_pkey, ADD CONSTRAINT twin_pkey PRIMARY KEY (id, n)', t);
+END
+$$;
+CREATE SCHEMA ldl_plain;
+CREATE TABLE ldl_plain.twin (id text PRIMARY KEY, n int, b text, p text);
+CREATE TABLE ldl_plain.twin_b_idx ();
+CALL twins('ldl_plain.twin');
+CALL twins('ldl.twin');
+CALL twins('"Ldl 2".twin');
+TABLE names;
+ALTER TABLE "Ldl 2".twin DROP CONSTRAINT twin_p_key, DROP CONSTRAINT twin_p_fkey, DROP CONSTRAINT twin_n_b_p_key;
+-- they follow a change of the schema
+CREATE SCHEMA ldl_a;
+ALTER TABLE "Ldl 2".twin SET SCHEMA ldl_a;
+ALTER TABLE ldl_a.twin ADD UNIQUE (p), DROP CONSTRAINT twin_pkey;
+DROP INDEX ldl_a.twin_b_idx1;
+ALTER SCHEMA ldl_a RENAME TO "Ldl b";
+ALTER TABLE "Ldl b".twin DROP CONSTRAINT twin_z_key, ADD CONSTRAINT twin_pkey PRIMARY KEY (id);
+TABLE names;
+-- after detach no name has a schema in front
+SELECT runops.detach('"Ldl b".twin', force => true);
+SELECT runops.detach('ldl.twin', force => true);
+TABLE names;
+DROP VIEW names;
+DROP TABLE ldl.twin;
+DROP SCHEMA ldl_plain, "Ldl b" CASCADE;
+DROP TABLE "Ldl 2".twin_b_idx;
+
 -- with the planner off, and after a change of schema and name
 SET runops.enable_routing = off;
 CREATE INDEX run_n_idx ON run (n);

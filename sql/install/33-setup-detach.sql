@@ -132,8 +132,12 @@ BEGIN
 	FOR ddl IN
 		SELECT format('ALTER INDEX %s RENAME TO %I', x.indexrelid::regclass, n.name)
 		FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid,
-			coalesce(index_names ->> x.indexrelid::oid::text, config.saved -> 'indexes' ->> c.relname) AS n (name)
+			-- an index that was created later may have got the name of the schema in front
+			coalesce(index_names ->> x.indexrelid::oid::text, config.saved -> 'indexes' ->> c.relname,
+					 CASE WHEN starts_with(c.relname, nsp || '.') AND octet_length(c.relname::text) < 63
+						  THEN substr(c.relname, length(nsp) + 2) END) AS n (name)
 		WHERE x.indrelid = config.leaf AND n.name <> c.relname
+			AND to_regclass(format('%I.%I', nsp, n.name)) IS NULL
 	LOOP
 		EXECUTE ddl;
 	END LOOP;

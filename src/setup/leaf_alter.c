@@ -42,7 +42,10 @@ typedef struct Division
 	Oid			routed;
 	Oid			leaf;
 	bool		only;			/* was it ALTER TABLE ONLY? */
-	List	   *dropped;		/* names of constraints that it drops */
+	List	   *dropped;		/* old names of constraints of the leaf that
+								 * it drops */
+	List	   *dropped_names;	/* their present names */
+	List	   *given;			/* names that it has given to new constraints */
 	List	   *leaf_drops;		/* commands on the leaf, to run first */
 	List	   *own;			/* commands on the routed table */
 	List	   *leaf_rest;		/* commands on the leaf, to run last */
@@ -159,6 +162,64 @@ add_not_null(Division *division, const char *column)
 }
 
 /*
+ * The names in a list of String nodes, as C strings.
+ */
+static List *
+column_names(List *nodes)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, nodes)
+		result = lappend(result, strVal(lfirst(lc)));
+
+	return result;
+}
+
+/*
+ * Name a new constraint of the leaf that makes an index: as core would name it
+ * if the table were not routed, or by the name in the statement, and by another
+ * name if that one is taken among the leaves.
+ */
+static void
+name_constraint(Division *division, Constraint *constraint)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (constraint->conname == NULL)
+	{
+		List	   *columns = column_names(constraint->keys);
+		const char *label = "key";
+
+		if (constraint->contype == CONSTR_PRIMARY)
+			label = "pkey";
+		else if (constraint->contype == CONSTR_EXCLUSION)
+		{
+			label = "excl";
+			foreach(lc, constraint->exclusions)
+				columns = lappend(columns, runops_element_name(linitial_node(IndexElem, lfirst(lc)), columns));
+		}
+		columns = list_concat(columns, column_names(constraint->including));
+		constraint->conname = runops_default_name(division->routed, division->leaf,
+												  constraint->contype == CONSTR_PRIMARY ? NIL : columns,
+												  label, division->dropped, division->given);
+	}
+	division->given = lappend(division->given, constraint->conname);
+
+	/* the name of a constraint that the same statement drops is free */
+	forboth(lc, division->dropped, lc2, division->dropped_names)
+	{
+		if (strcmp(lfirst(lc), constraint->conname) == 0)
+		{
+			constraint->conname = lfirst(lc2);
+			return;
+		}
+	}
+	constraint->conname = runops_new_leaf_name(division->routed, division->leaf, constraint->conname);
+}
+
+/*
  * Add a constraint to the leaf.
  */
 static void
@@ -167,7 +228,14 @@ add_to_leaf(Division *division, AlterTableCmd *cmd)
 	Constraint *constraint = castNode(Constraint, cmd->def);
 
 	if (constraint->contype == CONSTR_FOREIGN)
+	{
+		if (constraint->conname == NULL)
+			constraint->conname = runops_default_name(division->routed, division->leaf,
+													  column_names(constraint->fk_attrs), "fkey",
+													  division->dropped, division->given);
+		division->given = lappend(division->given, constraint->conname);
 		runops_foreign_key_of_leaf(constraint, division->routed);
+	}
 	else if (constraint->contype != CONSTR_CHECK)
 	{
 		List	   *columns;
@@ -178,14 +246,8 @@ add_to_leaf(Division *division, AlterTableCmd *cmd)
 														   constraint->indexname);
 		else
 		{
-			bool		again = false;
-
 			runops_require_create(division->routed, division->leaf);
-			foreach(lc, division->dropped)
-				again |= constraint->conname != NULL && strcmp(lfirst(lc), constraint->conname) == 0;
-			if (constraint->conname != NULL && !again)
-				constraint->conname = runops_new_leaf_name(division->routed, division->leaf,
-														   constraint->conname);
+			name_constraint(division, constraint);
 		}
 
 		columns = constraint_columns(constraint, division->leaf);
@@ -285,7 +347,11 @@ divide_by_constraint(Division *division, AlterTableCmd *cmd, char **name)
 		division->own = lappend(division->own, cmd);
 	else
 	{
-		division->dropped = lappend(division->dropped, *name);
+		if (cmd->subtype == AT_DropConstraint)
+		{
+			division->dropped = lappend(division->dropped, *name);
+			division->dropped_names = lappend(division->dropped_names, present);
+		}
 		*name = present;
 		if (cmd->subtype == AT_DropConstraint)
 			division->leaf_drops = lappend(division->leaf_drops, cmd);

@@ -293,8 +293,17 @@ index_of_leaf(IndexStmt *stmt, bool *nothing)
 	}
 
 	runops_require_create(routed, leaf);
-	if (stmt->idxname != NULL)
-		stmt->idxname = runops_new_leaf_name(routed, leaf, stmt->idxname);
+	if (stmt->idxname == NULL)
+	{
+		List	   *names = NIL;
+
+		foreach(lc, stmt->indexParams)
+			names = lappend(names, runops_element_name(lfirst_node(IndexElem, lc), names));
+		foreach(lc, stmt->indexIncludingParams)
+			names = lappend(names, runops_element_name(lfirst_node(IndexElem, lc), names));
+		stmt->idxname = runops_default_name(routed, leaf, names, "idx", NIL, NIL);
+	}
+	stmt->idxname = runops_new_leaf_name(routed, leaf, stmt->idxname);
 	foreach(lc, stmt->indexParams)
 		columns = lappend(columns, lfirst_node(IndexElem, lc)->name);
 	if (stmt->unique)
@@ -505,6 +514,45 @@ depends_of_leaf(AlterObjectDependsStmt *stmt)
 }
 
 /*
+ * ALTER TABLE ... SET SCHEMA, ALTER SCHEMA ... RENAME: indexes of leaves that have
+ * the old name of the schema in front get the new one.  Returns the statements
+ * that do it, to be run afterwards.
+ */
+static List *
+renames_after_move(Node *stmt)
+{
+	List	   *result = NIL;
+
+	if (IsA(stmt, AlterObjectSchemaStmt))
+	{
+		AlterObjectSchemaStmt *move = (AlterObjectSchemaStmt *) stmt;
+		Oid			leaf = InvalidOid;
+		Oid			routed = move->objectType == OBJECT_TABLE && move->relation ?
+			runops_routed_by_name(move->relation, &leaf) : InvalidOid;
+
+		if (OidIsValid(routed))
+			result = runops_rename_indexes(leaf, get_namespace_name(get_rel_namespace(routed)), move->newschema);
+	}
+	else
+	{
+		RenameStmt *rename = castNode(RenameStmt, stmt);
+		Oid			nsp = get_namespace_oid(rename->subname, true);
+		ListCell   *lc;
+
+		foreach(lc, runops_routed_tables())
+		{
+			Oid			leaf = get_rel_namespace(lfirst_oid(lc)) == nsp ?
+				runops_leaf_of(lfirst_oid(lc)) : InvalidOid;
+
+			if (OidIsValid(leaf))
+				result = list_concat(result, runops_rename_indexes(leaf, rename->subname, rename->newname));
+		}
+	}
+
+	return result;
+}
+
+/*
  * The statements to run in place of a copy of a statement that may be changed;
  * false if the statement itself is to be run.
  */
@@ -535,8 +583,17 @@ replace_statement(Node *stmt, List **instead)
 			changed = drop_of_leaf((DropStmt *) stmt);
 			break;
 		case T_RenameStmt:
-			changed = rename_of_leaf((RenameStmt *) stmt);
-			break;
+			if (((RenameStmt *) stmt)->renameType != OBJECT_SCHEMA)
+			{
+				changed = rename_of_leaf((RenameStmt *) stmt);
+				break;
+			}
+			/* FALLTHROUGH */
+		case T_AlterObjectSchemaStmt:
+			*instead = renames_after_move(stmt);
+			changed = *instead != NIL;
+			*instead = lcons(stmt, *instead);
+			return changed;
 		case T_CommentStmt:
 			original = copyObject(stmt);
 			changed = comment_of_leaf((CommentStmt *) stmt, &flag);
@@ -592,6 +649,7 @@ may_name_leaf(Node *stmt)
 		case T_AlterTableStmt:
 		case T_DropStmt:
 		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
 		case T_CommentStmt:
 		case T_IndexStmt:
 		case T_ReindexStmt:
@@ -638,6 +696,10 @@ runops_leaf_refuse(Node *parsetree)
 {
 	List	   *stmts;
 
+	/* such a statement means no object of a leaf, but has consequences there */
+	if (IsA(parsetree, AlterObjectSchemaStmt) ||
+		(IsA(parsetree, RenameStmt) && ((RenameStmt *) parsetree)->renameType == OBJECT_SCHEMA))
+		return;
 	if (hooked || !may_name_leaf(parsetree) || IsBinaryUpgrade ||
 		runops_routed_tables() == NIL || runops_in_own_step() ||
 		!replace_statement(copyObject(parsetree), &stmts))

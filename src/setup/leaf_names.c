@@ -34,9 +34,11 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
+#include "commands/defrem.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_target.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -98,17 +100,26 @@ runops_quoted_name_of(Oid relid)
 }
 
 /*
+ * A name with the name of a schema in front.
+ */
+static char *
+join_name(const char *schema, const char *name)
+{
+	char	   *result = psprintf("%s.%s", schema, name);
+
+	result[pg_mbcliplen(result, strlen(result), NAMEDATALEN - 1)] = '\0';
+
+	return result;
+}
+
+/*
  * The name of an object of the leaf if the name itself is taken among the
  * leaves; the schema is that of the routed table.
  */
 static char *
 name_with_schema(Oid nsp, const char *name)
 {
-	char	   *result = psprintf("%s.%s", get_namespace_name(nsp), name);
-
-	result[pg_mbcliplen(result, strlen(result), NAMEDATALEN - 1)] = '\0';
-
-	return result;
+	return join_name(get_namespace_name(nsp), name);
 }
 
 /*
@@ -361,6 +372,150 @@ runops_new_leaf_name(Oid routed, Oid leaf, const char *name)
 
 	return OidIsValid(get_relname_relid(name, get_rel_namespace(leaf))) ?
 		name_with_schema(get_rel_namespace(routed), name) : pstrdup(name);
+}
+
+/*
+ * The column names of a default name, as ChooseIndexNameAddition() joins them.
+ */
+static char *
+name_addition(List *columns)
+{
+	char		result[NAMEDATALEN * 2];
+	int			len = 0;
+	ListCell   *lc;
+
+	result[0] = '\0';
+	foreach(lc, columns)
+	{
+		if (len > 0)
+			result[len++] = '_';
+		strlcpy(result + len, lfirst(lc), NAMEDATALEN);
+		len += strlen(result + len);
+		if (len >= NAMEDATALEN)
+			break;
+	}
+
+	return pstrdup(result);
+}
+
+/*
+ * The name that an element of an index has in the default name of the index, as
+ * ChooseIndexColumnNames() gives it; "before" are the names of the elements before
+ * it.
+ */
+char *
+runops_element_name(IndexElem *element, List *before)
+{
+	char	   *original = element->indexcolname ? element->indexcolname : element->name;
+	char	   *result;
+	ListCell   *lc;
+
+	if (original == NULL)
+		original = FigureIndexColname(element->expr);
+	if (original == NULL)
+		original = "expr";
+	result = pstrdup(original);
+
+	for (int i = 1;; i++)
+	{
+		char		number[32];
+		bool		found = false;
+		int			len;
+
+		foreach(lc, before)
+			found |= strcmp(lfirst(lc), result) == 0;
+		if (!found)
+			return result;
+		snprintf(number, sizeof(number), "%d", i);
+		len = pg_mbcliplen(original, strlen(original), NAMEDATALEN - 1 - strlen(number));
+		result = psprintf("%.*s%s", len, original, number);
+	}
+}
+
+/*
+ * The name that core would give to a constraint or an index without a name if
+ * the table were not routed.
+ *
+ * "columns" are C strings, or NIL if the name does not contain them.  Names in
+ * "dropped" are free, because the same statement drops them, and names in
+ * "given" are taken.
+ */
+char *
+runops_default_name(Oid routed, Oid leaf, List *columns, const char *label,
+					List *dropped, List *given)
+{
+	Oid			nsp = get_rel_namespace(routed);
+	bool		is_foreign_key = strcmp(label, "fkey") == 0;
+	char	   *addition = columns ? name_addition(columns) : NULL;
+	char		numbered[NAMEDATALEN];
+
+	strlcpy(numbered, label, sizeof(numbered));
+	for (int i = 1;; i++)
+	{
+		char	   *name = makeObjectName(get_rel_name(routed), addition, numbered);
+		bool		taken = false;
+		bool		is_dropped = false;
+		ListCell   *lc;
+
+		foreach(lc, given)
+			taken |= strcmp(lfirst(lc), name) == 0;
+		foreach(lc, dropped)
+			is_dropped |= strcmp(lfirst(lc), name) == 0;
+		if (!taken && !is_dropped)
+			taken = ConstraintNameExists(name, nsp) ||
+				(is_foreign_key ? runops_leaf_constraint(routed, leaf, name) != NULL :
+				 runops_name_is_taken(routed, name));
+		if (!taken)
+			return name;
+		pfree(name);
+		snprintf(numbered, sizeof(numbered), "%s%d", label, i);
+	}
+}
+
+/*
+ * The statements that rename the indexes of the leaf of a routed table, if they
+ * have the name of its schema in front and the table gets into another schema.
+ *
+ * They are parts of another statement.  Indexes that the user does not own, and
+ * those whose new name is taken, keep their names.
+ */
+List *
+runops_rename_indexes(Oid leaf, const char *old_schema, const char *new_schema)
+{
+	List	   *result = NIL;
+	size_t		len = strlen(old_schema);
+	Relation	rel = table_open(leaf, AccessShareLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	table_close(rel, AccessShareLock);
+	foreach(lc, indexes)
+	{
+		char	   *name = get_rel_name(lfirst_oid(lc));
+		char	   *new_name;
+		RenameStmt *rename;
+		PlannedStmt *step;
+
+		if (name == NULL || get_rel_relispartition(lfirst_oid(lc)) ||
+			strncmp(name, old_schema, len) != 0 || name[len] != '.' ||
+			!object_ownercheck(RelationRelationId, lfirst_oid(lc), GetUserId()))
+			continue;
+		new_name = join_name(new_schema, name + len + 1);
+		if (OidIsValid(get_relname_relid(new_name, get_rel_namespace(leaf))))
+			continue;
+
+		rename = makeNode(RenameStmt);
+		rename->renameType = OBJECT_INDEX;
+		rename->relationType = OBJECT_INDEX;
+		rename->relation = runops_name_of(lfirst_oid(lc));
+		rename->newname = new_name;
+		step = makeNode(PlannedStmt);
+		step->commandType = CMD_UTILITY;
+		step->utilityStmt = (Node *) rename;
+		result = lappend(result, step);
+	}
+
+	return result;
 }
 
 /*

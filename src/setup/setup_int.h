@@ -43,6 +43,10 @@ extern char *runops_leaf_constraint(Oid routed, Oid leaf, const char *name);
 extern RangeVar *runops_leaf_constraint_alone(RangeVar *name);
 extern bool runops_name_is_taken(Oid routed, const char *name);
 extern char *runops_new_leaf_name(Oid routed, Oid leaf, const char *name);
+extern char *runops_default_name(Oid routed, Oid leaf, List *columns, const char *label,
+								 List *dropped, List *given);
+extern char *runops_element_name(IndexElem *element, List *before);
+extern List *runops_rename_indexes(Oid leaf, const char *old_schema, const char *new_schema);
 extern void runops_require_owner(Oid leaf, ObjectType type, const char *name);
 extern void runops_require_create(Oid routed, Oid leaf);
 
