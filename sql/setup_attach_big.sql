@@ -158,6 +158,21 @@ SELECT * FROM runops.progress;
 RESET ROLE;
 -- no phase is left behind by what has failed
 SELECT * FROM runops.progress;
+CREATE TABLE big.wrong (id text PRIMARY KEY);
+INSERT INTO big.wrong VALUES ('0123456789abcdefghijklmn11');
+BEGIN;
+SAVEPOINT a;
+SELECT runops.attach('big.wrong', 'id');
+ROLLBACK TO a;
+SELECT * FROM runops.progress;
+SAVEPOINT b;
+SAVEPOINT c;
+SELECT runops._progress_phase('attach', 'kept', 'big.wrong');
+RELEASE c;
+SELECT phase FROM runops.progress;
+ROLLBACK TO b;
+SELECT phase FROM runops.progress;
+COMMIT;
 
 DROP OWNED BY big_other;
 DROP ROLE big_other;

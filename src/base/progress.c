@@ -6,8 +6,8 @@
  * A backend that runs such a function has a slot in shared memory while a
  * phase lasts.  RunopsShared->lock protects the slot, except for its counters:
  * only the owner writes them, without the lock.  The slot is freed at the
- * latest when the transaction ends, so an error or a lost connection leaves
- * none behind.
+ * latest when the transaction ends, or when the subtransaction that began the
+ * phase is rolled back.  So an error or a lost connection leaves none behind.
  *
  * Core has such views for its own commands, but an extension cannot add a
  * command to them, and ALTER TABLE reports nothing.  The number of blocks
@@ -43,6 +43,9 @@ bool		runops_progress_active = false;
 
 /* the slot of this backend, or NULL */
 static RunopsProgress *slot = NULL;
+
+/* the subtransaction that began the phase */
+static SubTransactionId phase_subid = InvalidSubTransactionId;
 
 /* the buffer usage of this backend when the phase began */
 static int64 blocks_before = 0;
@@ -88,6 +91,20 @@ end_of_transaction(XactEvent event, void *arg)
 }
 
 /*
+ * Subtransaction callback: a phase ends with an error that was caught.
+ */
+static void
+end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (slot == NULL || subid != phase_subid)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		phase_subid = parent;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		free_slot();
+}
+
+/*
  * Find a free slot; NULL if there is none.  The caller holds the lock in
  * exclusive mode.
  */
@@ -108,7 +125,8 @@ find_free_slot(void)
  * show that this backend begins a phase of a command.
  *
  * The number of blocks that will be read may be NULL.  The phase is shown
- * until the next one, until _progress_end(), or until the transaction ends.
+ * until the next one, until _progress_end(), or until the transaction ends or
+ * its subtransaction is rolled back.
  * It is not shown if as many backends as there are slots have a phase.
  */
 Datum
@@ -130,6 +148,7 @@ runops_progress_phase(PG_FUNCTION_ARGS)
 	if (!registered)
 	{
 		RegisterXactCallback(end_of_transaction, NULL);
+		RegisterSubXactCallback(end_of_subtransaction, NULL);
 		registered = true;
 	}
 	command = text_to_cstring(PG_GETARG_TEXT_PP(0));
@@ -152,6 +171,7 @@ runops_progress_phase(PG_FUNCTION_ARGS)
 	}
 	LWLockRelease(runops_shared->lock);
 	blocks_before = blocks_read();
+	phase_subid = GetCurrentSubTransactionId();
 	runops_progress_active = slot != NULL;
 
 	PG_RETURN_VOID();
