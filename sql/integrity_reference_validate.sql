@@ -35,6 +35,13 @@ SELECT runops._recheck_references('"Run"', 'envId', '"Env"', ARRAY['e1', E'no"''
 BEGIN;
 CALL runops.validate_reference('"Run"', 'envId', '"Env"');
 ROLLBACK;
+-- nor where rows that were committed before the lock may not be visible
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT runops.add_reference('"Run"', 'envId', '"Env"', not_valid => true);
+ROLLBACK;
+SET default_transaction_isolation = serializable;
+CALL runops.validate_reference('"Run"', 'envId', '"Env"');
+RESET default_transaction_isolation;
 CALL runops.validate_reference('"Run"', 'id', '"Env"');
 CALL runops.validate_reference(NULL, NULL, NULL);
 CREATE ROLE refv_other;

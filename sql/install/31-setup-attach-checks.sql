@@ -121,6 +121,7 @@ BEGIN
 	IF NOT runops._is_elsewhere('legacy') THEN
 		RETURN;
 	END IF;
+	PERFORM runops._require_read_committed('runops.attach()');
 	SELECT q.held INTO held FROM runops._owner_query(relation, format('SELECT EXISTS (SELECT FROM %s)', relation)) AS q (held boolean);
 	IF held THEN
 		RAISE EXCEPTION USING

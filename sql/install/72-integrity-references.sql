@@ -352,6 +352,7 @@ DECLARE
 	other runops.reference_config;
 	old_timeout text;
 BEGIN
+	PERFORM runops._require_read_committed('runops.add_reference()');
 	PERFORM runops._check_reference_end(child, child_column);
 	PERFORM runops._check_reference_end(parent, coalesce(parent_column, runops._key_column(parent)));
 	r.child := child;
@@ -468,6 +469,7 @@ DECLARE
 	r CONSTANT runops.reference_config := runops._own_reference(child, child_column, parent);
 	suspects text[];
 BEGIN
+	PERFORM runops._require_read_committed('runops.validate_reference()');
 	IF r.validated THEN
 		RETURN NULL;
 	END IF;
