@@ -24,9 +24,7 @@
 #include "gate/gate.h"
 #include "hooks.h"
 #include "launcher.h"
-#include "base/guc.h"
-#include "gate/gate.h"
-#include "xact/xact.h"
+#include "session/session.h"
 
 RUNOPS_MODULE_MAGIC;
 
@@ -43,6 +41,7 @@ void
 _PG_init(void)
 {
 	runops_guc_init();
+	runops_engine_init();
 	runops_hooks_init_protection();
 
 	if (!process_shared_preload_libraries_in_progress)

@@ -93,7 +93,7 @@ AS $$
 			'each session of this database may hold a connection, but the store allows fewer connections'),
 		(state -> 'pooled' = 'true', 'info',
 			format('server %I is a connection pooler, because the process that answers is not the process that accepted the connection', w.server),
-			'Use session mode or connect to the store itself, because a pooler in transaction mode loses the session settings of postgres_fdw.',
+			'Use session mode or connect to the store itself, because a pooler in transaction mode loses the session settings and the prepared statements of the extension.',
 			'its server is a connection pooler'),
 		(state -> 'pooled' = 'false' AND o.port <> state ->> 'port', 'info',
 			format('the server option is port %s but the store listens on port %s, so a proxy is between them', o.port, state ->> 'port'),

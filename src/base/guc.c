@@ -90,6 +90,18 @@ bool		runops_split_enabled = false;
 int			runops_remote_timeout = 0;
 
 /*
+ * How many milliseconds a store may take to commit.  Nothing else ends that
+ * wait.
+ */
+int			runops_commit_timeout = 60000;
+
+/*
+ * How many milliseconds a store may wait for a lock, if lock_timeout is not
+ * set.
+ */
+int			runops_store_lock_timeout = 30000;
+
+/*
  * The action when one transaction writes to two stores.
  */
 int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
@@ -124,6 +136,62 @@ check_boot_bool(const char *name)
 }
 
 /*
+ * Define the settings that only the postmaster may change.
+ */
+static void
+define_boot_settings(void)
+{
+	check_boot_bool("runops.expect_control_plane_split");
+	check_boot_bool("runops.native_realtime_enabled");
+	check_boot_bool("runops.split_enabled");
+
+	DefineCustomIntVariable("runops.control_plane_cache_max_entries",
+							"Sets how many values are cached for each resolver in each database.",
+							"When the cache is full, a new value replaces the oldest one.",
+							&runops_cache_max_entries,
+							10000, 1, INT_MAX,
+							PGC_POSTMASTER,
+							0,
+							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("runops.database",
+							   "Sets the control-plane database in which stores are proved when the server starts.",
+							   "With an empty string no worker starts, and each store is proved when it is first used.",
+							   &runops_database,
+							   "postgres",
+							   PGC_POSTMASTER,
+							   0,
+							   NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("runops.expect_control_plane_split",
+							 "Closes the gate while \"legacy\" is in the control plane's database.",
+							 NULL,
+							 &runops_expect_control_plane_split,
+							 false,
+							 PGC_POSTMASTER,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("runops.native_realtime_enabled",
+							 "Declares that the realtime backend does not depend on replicating the control plane.",
+							 "It must be on when \"runops.split_enabled\" is on.",
+							 &runops_native_realtime_enabled,
+							 false,
+							 PGC_POSTMASTER,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("runops.split_enabled",
+							 "Allows stores other than \"legacy\" to be used.",
+							 "When it is off, no other database is ever contacted.",
+							 &runops_split_enabled,
+							 false,
+							 PGC_POSTMASTER,
+							 0,
+							 NULL, NULL, NULL);
+}
+
+/*
  * Define the settings.  Settings that only the postmaster may change are
  * defined only when the library is preloaded.
  */
@@ -137,6 +205,15 @@ runops_guc_init(void)
 							1024 * 1024, -1, INT_MAX,
 							PGC_USERSET,
 							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("runops.commit_timeout",
+							"Sets how long a store may take to commit.",
+							"After that the transaction fails, and it is not known whether the store has committed.",
+							&runops_commit_timeout,
+							60000, 100, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("runops.control_plane_cache_ttl",
@@ -194,57 +271,17 @@ runops_guc_init(void)
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
+	DefineCustomIntVariable("runops.store_lock_timeout",
+							"Sets how long a store may wait for a lock if \"lock_timeout\" is 0.",
+							"It ends a deadlock that goes through two databases.  A value of 0 turns this off.",
+							&runops_store_lock_timeout,
+							30000, 0, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
 	if (process_shared_preload_libraries_in_progress)
-	{
-		check_boot_bool("runops.expect_control_plane_split");
-		check_boot_bool("runops.native_realtime_enabled");
-		check_boot_bool("runops.split_enabled");
-
-		DefineCustomIntVariable("runops.control_plane_cache_max_entries",
-								"Sets how many values are cached for each resolver in each database.",
-								"When the cache is full, a new value replaces the oldest one.",
-								&runops_cache_max_entries,
-								10000, 1, INT_MAX,
-								PGC_POSTMASTER,
-								0,
-								NULL, NULL, NULL);
-
-		DefineCustomStringVariable("runops.database",
-								   "Sets the control-plane database in which stores are proved when the server starts.",
-								   "With an empty string no worker starts, and each store is proved when it is first used.",
-								   &runops_database,
-								   "postgres",
-								   PGC_POSTMASTER,
-								   0,
-								   NULL, NULL, NULL);
-
-		DefineCustomBoolVariable("runops.expect_control_plane_split",
-								 "Closes the gate while \"legacy\" is in the control plane's database.",
-								 NULL,
-								 &runops_expect_control_plane_split,
-								 false,
-								 PGC_POSTMASTER,
-								 0,
-								 NULL, NULL, NULL);
-
-		DefineCustomBoolVariable("runops.native_realtime_enabled",
-								 "Declares that the realtime backend does not depend on replicating the control plane.",
-								 "It must be on when \"runops.split_enabled\" is on.",
-								 &runops_native_realtime_enabled,
-								 false,
-								 PGC_POSTMASTER,
-								 0,
-								 NULL, NULL, NULL);
-
-		DefineCustomBoolVariable("runops.split_enabled",
-								 "Allows stores other than \"legacy\" to be used.",
-								 "When it is off, no other database is ever contacted.",
-								 &runops_split_enabled,
-								 false,
-								 PGC_POSTMASTER,
-								 0,
-								 NULL, NULL, NULL);
-	}
+		define_boot_settings();
 
 	MarkGUCPrefixReserved("runops");
 }

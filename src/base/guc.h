@@ -28,7 +28,9 @@ extern int	runops_mint_flip_grace;
 extern bool runops_split_enabled;
 extern bool runops_native_realtime_enabled;
 extern bool runops_enable_routing;
+extern int	runops_commit_timeout;
 extern int	runops_remote_timeout;
+extern int	runops_store_lock_timeout;
 extern int	runops_cross_store_writes;
 
 extern void runops_guc_init(void);

@@ -82,35 +82,15 @@ runops_cleanup_is_deleting(Oid relid, const char *key)
 }
 
 /*
- * Set up a connection that a step is about to use: limit its waits for locks,
- * because others may wait for this transaction, and make it use the index.
+ * Settings for each statement that a step sends: others may wait for this
+ * transaction, so limit its waits for locks, and make it use the index.
  */
-static void
-set_up_connection(PGconn *conn, Oid serverid, Oid userid)
-{
-	RemoteSession session = {0};
-	RemoteFailure failure;
-	volatile bool ok = false;
-
-	session.conn = conn;
-	session.server = GetForeignServer(serverid);
-	session.store = session.server->servername;
-	session.user = GetUserMapping(userid, serverid);
-	runops_remote_set_deadline(&session);
-	PG_TRY();
-	{
-		ok = runops_remote_try_query(&session,
-									 "SET LOCAL lock_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
-									 0, &failure);
-	}
-	PG_FINALLY();
-	{
-		PQclear(session.res);
-	}
-	PG_END_TRY();
-	if (!ok)
-		runops_remote_raise(&failure);
-}
+static const char *const step_settings[] = {
+	"SET LOCAL lock_timeout = '5s'",
+	"SET LOCAL enable_seqscan = off",
+	"SET LOCAL jit = off",
+	NULL
+};
 
 /*
  * An array literal of strings; its type follows from the expression that it is
@@ -210,7 +190,7 @@ runops_cascade_run_step(Cleanup *cleanup, CascadePart *part, CascadeStep *step)
 	{
 		if (cleanup->worker)
 			enable_timeout_after(STATEMENT_TIMEOUT, STEP_PATIENCE);
-		runops_conn_on_use(set_up_connection);
+		runops_conn_on_use(step_settings);
 		runops_reader_suspend();
 		step->run(cleanup, part, step);
 		runops_conn_on_use(NULL);

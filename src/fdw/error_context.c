@@ -230,20 +230,6 @@ store_error_callback(void *arg)
 
 	(void) runops_fdw_add_fields(relid);
 
-	if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_late())
-	{
-		errcode(ERRCODE_CONNECTION_FAILURE);
-		errmsg("server \"%s\" did not answer in time", server);
-		errdetail("The connection is open, but the time of connect_timeout is over.");
-	}
-	else if (geterrcode() == ERRCODE_QUERY_CANCELED && runops_conn_was_refused())
-	{
-		errcode(ERRCODE_PROTOCOL_VIOLATION);
-		errmsg("server \"%s\" does not answer like PostgreSQL", server);
-		errdetail("It wants to transfer data by COPY.");
-		errhint("Check which program the server's host and port lead to.");
-	}
-
 	switch (geterrcode())
 	{
 		case ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION:

@@ -6,13 +6,12 @@
  * No other module calls these functions; the server does, through the
  * FdwRoutine.
  *
- * postgres_fdw plans, connects and executes; its callbacks are in pgfdw.  Our
- * callbacks wrap them and add the missing parts.  Three rules hold.  A
- * callback that may connect first checks the gate, and then asks the
- * connection which database it has reached (exec.c).  A row is checked before
- * it is sent, as core checks the rows of a local partition (check_row.c).
- * postgres_fdw owns the data in fdw_private and fdw_state; only pgfdw_state.c
- * of the session module reads them.
+ * postgres_fdw plans and deparses; its callbacks are in pgfdw.  Our callbacks
+ * wrap those and add the missing parts.  The plans are executed by the session
+ * module (scan.c, direct_modify.c, modify.c), which reads the fdw_private that
+ * postgres_fdw has made.  Two rules hold.  A callback that may connect first
+ * checks the gate.  A row is checked before it is sent, as core checks the rows
+ * of a local partition (check_row.c).
  *
  * State lives in the memory of the statement.  Only the names for errors
  * (error_context.c) live as long as the backend.  No lock is held.
@@ -25,6 +24,7 @@
 #define RUNOPS_FDW_INT_H
 
 #include "foreign/fdwapi.h"
+#include "funcapi.h"
 #include "utils/elog.h"
 #include "utils/rel.h"
 
@@ -41,12 +41,34 @@ typedef struct RunopsFdwCall
 	bool		begins;			/* does the callback connect? */
 } RunopsFdwCall;
 
+/* The parameters of a scan or direct modification. */
+typedef struct RunopsParams
+{
+	int			n;
+	FmgrInfo   *output;			/* output functions of their types */
+	List	   *exprs;			/* of ExprState */
+	const char **values;		/* their texts */
+	MemoryContext cxt;			/* of the texts */
+} RunopsParams;
+
+/* The rows of an answer. */
+typedef struct RunopsRowType
+{
+	Relation	rel;			/* the table; NULL for a join */
+	ForeignScanState *node;		/* the scan, if there is one */
+	TupleDesc	desc;
+	AttInMetadata *input;
+	List	   *attrs;			/* the column numbers in the answer */
+	MemoryContext cxt;			/* for one conversion */
+} RunopsRowType;
+
 /* the library of postgres_fdw */
 #define PGFDW_LIBRARY "$libdir/postgres_fdw"
 
 /* in pgfdw.c */
 extern FdwRoutine pgfdw;
 extern void runops_load_pgfdw(void);
+extern Node *runops_fdw_private(List *fdw_private, int item, NodeTag type);
 extern bool runops_fdw_is_empty(Oid relid);
 extern void runops_fdw_gate_require(const RunopsStoreUse *use);
 extern RunopsStoreUse runops_fdw_use(Oid relid, Oid userid);
@@ -89,8 +111,11 @@ extern bool runops_fdw_assigns_unproved(PlannerInfo *root, Index rti,
 /* in plan.c */
 extern void runops_fdw_plan_callbacks(FdwRoutine *routine);
 
+/* in direct_modify.c */
+extern void runops_fdw_direct_modify_callbacks(FdwRoutine *routine);
+
 /* in guard_ctid.c */
-extern List *runops_fdw_guard_ctid(List *fdw_private, Oid relid);
+extern char *runops_fdw_guard_ctid(const char *sql, Oid relid);
 extern void runops_fdw_report_guard(EState *estate, Oid relid);
 
 /* in collation.c */
@@ -102,6 +127,10 @@ extern bool runops_fdw_sort_differs(const RunopsCollations *known,
 									RelOptInfo *rel, List *pathkeys);
 extern bool runops_fdw_groups_differ(PlannerInfo *root, Oid serverid,
 									 RelOptInfo *output_rel, Node *having);
+
+/* in insert_sql.c */
+extern char *runops_fdw_insert_sql(ResultRelInfo *rri, bool do_nothing,
+								   List **target_attrs, List **returned_attrs);
 
 /* in join.c */
 extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
@@ -144,19 +173,34 @@ extern ForeignScan *runops_fdw_make_plan(PlannerInfo *root,
 extern void runops_fdw_one_role(const RunopsStoreUse *use, bool writes);
 
 /* in rescan_safety.c */
+extern bool runops_fdw_must_fix(PlannerInfo *root, RelOptInfo *baserel,
+								Oid leaf_relid, RestrictInfo *rinfo);
 extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
 								  Oid leaf_relid, ParamPathInfo *param_info);
 
-/* in exec.c */
-extern void runops_fdw_exec_callbacks(FdwRoutine *routine);
+/* in modify.c */
+extern void runops_fdw_modify_callbacks(FdwRoutine *routine);
 
 /* in note_writes.c */
 extern void runops_fdw_note_write(Oid relid);
+extern bool runops_fdw_scan_locks(ForeignScanState *node);
 extern void runops_fdw_note_scan_locks(ForeignScanState *node);
 extern void runops_fdw_note_direct_modify(ForeignScanState *node);
-extern void runops_fdw_note_direct_rows(ForeignScanState *node,
-										TupleTableSlot *slot, uint64 processed);
 extern bool runops_fdw_notes_insert_late(ModifyTableState *mtstate);
+
+/* in remote_row.c */
+extern int	runops_fdw_begin_output(void);
+extern void runops_fdw_end_output(int level);
+extern void runops_fdw_init_params(RunopsParams *params, ForeignScanState *node,
+								   List *exprs);
+extern void runops_fdw_eval_params(RunopsParams *params, ExprContext *econtext);
+extern void runops_fdw_init_row(RunopsRowType *type, Relation rel,
+								ForeignScanState *node, List *attrs);
+extern void runops_fdw_store_row(RunopsRowType *type, const RunopsRow *row,
+								 TupleTableSlot *slot);
+
+/* in scan.c */
+extern void runops_fdw_scan_callbacks(FdwRoutine *routine);
 
 /* in utility.c */
 extern void runops_fdw_utility_callbacks(FdwRoutine *routine);
@@ -164,11 +208,8 @@ extern void runops_fdw_utility_callbacks(FdwRoutine *routine);
 /* in reader_scan.c */
 extern Oid	runops_reader_for_scan(ForeignScanState *node);
 extern const char *runops_reader_name(ForeignScanState *node, Oid readerid);
-extern void runops_reader_begin_scan(ForeignScanState *node, Oid table,
-									 int eflags);
 
 /* in scan_node.c */
-extern bool runops_fdw_locks_rows(ForeignScanState *node);
 extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
 extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
 extern Oid	runops_fdw_scan_userid(ForeignScanState *node);

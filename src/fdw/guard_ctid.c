@@ -10,15 +10,12 @@
  * in the table itself.  The condition is not a constant, because PostgreSQL
  * would evaluate a constant even if no row needs it.
  *
- * The plan may be shared, so the condition is added to a copy of the statement.
- *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -33,19 +30,16 @@
 #define MARK "runops: the row is in another table, "
 
 /*
- * The private data of an UPDATE or DELETE with the condition added to its
- * statement, which is the first item.
+ * The statement of an UPDATE or DELETE with the condition added.
  */
-List *
-runops_fdw_guard_ctid(List *fdw_private, Oid relid)
+char *
+runops_fdw_guard_ctid(const char *sql, Oid relid)
 {
-	char	   *sql = strVal(linitial(fdw_private));
-	char	   *found = strstr(sql, CTID_CONDITION);
+	const char *found = strstr(sql, CTID_CONDITION);
 	const char *schema;
 	const char *table;
 	char	   *name;
 	int			end;
-	List	   *result;
 
 	if (found == NULL || strstr(found + 1, CTID_CONDITION) != NULL)
 		elog(ERROR, "unexpected condition in \"%s\"", sql);
@@ -53,13 +47,10 @@ runops_fdw_guard_ctid(List *fdw_private, Oid relid)
 
 	runops_fdw_remote_name(relid, &schema, &table);
 	name = quote_literal_cstr(quote_qualified_identifier(schema, table));
-	result = list_copy(fdw_private);
-	linitial(result) =
-		makeString(psprintf("%.*s AND CASE WHEN tableoid = %s::pg_catalog.regclass THEN true"
-							" ELSE ('" MARK "' || tableoid::pg_catalog.text)::pg_catalog.bool END%s",
-							end, sql, name, sql + end));
 
-	return result;
+	return psprintf("%.*s AND CASE WHEN tableoid = %s::pg_catalog.regclass THEN true"
+					" ELSE ('" MARK "' || tableoid::pg_catalog.text)::pg_catalog.bool END%s",
+					end, sql, name, sql + end);
 }
 
 /*

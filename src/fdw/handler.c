@@ -37,7 +37,9 @@ runops_fdw_handler(PG_FUNCTION_ARGS)
 	memcpy(routine, &pgfdw, sizeof(FdwRoutine));
 
 	runops_fdw_plan_callbacks(routine);
-	runops_fdw_exec_callbacks(routine);
+	runops_fdw_scan_callbacks(routine);
+	runops_fdw_direct_modify_callbacks(routine);
+	runops_fdw_modify_callbacks(routine);
 	runops_fdw_utility_callbacks(routine);
 
 	PG_RETURN_POINTER(routine);

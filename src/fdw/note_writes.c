@@ -18,12 +18,6 @@
 #include "xact/xact.h"
 
 /*
- * index of the flag for counting rows, in postgres_fdw's list for direct
- * modification
- */
-#define PGFDW_DIRECT_SET_PROCESSED 3
-
-/*
  * Note that rows of a foreign table are written.  Tables that are not leaves
  * of a routed table are ignored.
  */
@@ -49,28 +43,50 @@ note_lock(Oid relid)
 }
 
 /*
- * Note the store of a scan that locks the rows that it reads, for a locking
- * clause or in order to change them.
+ * Does a scan lock rows of this foreign table, for a locking clause or in order
+ * to change them?
+ */
+static bool
+locks_table(ForeignScanState *node, int rti)
+{
+	EState	   *estate = node->ss.ps.state;
+	ExecRowMark *mark = estate->es_rowmarks ? ExecFindRowMark(estate, rti, true) : NULL;
+
+	return (mark != NULL && mark->strength != LCS_NONE) ||
+		PLAN_HAS_TARGET(estate->es_plannedstmt, rti);
+}
+
+/*
+ * Does a scan lock the rows that it reads?
+ */
+bool
+runops_fdw_scan_locks(ForeignScanState *node)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	int			rti = -1;
+
+	while ((rti = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), rti)) >= 0)
+	{
+		if (locks_table(node, rti))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Note the stores of the tables in which a scan locks rows.
  */
 void
 runops_fdw_note_scan_locks(ForeignScanState *node)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	EState	   *estate = node->ss.ps.state;
-	PlannedStmt *stmt = estate->es_plannedstmt;
 	int			rti = -1;
-
-	if (estate->es_rowmarks == NULL && !PLAN_HAS_TARGETS(stmt))
-		return;
 
 	while ((rti = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), rti)) >= 0)
 	{
-		ExecRowMark *mark = estate->es_rowmarks ?
-			ExecFindRowMark(estate, rti, true) : NULL;
-
-		if ((mark != NULL && mark->strength != LCS_NONE) ||
-			PLAN_HAS_TARGET(stmt, rti))
-			note_lock(exec_rt_fetch(rti, estate)->relid);
+		if (locks_table(node, rti))
+			note_lock(exec_rt_fetch(rti, node->ss.ps.state)->relid);
 	}
 }
 
@@ -84,32 +100,6 @@ void
 runops_fdw_note_direct_modify(ForeignScanState *node)
 {
 	note_lock(runops_fdw_scan_relid(node));
-}
-
-/*
- * Note that a direct modification has written rows: it counts them or returns
- * one.
- *
- * A data-modifying CTE without RETURNING reports neither a row count nor a
- * row, so assume that it wrote.
- */
-void
-runops_fdw_note_direct_rows(ForeignScanState *node, TupleTableSlot *slot,
-							uint64 processed)
-{
-	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	bool		untold = false;
-
-	if (processed == 0 && node->resultRelInfo->ri_projectReturning == NULL &&
-		list_length(plan->fdw_private) > PGFDW_DIRECT_SET_PROCESSED)
-	{
-		Node	   *set_processed = list_nth(plan->fdw_private, PGFDW_DIRECT_SET_PROCESSED);
-
-		untold = IsA(set_processed, Boolean) && !boolVal(set_processed);
-	}
-
-	if (processed > 0 || !TupIsNull(slot) || untold)
-		runops_fdw_note_write(runops_fdw_scan_relid(node));
 }
 
 /*

@@ -58,6 +58,25 @@ runops_load_pgfdw(void)
 }
 
 /*
+ * An item of the private data that postgres_fdw has put into a plan.  Raises an
+ * error if it is not of the expected type: another postgres_fdw may have
+ * another layout.  An empty list is NULL.
+ */
+Node *
+runops_fdw_private(List *fdw_private, int item, NodeTag type)
+{
+	Node	   *node;
+
+	if (item >= list_length(fdw_private))
+		elog(ERROR, "private data of postgres_fdw has only %d items", list_length(fdw_private));
+	node = list_nth(fdw_private, item);
+	if (node == NULL ? type != T_IntList : nodeTag(node) != type)
+		elog(ERROR, "unexpected private data of postgres_fdw");
+
+	return node;
+}
+
+/*
  * Is a foreign table empty because the operator's flag is off?
  *
  * The leaf of legacy is not: it has rows, whatever the flag is.

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "catalog/partition.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
@@ -121,6 +122,37 @@ statement_changes(PlannerInfo *root, Oid leaf_relid)
 	}
 
 	return false;
+}
+
+/*
+ * Does an expression read a parameter that the executor sets?
+ */
+static bool
+reads_exec_param(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param))
+		return ((Param *) node)->paramkind == PARAM_EXEC;
+
+	return expression_tree_walker(node, reads_exec_param, context);
+}
+
+/*
+ * Would a condition of a scan make it depend on an outer row, while the
+ * statement changes the leaf that it reads?
+ *
+ * Such a scan would be sent again after the first change, and see it.  Without
+ * the condition it is sent once, before the first change.  The scan of the
+ * result relation itself is not meant: it finds the rows to be changed.
+ */
+bool
+runops_fdw_must_fix(PlannerInfo *root, RelOptInfo *baserel, Oid leaf_relid,
+					RestrictInfo *rinfo)
+{
+	return reads_exec_param((Node *) rinfo->clause, NULL) &&
+		!bms_is_member(baserel->relid, root->all_result_relids) &&
+		statement_changes(root, leaf_relid);
 }
 
 /*

@@ -63,20 +63,3 @@ runops_fdw_result_userid(EState *estate, ResultRelInfo *rri)
 
 	return OidIsValid(userid) ? userid : GetUserId();
 }
-
-/*
- * Does the statement of a scan lock rows?
- */
-bool
-runops_fdw_locks_rows(ForeignScanState *node)
-{
-	ListCell   *lc;
-
-	foreach(lc, node->ss.ps.state->es_plannedstmt->rowMarks)
-	{
-		if (lfirst_node(PlanRowMark, lc)->strength != LCS_NONE)
-			return true;
-	}
-
-	return false;
-}

@@ -75,10 +75,12 @@ hide_condition(PlannerInfo *root, HiddenCondition *hidden, RestrictInfo *rinfo)
  * May a condition on a leaf be sent to its store?
  */
 static bool
-may_send(const RunopsCollations *known, RelOptInfo *baserel, RestrictInfo *rinfo)
+may_send(PlannerInfo *root, const RunopsCollations *known, RelOptInfo *baserel,
+		 Oid leaf_relid, RestrictInfo *rinfo)
 {
 	return restriction_is_securely_promotable(rinfo, baserel) &&
-		!runops_fdw_differs(known, (Node *) rinfo->clause);
+		!runops_fdw_differs(known, (Node *) rinfo->clause) &&
+		!runops_fdw_must_fix(root, baserel, leaf_relid, rinfo);
 }
 
 /*
@@ -105,7 +107,7 @@ runops_fdw_estimate_size(PlannerInfo *root, RelOptInfo *baserel,
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 
-		if (may_send(&known, baserel, rinfo))
+		if (may_send(root, &known, baserel, foreigntableid, rinfo))
 			continue;
 		if (hidden == NULL)
 			hidden = palloc(sizeof(HiddenCondition) *
@@ -144,7 +146,7 @@ runops_fdw_make_plan(PlannerInfo *root, RelOptInfo *foreignrel,
 	/* a join or a grouping has no scan_clauses */
 	foreach(lc, scan_clauses)
 	{
-		if (may_send(&known, foreignrel, lfirst_node(RestrictInfo, lc)))
+		if (may_send(root, &known, foreignrel, foreigntableid, lfirst_node(RestrictInfo, lc)))
 			sendable = lappend(sendable, lfirst(lc));
 	}
 

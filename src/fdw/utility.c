@@ -17,7 +17,9 @@
 
 #include "access/xact.h"
 #include "foreign/foreign.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -193,16 +195,30 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 	RunopsFdwCall call;
 	RunopsStoreUse use;
 	Oid			relid;
+	StringInfoData sql;
+	ListCell   *lc;
 
 	relid = RelationGetRelid((Relation) linitial(rels));
 	if (runops_fdw_is_empty(relid))
 		return;
 
 	use = runops_fdw_use(relid, GetUserId());
+	initStringInfo(&sql);
+	foreach(lc, rels)
+	{
+		const char *schema;
+		const char *table;
+
+		runops_fdw_remote_name(RelationGetRelid((Relation) lfirst(lc)), &schema, &table);
+		appendStringInfo(&sql, "%s%s", sql.len == 0 ? "TRUNCATE " : ", ",
+						 quote_qualified_identifier(schema, table));
+	}
+	appendStringInfo(&sql, " %s IDENTITY %s", restart_seqs ? "RESTART" : "CONTINUE",
+					 behavior == DROP_RESTRICT ? "RESTRICT" : "CASCADE");
+
 	runops_fdw_enter_table(&call, relid, true);
-	runops_conn_prepare(&use);
-	pgfdw.ExecForeignTruncate(rels, behavior, restart_seqs);
-	runops_together_connected();
+	runops_fdw_one_role(&use, true);
+	runops_conn_execute(runops_conn_get(&use), relid, NULL, sql.data, 1, 0, NULL, false, NULL, NULL);
 	runops_fdw_leave(&call);
 }
 

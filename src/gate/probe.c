@@ -80,7 +80,7 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  * transaction.  PostgreSQL checks privileges before a statement runs, so the
  * identifier is read by a query inside the query.  Among the functions that
  * run a query and return its result, ts_stat() exists also in a server built
- * without libxml.
+ * without libxml.  The preamble of the session travels in front of the question.
  *
  * *collations is the answer about the collations of the database, or NULL; see
  * collations.c.
@@ -97,12 +97,13 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 	const char *owner_columns = runops_owner_columns(session, question, &owner_from);
 
 	if (!runops_remote_try_query(session,
-								 psprintf("SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
+								 psprintf("%sSELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
 										  " THEN (SELECT word FROM pg_catalog.ts_stat("
 										  "'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])"
 										  " FROM pg_catalog.pg_control_system()')) END,"
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
 										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s, %s%s",
+										  session->preamble ? session->preamble : "",
 										  (int64) lock_key, owner_columns, runops_collations_sql(), owner_from),
 								 7, failure))
 		return false;

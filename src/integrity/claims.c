@@ -452,7 +452,6 @@ claim(const ClaimRequest *request, Interval *ttl, Datum *values)
 			values[0] = BoolGetDatum(true);
 			values[1] = PointerGetDatum(request->id);
 			values[2] = TimestampTzGetDatum(now);
-			runops_together_require();
 			break;
 		}
 	}

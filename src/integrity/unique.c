@@ -239,10 +239,6 @@ note_touched(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 	simple_table_tuple_insert(rel, slot);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
-
-	/* a row in another database must not change without its note */
-	if (keys->foreign)
-		runops_together_require();
 }
 
 /*
@@ -381,10 +377,6 @@ make_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 		insert_or_raise(&table, keys, key, values);
 	runops_own_close(&table);
 
-	/* a row in another database must not exist without its entry */
-	if (keys->foreign)
-		runops_together_require();
-
 	return made;
 }
 
@@ -425,9 +417,6 @@ delete_entry(const RunopsUniqueKeys *keys, const RunopsUniqueKey *key,
 		break;
 	}
 	runops_own_close(&table);
-
-	if (keys->foreign)
-		runops_together_require();
 }
 
 /*

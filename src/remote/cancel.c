@@ -33,9 +33,6 @@
 
 #include "remote/remote.h"
 
-/* Milliseconds for everything together. */
-#define CANCEL_BUDGET 800
-
 /* Milliseconds for the server to give any answer. */
 #define PING_BUDGET 400
 
@@ -107,34 +104,6 @@ runops_conn_is_copy(const PGresult *res)
 }
 
 /*
- * Read results until the query has ended; false if the time was over first, or
- * if it never ends.
- */
-static bool
-drain(PGconn *conn, TimestampTz end)
-{
-	while (GetCurrentTimestamp() < end)
-	{
-		/* libpq's buffer holds only a finite number of results */
-		while (!PQisBusy(conn))
-		{
-			PGresult   *res = PQgetResult(conn);
-			bool		is_copy = runops_conn_is_copy(res);
-
-			if (res == NULL)
-				return true;
-			PQclear(res);
-			if (is_copy)
-				return false;
-		}
-		if (!wait_socket(PQsocket(conn), POLLIN, end) || !PQconsumeInput(conn))
-			return false;
-	}
-
-	return false;
-}
-
-/*
  * Timeout handler: the time of a cancel request is over, so end it.
  */
 static void
@@ -196,19 +165,35 @@ runops_conn_break(PGconn *conn)
 }
 
 /*
- * Cancel the query that runs on a connection, or break the connection.
+ * Does the server of a connection still greet a new client?
+ *
+ * A server that executes a long statement does.
  */
-void
-runops_conn_cancel(PGconn *conn)
+bool
+runops_conn_answers(PGconn *conn)
 {
-	TimestampTz start = GetCurrentTimestamp();
-	TimestampTz end = TimestampTzPlusMilliseconds(start, CANCEL_BUDGET);
+	return PQsocket(conn) >= 0 &&
+		server_answers(conn, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PING_BUDGET));
+}
 
-	if (server_answers(conn, TimestampTzPlusMilliseconds(start, PING_BUDGET)) &&
-		send_request(conn) && drain(conn, end))
-		return;
+/*
+ * Ask the store to cancel the query that runs on a connection; returns whether
+ * the request was sent.
+ */
+bool
+runops_conn_request_cancel(PGconn *conn)
+{
+	return runops_conn_answers(conn) && send_request(conn);
+}
 
-	runops_conn_break(conn);
+/*
+ * Wait until a connection is readable, or also writable; returns false if the
+ * time is over before.  This is not interrupted.
+ */
+bool
+runops_conn_poll(PGconn *conn, bool writable, TimestampTz by)
+{
+	return wait_socket(PQsocket(conn), writable ? POLLIN | POLLOUT : POLLIN, by);
 }
 
 /*

@@ -187,7 +187,7 @@ connection_params(RemoteSession *session, const char ***keywords,
 	PG_END_TRY();
 
 	k[n] = "fallback_application_name";
-	v[n++] = "runops";
+	v[n++] = session->application ? session->application : "runops";
 	k[n] = "client_encoding";
 	v[n++] = GetDatabaseEncodingName();
 	k[n] = v[n] = NULL;

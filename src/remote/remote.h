@@ -18,6 +18,8 @@
 #include "foreign/foreign.h"
 #include "libpq-fe.h"
 
+#include "base/compat.h"
+
 /* The number of columns of SQL of a user, which may give rows or not. */
 #define REMOTE_ANY_SHAPE (-1)
 
@@ -32,6 +34,9 @@ typedef struct RemoteSession
 	ForeignServer *server;		/* its server */
 	UserMapping *user;			/* the caller's mapping */
 	TimestampTz deadline;		/* for connecting and try_query; 0: none */
+	const char *application;	/* fallback_application_name; NULL: "runops" */
+	const char *preamble;		/* commands in front of the question for the
+								 * identity, or NULL */
 } RemoteSession;
 
 /* The reason for a missing connection or answer, as the parts of an error. */
@@ -56,7 +61,7 @@ extern int	runops_remote_set_deadline(RemoteSession *session);
 extern void runops_remote_open(RemoteSession *session);
 extern bool runops_remote_try_query(RemoteSession *session, const char *sql,
 									int ncolumns, RemoteFailure *failure);
-extern void runops_remote_raise(const RemoteFailure *failure);
+pg_noreturn extern void runops_remote_raise(const RemoteFailure *failure);
 extern bool runops_cancelled_here(const ErrorData *edata);
 extern void runops_remote_close(RemoteSession *session);
 extern int	runops_remote_wait(RemoteSession *session, int io_flag, long timeout_ms);
@@ -85,15 +90,9 @@ extern bool runops_remote_get_name(RemoteSession *session, int column,
 /* in cancel.c */
 extern bool runops_conn_is_copy(const PGresult *res);
 extern void runops_conn_break(PGconn *conn);
-extern void runops_conn_cancel(PGconn *conn);
+extern bool runops_conn_answers(PGconn *conn);
+extern bool runops_conn_request_cancel(PGconn *conn);
+extern bool runops_conn_poll(PGconn *conn, bool writable, TimestampTz by);
 extern bool runops_conn_is_dead(PGconn *conn);
-
-/* in begin_timeout.c */
-extern void runops_conn_wait_begin(int timeout_ms);
-extern void runops_conn_wait_end(void);
-extern void runops_conn_wait_reset(void);
-extern bool runops_conn_was_late(void);
-extern void runops_conn_wait_refuse(void);
-extern bool runops_conn_was_refused(void);
 
 #endif							/* RUNOPS_REMOTE_H */

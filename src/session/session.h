@@ -1,13 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * session.h
- *	  Checks the connections of postgres_fdw, and runs our own SQL in a store.
+ *	  Executes statements in stores, and runs our own SQL there.
  *
- * Every connection is asked which database it has reached before it is used
- * (conncheck.c).  Our own statements use a connection for one call only
- * (store_sql.c).  A backend's list of connections lives as long as libpq keeps
- * them.  Transaction callbacks cancel the queries that an aborted transaction
- * left running.
+ * A backend keeps one connection for each user mapping (connection.c).  A new
+ * connection is asked which database it has reached before anything else is
+ * sent (conncheck.c).  The transaction in the store follows the local one
+ * (frame.c).  A query (query.c) and a write (execute.c) travel with what they
+ * need of it, and wait once.  SQL of set-up functions uses a connection for one
+ * call only (store_sql.c).
+ *
+ * The state of a connection lives as long as the connection, and the state of a
+ * query as long as its caller's memory context.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -16,10 +20,16 @@
 #ifndef RUNOPS_SESSION_H
 #define RUNOPS_SESSION_H
 
+#include "lib/ilist.h"
 #include "libpq-fe.h"
 #include "nodes/execnodes.h"
+#include "utils/snapshot.h"
+#include "utils/tuplestore.h"
 
 #include "base/runops.h"
+
+/* A connection of this backend to a store. */
+typedef struct RunopsConn RunopsConn;
 
 /* The use of a server for a foreign table, through a user's mapping. */
 typedef struct RunopsStoreUse
@@ -30,9 +40,95 @@ typedef struct RunopsStoreUse
 	Oid			userid;
 } RunopsStoreUse;
 
+/* What a statement needs of the transaction in the store. */
+typedef enum RunopsNeed
+{
+	RUNOPS_NEED_NOTHING,		/* it reads, and is executed only once */
+	RUNOPS_NEED_SNAPSHOT,		/* it reads, and all executions of one
+								 * snapshot must see the same rows */
+	RUNOPS_NEED_LOCKS,			/* it locks rows */
+	RUNOPS_NEED_WRITE			/* it writes rows */
+} RunopsNeed;
+
+/* The state of a query. */
+typedef enum RunopsQueryState
+{
+	RUNOPS_QUERY_NEW,			/* it was not sent */
+	RUNOPS_QUERY_SENT,			/* its first rows are on the way */
+	RUNOPS_QUERY_OPEN,			/* its cursor may have more rows */
+	RUNOPS_QUERY_DONE,			/* all its rows are here */
+	RUNOPS_QUERY_FAILED			/* a rollback has taken its cursor away */
+} RunopsQueryState;
+
 /*
- * The fields of a store's error that postgres_fdw does not pass on.  The names
- * are those of the store, or empty if it sent none.
+ * A row as the store has sent it: for each column its length, which is -1 for a
+ * null, and its bytes with a zero byte behind them.  runops_row_next() reads
+ * them.
+ *
+ * It is a bytea, so that a tuplestore can keep it.  Rows are converted when
+ * they are returned, and not when they arrive: code of users may run then, and
+ * use the same connection.
+ */
+typedef struct RunopsRow
+{
+	int32		vl_len_;		/* varlena header */
+	int32		ncolumns;
+	char		data[FLEXIBLE_ARRAY_MEMBER];
+} RunopsRow;
+
+/*
+ * A query in a store.
+ *
+ * The caller fills in the first part and calls runops_query_init().
+ */
+typedef struct RunopsQuery
+{
+	RunopsStoreUse use;
+	const char *sql;
+	int			nparams;
+	const char **values;		/* of the parameters, as text */
+	RunopsNeed	need;
+	bool		whole;			/* few rows: fetch them without a cursor */
+	bool		rewinds;		/* may it be rewound? */
+	bool		fixable;		/* are its parameters known at its start? */
+	int			fetch_size;		/* rows of the first fetch */
+	Snapshot	snapshot;		/* of the local statement */
+	List	   *relids;			/* the foreign tables that it reads */
+	/* evaluate the parameters, and open it; called to fix it before a write */
+	void		(*start) (void *arg);
+	void	   *arg;
+
+	/* the rest is private to query.c and frame.c */
+	dlist_node	node;			/* in runops_queries, until it is closed */
+	bool		listed;
+	MemoryContext cxt;			/* of this struct */
+	MemoryContext batch;		/* of the rows in memory */
+	MemoryContextCallback reset;
+	RunopsConn *conn;
+	RunopsQueryState state;
+	int			level;			/* nest level at which it was initialized */
+	int			open_level;		/* ... and opened */
+	uint32		cursor;			/* number of its cursor; 0 if it has none */
+	RunopsRow **rows;			/* the rows in memory */
+	int			nrows;
+	int			maxrows;
+	int			next_row;
+	int64		fetched;		/* number of rows before those in memory */
+	Size		bytes;			/* of the rows in memory */
+	int			last_fetch;		/* rows asked for last */
+	bool		exhausted;		/* has its open cursor no more rows? */
+	Size		largest;		/* bytes of the largest row */
+	Tuplestorestate *store;		/* the rows after those in memory, or NULL */
+	TupleTableSlot *store_slot;
+	uint64		processed;		/* rows that a write has changed */
+	/* finish the answer that is on the way, and save the rows */
+	void		(*complete) (struct RunopsQuery *q);
+	void		(*settle) (struct RunopsQuery *q);
+} RunopsQuery;
+
+/*
+ * The fields of a store's error that name an object.  The names are those of
+ * the store, or empty if it sent none.
  */
 typedef struct RunopsStoreError
 {
@@ -44,22 +140,44 @@ typedef struct RunopsStoreError
 	char		constraint[NAMEDATALEN];
 } RunopsStoreError;
 
-/* A callback that sets up a connection before a statement uses it. */
-typedef void (*RunopsConnected) (PGconn *conn, Oid serverid, Oid userid);
-
 /* in conncheck.c */
 extern void runops_conn_prepare(const RunopsStoreUse *use);
-extern void runops_conn_check(PGconn *conn, const RunopsStoreUse *use);
 extern uint64 runops_conn_first_use(Oid serverid);
-extern void runops_conn_await(void);
+
+/* in connection.c */
+extern RunopsConn *runops_conn_get(const RunopsStoreUse *use);
+
+/* in execute.c */
+extern void runops_conn_execute(RunopsConn *c, Oid relid, Snapshot snapshot,
+								const char *sql, int nrows, int nparams,
+								const char *const *values, bool prepared,
+								RunopsRow **returned, int *written);
+
+/* in commit.c */
+extern void runops_engine_init(void);
+
+/* in frame.c */
+extern void runops_conn_on_use(const char *const *commands);
+
+/* in query.c */
+extern void runops_query_init(RunopsQuery *q);
+extern void runops_query_open(RunopsQuery *q);
+extern void runops_query_send(RunopsQuery *q);
+extern bool runops_query_arrived(RunopsQuery *q);
+extern bool runops_query_has_row(RunopsQuery *q);
+extern const RunopsRow *runops_query_next(RunopsQuery *q);
+extern void runops_query_rewind(RunopsQuery *q);
+extern void runops_query_stop(RunopsQuery *q);
+extern void runops_query_close(RunopsQuery *q);
+extern int	runops_query_socket(RunopsQuery *q);
+
+/* in row.c */
+extern RunopsRow *runops_row_copy(const PGresult *res, int row);
+extern const char *runops_row_next(const char **position, int *length);
+
+/* in store_error.c */
 extern void runops_conn_forget_error(void);
 extern const RunopsStoreError *runops_conn_error(void);
-extern void runops_conn_on_use(RunopsConnected callback);
-
-/* in pgfdw_state.c */
-extern PGconn *runops_pgfdw_scan_conn(ForeignScanState *node);
-extern PGconn *runops_pgfdw_direct_conn(ForeignScanState *node);
-extern PGconn *runops_pgfdw_modify_conn(ResultRelInfo *rri, void *pgfdw_state);
 
 /* in store_sql.c */
 extern List *runops_reader_query(const char *store, const char *sql);

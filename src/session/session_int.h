@@ -17,7 +17,6 @@
 
 /* in conncheck.c */
 extern void runops_conn_ask(RemoteSession *session);
-extern void runops_conn_answered(void);
 
 /* in store_sql.c */
 extern void runops_store_rows(const char *store, const char *query,

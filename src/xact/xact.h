@@ -5,8 +5,7 @@
  *	  that.
  *
  * store_writes.c tracks the stores that it has written to, reader_policy.c
- * decides whether a reader may serve it, commit_guard.c holds off interrupts
- * during its commit, and stats.c counts.
+ * decides whether a reader may serve it, and stats.c counts.
  *
  * The state of a transaction lives in TopTransactionContext and is reset by
  * transaction callbacks; subtransaction callbacks do the same for a
@@ -60,10 +59,6 @@ runops_stores_output(const DestReceiver *dest)
 	return dest != NULL &&
 		(dest->mydest == DestIntoRel || dest->mydest == DestTransientRel);
 }
-
-/* in commit_guard.c */
-extern void runops_together_require(void);
-extern void runops_together_connected(void);
 
 /* in local_leaves.c */
 extern List *runops_local_leaves(PlannedStmt *stmt);

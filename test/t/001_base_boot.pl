@@ -95,7 +95,8 @@ $node->start;
 is( $node->safe_psql('postgres', <<'EOT'),
 SELECT name, setting, context FROM pg_settings WHERE name LIKE 'runops.%' ORDER BY name COLLATE "C"
 EOT
-	"runops.control_plane_cache_max_entries|10000|postmaster\n"
+	"runops.commit_timeout|60000|user
+runops.control_plane_cache_max_entries|10000|postmaster\n"
 	  . "runops.control_plane_cache_ttl|30000|sighup\n"
 	  . "runops.cross_store_writes|warn|user\n"
 	  . "runops.database|postgres|postmaster\n"
@@ -105,7 +106,8 @@ EOT
 	  . "runops.mint_flip_grace|90000|sighup\n"
 	  . "runops.native_realtime_enabled|off|postmaster\n"
 	  . "runops.remote_timeout|0|user\n"
-	  . "runops.split_enabled|off|postmaster",
+	  . "runops.split_enabled|off|postmaster
+runops.store_lock_timeout|30000|user",
 	'settings, their defaults and contexts');
 
 my ($ret, $stdout, $stderr) =

@@ -58,13 +58,13 @@ is($split->sql(qq{UPDATE run SET n = n + 10 WHERE id IN ('$l1', '$n1') RETURNING
 is($split->sql(qq{SELECT n FROM run WHERE "friendlyId" = 'run_$n1'}), '12', 'found by its friendly id');
 is($split->sql('SELECT * FROM runops.verify()'), '', 'verify finds nothing');
 
-# what is sent, as turns: those of plain postgres_fdw, and none for legacy
+# what is sent, as turns: a write needs one for itself and one for its commit
 
 my %turns = (
-	"SELECT * FROM run WHERE id = '$n1'" => 5,
-	"SELECT r.n, a.note FROM run r JOIN attempt a ON a.run_id = r.id WHERE r.id = '$n1'" => 5,
-	"UPDATE run SET n = 7 WHERE id = '$n1'" => 3,
-	"DELETE FROM run WHERE id = '$n1' AND n < 0" => 3,
+	"SELECT * FROM run WHERE id = '$n1'" => 1,
+	"SELECT r.n, a.note FROM run r JOIN attempt a ON a.run_id = r.id WHERE r.id = '$n1'" => 1,
+	"UPDATE run SET n = 7 WHERE id = '$n1'" => 2,
+	"DELETE FROM run WHERE id = '$n1' AND n < 0" => 2,
 	"SELECT * FROM run WHERE id = '$l1'" => 0,
 	"SELECT r.n, a.note FROM run r JOIN attempt a ON a.run_id = r.id WHERE r.id = '$l1'" => 0,
 	"UPDATE run SET n = 7 WHERE id = '$l1'" => 0,
@@ -91,7 +91,8 @@ foreach my $sql (sort keys %turns)
 	is(counted() - $before, $turns{$sql}, 'as counted');
 }
 
-# also where many are taken, and some are not answered as hoped
+# also where many are taken, and some are not answered as hoped; the end of a
+# transaction that has only read is not waited for, so it is not counted
 foreach my $sql ("DECLARE c CURSOR FOR SELECT * FROM run; FETCH 1 FROM c; FETCH ALL FROM c; CLOSE c; COMMIT",
 	"INSERT INTO run SELECT '0123456789abcdefghijklm' || chr(97 + g / 10) || g % 10 || '1', NULL, 'e1', g FROM generate_series(0, 29) g; SAVEPOINT s; DELETE FROM run WHERE id LIKE '0123456789abcdefghijklm__1' AND n % 2 = 0 AND random() >= 0; ROLLBACK TO s; ROLLBACK",
 	"DO \$\$ BEGIN INSERT INTO run VALUES ('$n1', NULL, 'e1', 1); EXCEPTION WHEN OTHERS THEN NULL; END \$\$; COMMIT")
@@ -100,8 +101,11 @@ foreach my $sql ("DECLARE c CURSOR FOR SELECT * FROM run; FETCH 1 FROM c; FETCH 
 
 	$relay->reset;
 	$session->query_safe("BEGIN; $sql");
-	cmp_ok($relay->turns, '>', 3, "turns are taken: $sql");
-	is(counted() - $before, $relay->turns, 'as counted');
+	my $unwaited = grep { /^COMMIT/ } $relay->statements;
+
+	$unwaited = 0 if $sql =~ /INSERT/;
+	cmp_ok($relay->turns, '>=', 2, "turns are taken: $sql");
+	is(counted() - $before, $relay->turns - $unwaited, 'as counted');
 }
 
 # Prepared and executed often enough for a generic plan.

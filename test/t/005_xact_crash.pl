@@ -62,7 +62,7 @@ sub backend
 sub store_backends
 {
 	return split /\n/, $split->store->safe_psql('postgres',
-		q{SELECT pid FROM pg_stat_activity WHERE datname = 'run_ops' AND application_name = 'postgres_fdw'});
+		q{SELECT pid FROM pg_stat_activity WHERE datname = 'run_ops' AND application_name LIKE 'runops/%'});
 }
 
 # Kill processes of a node, which makes it start anew once it notices.
@@ -159,7 +159,7 @@ sub start_again
 	eval { $session->quit };
 	wait_for($split->control, 'postgres');
 	$split->store->poll_query_until('run_ops',
-		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'postgres_fdw' AND xact_start IS NOT NULL})
+		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'runops/%' AND xact_start IS NOT NULL})
 	  or die 'the store still has the transaction';
 	nothing_written('a process of the control plane killed');
 }
@@ -172,7 +172,7 @@ sub start_again
 	eval { $session->quit };
 	start_again($split->control);
 	$split->store->poll_query_until('run_ops',
-		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'postgres_fdw' AND xact_start IS NOT NULL})
+		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'runops/%' AND xact_start IS NOT NULL})
 	  or die 'the store still has the transaction';
 	nothing_written('the control plane killed');
 }

@@ -78,7 +78,7 @@ is($split->sql('SELECT count(*) FROM run'), '1', 'and it is open');
 $relay->target($store->host, $store->port);
 $relay->drop;
 $split->sql(q{SELECT runops.recheck()});
-is($session->query("BEGIN; SELECT n FROM run WHERE id = '$new_id'"), '2', 'a transaction reads the store');
+is($session->query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT n FROM run WHERE id = '$new_id'"), '2', 'a transaction reads the store');
 $relay->target($other->host, $other->port);
 ($stdout, $stderr) = $split->try('SELECT count(*) FROM run;');
 like($stderr, qr/RO002/, 'closed by another session');

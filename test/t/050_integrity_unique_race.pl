@@ -110,7 +110,7 @@ sub gone
 	$relay->thaw;
 	eval { $session->quit };
 	$split->store->poll_query_until('run_ops',
-		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'postgres_fdw' AND xact_start IS NOT NULL})
+		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'runops/%' AND xact_start IS NOT NULL})
 	  or die 'the store still has the transaction';
 	$split->sql('DELETE FROM claimed WHERE key IS NULL');
 
@@ -214,7 +214,7 @@ $killer->quit;
 $control->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'SELECT one(%'})
   or die 'pgbench does not end';
 $split->store->poll_query_until('run_ops',
-	q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'postgres_fdw' AND xact_start IS NOT NULL})
+	q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'runops/%' AND xact_start IS NOT NULL})
   or die 'the store still has transactions';
 
 my $killed = () = slurp_file($control->logfile) =~ /terminating connection due to administrator command/g;

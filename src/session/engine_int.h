@@ -1,0 +1,161 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine_int.h
+ *	  The connections of a backend to stores, and their transactions, as the
+ *	  files of the engine share them.
+ *
+ * A backend has one connection for each user mapping.  Everything that is sent
+ * on it up to one Sync message is a segment, which the backend waits for once.
+ * A transaction in a store is called a frame.  The state of a connection
+ * follows from the result of each command, and not from the fact that a
+ * command was sent: in a segment, the commands behind an error are skipped.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RUNOPS_ENGINE_INT_H
+#define RUNOPS_ENGINE_INT_H
+
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "port/atomics.h"
+#include "utils/snapshot.h"
+
+#include "base/compat.h"
+#include "remote/remote.h"
+#include "session/session.h"
+
+/* The transaction that is open in a store. */
+typedef enum RunopsFrame
+{
+	RUNOPS_FRAME_NONE,
+	RUNOPS_FRAME_READ,			/* serves the reads of one local snapshot */
+	RUNOPS_FRAME_WRITE,			/* READ COMMITTED, until the local end */
+	RUNOPS_FRAME_WHOLE			/* the local isolation level, until the end */
+} RunopsFrame;
+
+/* What a command of a segment does, if its result is COMMAND_OK. */
+typedef enum RunopsCommandKind
+{
+	RUNOPS_CMD_BEGIN,			/* begins the frame conn->next_frame */
+	RUNOPS_CMD_SAVEPOINT,		/* sets a savepoint one level deeper */
+	RUNOPS_CMD_END,				/* ends the frame */
+	RUNOPS_CMD_PREPARE,			/* prepares conn->preparing */
+	RUNOPS_CMD_OTHER,			/* changes nothing here */
+	RUNOPS_CMD_STATEMENT,		/* its results are the caller's */
+	RUNOPS_CMD_SYNC				/* the end of a segment */
+} RunopsCommandKind;
+
+/* A prepared statement of a connection. */
+typedef struct RunopsStatement
+{
+	dlist_node	node;			/* in conn->statements, last used first */
+	uint32		hash;			/* of the text */
+	char	   *sql;
+	char		name[32];
+	bool		sent;			/* was it sent to be prepared? */
+	bool		ready;			/* has the store prepared it? */
+} RunopsStatement;
+
+/* A connection of this backend; it lives in a memory context of its own. */
+struct RunopsConn
+{
+	dlist_node	node;			/* in runops_conns */
+	MemoryContext cxt;
+	RemoteSession session;		/* libpq's connection, server and mapping */
+	Oid			umid;
+	uint32		server_hash;	/* syscache hash values, for invalidations */
+	uint32		mapping_hash;
+	bool		keep;			/* keep it after the transaction? */
+	bool		stale;			/* was its server or mapping altered? */
+	bool		standby;		/* is the server in recovery? */
+	bool		reading;		/* was this server in recovery then? */
+	uint64		changes;		/* runops_sentinel_changes() when it was asked */
+	long		patience;		/* ms of silence before the server is tested */
+	pg_atomic_uint64 *turns;	/* counter of the table that used it last */
+
+	/* the remote transaction */
+	RunopsFrame frame;
+	RunopsFrame next_frame;		/* the one that a sent BEGIN begins */
+	bool		lost;			/* is the frame lost with the connection? */
+	int			base_level;		/* nest level at which the frame began */
+	int			level;			/* deepest nest level with a savepoint */
+	Snapshot	snapshot;		/* of a read frame; registered */
+	bool		wrote;			/* was a write or lock sent in this frame? */
+	Snapshot	write_snapshot; /* of the last statement that wrote;
+								 * registered */
+	List	   *written;		/* foreign tables that it has written to */
+	StringInfoData later;		/* commands to be sent with the next segment,
+								 * each with its terminator */
+	int			lock_timeout;	/* ms, as set in the frame; -1 if not set */
+
+	/* commands that were sent and whose results are not read yet */
+	RunopsCommandKind *sent;
+	int			nsent;
+	int			maxsent;
+	bool		in_statement;	/* are results of a statement being read? */
+	bool		by_rows;		/* do its rows arrive one at a time? */
+	const char *sql;			/* the statement, for errors */
+	struct RunopsQuery *running;	/* whose statement was sent, or NULL */
+
+	dlist_head	statements;
+	int			nstatements;
+	uint32		last_statement; /* number of the last prepared one */
+	RunopsStatement *preparing;
+	uint32		last_cursor;
+};
+
+/* in connection.c */
+extern dlist_head runops_conns;
+extern RunopsConn *runops_conn_find(Oid umid);
+extern void runops_conn_close(RunopsConn *c);
+extern void runops_conn_check_standby(RunopsConn *c, const RunopsStoreUse *use);
+
+/* in conncheck.c */
+extern bool runops_conn_compare(RemoteSession *session, Oid relid);
+extern void runops_conn_promoted(Oid serverid, Oid relid);
+extern void runops_conn_note_use(Oid serverid);
+
+/* in segment.c */
+extern void runops_segment_command(RunopsConn *c, RunopsCommandKind kind,
+								   const char *sql);
+extern void runops_segment_statement(RunopsConn *c, const char *sql,
+									 int nparams, const char *const *values,
+									 bool prepared);
+extern void runops_segment_params(RunopsConn *c, const char *sql,
+								  int nparams, const char *const *values);
+extern void runops_segment_sync(RunopsConn *c, bool waits);
+extern PGresult *runops_segment_result(RunopsConn *c);
+extern void runops_segment_finish(RunopsConn *c);
+extern bool runops_segment_ready(RunopsConn *c);
+extern bool runops_segment_drain(RunopsConn *c, TimestampTz by,
+								 PGresult **error, const char *tag);
+extern bool runops_segment_cancel(RunopsConn *c);
+extern bool runops_segment_quietly(RunopsConn *c, const char *sql,
+								   const char *sql2, RunopsCommandKind kind,
+								   TimestampTz by, const char *tag);
+
+/* in statement_cache.c */
+extern RunopsStatement *runops_statement_get(RunopsConn *c, const char *sql);
+extern RunopsStatement *runops_statement_evict(RunopsConn *c);
+extern void runops_statement_forget(RunopsConn *c, RunopsStatement *statement);
+
+/* in store_error.c */
+extern void runops_store_note_error(const PGresult *result);
+pg_noreturn extern void runops_store_raise(RunopsConn *c, const PGresult *res,
+										   const char *sql);
+
+/* in frame.c */
+extern void runops_frame_require(RunopsConn *c, RunopsNeed need,
+								 Snapshot snapshot);
+extern void runops_frame_later(RunopsConn *c, const char *sql);
+extern void runops_frame_end_read(RunopsConn *c, Snapshot snapshot);
+extern void runops_frame_note_write(RunopsConn *c, Snapshot snapshot, Oid relid);
+extern void runops_frame_check_read(RunopsConn *c, const RunopsQuery *q);
+extern bool runops_frame_has_open(RunopsConn *c);
+extern void runops_frame_forget(RunopsConn *c);
+extern void runops_frame_release(RunopsConn *c);
+extern dlist_head runops_queries;
+
+#endif							/* RUNOPS_ENGINE_INT_H */

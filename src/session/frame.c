@@ -1,0 +1,381 @@
+/*-------------------------------------------------------------------------
+ *
+ * frame.c
+ *	  Makes the transaction in each store follow the local one.
+ *
+ * A statement under READ COMMITTED that only reads, and is executed once, needs
+ * no transaction in the store.  If it may be executed several times, all its
+ * executions must see the same rows.  So a read-only transaction with one
+ * snapshot serves all that is read for one local snapshot, and ends with it.
+ * The first write or row lock begins a READ COMMITTED transaction, which lasts
+ * until the local end: there a waiting statement goes on with the new version
+ * of a row, as it does here.  Under a higher level the store has the same
+ * level, from its first use to the end.
+ *
+ * BEGIN and the savepoints travel with the statement that needs them.  The
+ * outermost level that a store knows is the one at which its transaction
+ * began, because until then there was nothing to roll back to.
+ *
+ * A query must show the store as it was when its statement began.  So before a
+ * write is sent, every query of the same connection is settled: a cursor does
+ * not see later changes, except one that locks rows, and a query that was not
+ * sent yet is sent.  If a read-only transaction has to end first, the rows that
+ * its queries owe are fetched.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "base/guc.h"
+#include "session/engine_int.h"
+#include "topology/topology.h"
+
+/* The queries that were initialized and not closed. */
+dlist_head	runops_queries = DLIST_STATIC_INIT(runops_queries);
+
+/* Commands to be sent before each statement, until they are reset; or NULL. */
+static const char *const *on_use = NULL;
+
+/*
+ * Send these commands before each statement from now on, in its transaction.
+ * The array ends with NULL; NULL instead of it removes them.
+ */
+void
+runops_conn_on_use(const char *const *commands)
+{
+	on_use = commands;
+}
+
+/*
+ * Send a command with the next segment of the transaction.
+ */
+void
+runops_frame_later(RunopsConn *c, const char *sql)
+{
+	appendBinaryStringInfo(&c->later, sql, strlen(sql) + 1);
+}
+
+/*
+ * Add the commands that were kept for the next segment.
+ */
+static void
+send_later(RunopsConn *c)
+{
+	for (int i = 0; i < c->later.len; i += strlen(c->later.data + i) + 1)
+		runops_segment_command(c, RUNOPS_CMD_OTHER, c->later.data + i);
+	resetStringInfo(&c->later);
+}
+
+/*
+ * Forget which statement has written last, and release its snapshot.
+ */
+void
+runops_frame_release(RunopsConn *c)
+{
+	if (c->write_snapshot != NULL)
+		UnregisterSnapshotFromOwner(c->write_snapshot, TopTransactionResourceOwner);
+	c->write_snapshot = NULL;
+	list_free(c->written);
+	c->written = NIL;
+}
+
+/*
+ * Note that a statement writes to a foreign table.
+ */
+void
+runops_frame_note_write(RunopsConn *c, Snapshot snapshot, Oid relid)
+{
+	MemoryContext oldcontext;
+
+	if (snapshot != c->write_snapshot)
+		runops_frame_release(c);
+	if (snapshot == NULL)
+		return;
+	if (c->write_snapshot == NULL)
+		c->write_snapshot = RegisterSnapshotOnOwner(snapshot, TopTransactionResourceOwner);
+	oldcontext = MemoryContextSwitchTo(c->cxt);
+	c->written = list_append_unique_oid(c->written, relid);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Raise an error if a query would see what its own statement has written.
+ *
+ * A query that could be opened before the write was.  What is left are queries
+ * of a STABLE function, which has the snapshot of the calling statement.
+ */
+void
+runops_frame_check_read(RunopsConn *c, const RunopsQuery *q)
+{
+	ListCell   *lc;
+
+	if (q->need >= RUNOPS_NEED_LOCKS || q->snapshot == NULL ||
+		q->snapshot != c->write_snapshot)
+		return;
+
+	foreach(lc, q->relids)
+	{
+		if (list_member_oid(c->written, lfirst_oid(lc)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot read \"%s\" in store \"%s\" again in the statement that changes it",
+							get_rel_name(lfirst_oid(lc)), runops_store_label(lfirst_oid(lc))),
+					 errdetail("The rows must be those from before the statement, and the store has changed some of them already."),
+					 errhint("Read them in another statement, or mark the function as VOLATILE if it should see the changes.")));
+	}
+}
+
+/*
+ * Forget the transaction of a connection, which has ended or is lost.
+ */
+void
+runops_frame_forget(RunopsConn *c)
+{
+	if (c->snapshot != NULL)
+		UnregisterSnapshotFromOwner(c->snapshot, TopTransactionResourceOwner);
+	c->snapshot = NULL;
+	runops_frame_release(c);
+	c->frame = RUNOPS_FRAME_NONE;
+	c->wrote = false;
+	c->lock_timeout = -1;
+	resetStringInfo(&c->later);
+}
+
+/*
+ * Does a query have a cursor in this connection's transaction, or rows on the
+ * way?
+ */
+bool
+runops_frame_has_open(RunopsConn *c)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &runops_queries)
+	{
+		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);
+
+		if (q->conn == c &&
+			(q->state == RUNOPS_QUERY_OPEN || q->state == RUNOPS_QUERY_SENT))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Fetch all rows that the cursors of a connection owe.  With only_locking, only
+ * the rows of those that lock rows.
+ */
+static void
+settle_open(RunopsConn *c, bool only_locking)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &runops_queries)
+	{
+		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);
+
+		if (q->conn == c && q->state == RUNOPS_QUERY_OPEN &&
+			(!only_locking || q->need == RUNOPS_NEED_LOCKS))
+			q->settle(q);
+	}
+}
+
+/*
+ * Open the queries that will use this connection and were not sent yet.
+ */
+static void
+open_new(RunopsConn *c)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &runops_queries)
+	{
+		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);
+		UserMapping *user;
+
+		if (q->state != RUNOPS_QUERY_NEW || !q->fixable || q->start == NULL ||
+			q->use.serverid != c->session.server->serverid)
+			continue;
+		user = runops_remote_mapping(q->use.userid, q->use.serverid);
+		if (user == NULL || user->umid != c->umid)
+			continue;
+		q->start(q->arg);
+		if (c->frame == RUNOPS_FRAME_READ)
+			q->settle(q);
+	}
+}
+
+/*
+ * End a read-only transaction, without waiting for the answer.
+ *
+ * snapshot: only the one that serves this snapshot; NULL for any.  A connection
+ * that is lost raises nothing, because nothing is lost with it.
+ */
+void
+runops_frame_end_read(RunopsConn *c, Snapshot snapshot)
+{
+	if (c->frame != RUNOPS_FRAME_READ || (snapshot != NULL && c->snapshot != snapshot) ||
+		c->running != NULL)
+		return;
+
+	if (c->snapshot != NULL)
+		UnregisterSnapshotFromOwner(c->snapshot, TopTransactionResourceOwner);
+	c->snapshot = NULL;
+	resetStringInfo(&c->later);
+	if (c->lost || PQstatus(c->session.conn) != CONNECTION_OK)
+	{
+		c->lost = true;
+		return;
+	}
+	c->sql = "COMMIT TRANSACTION";
+	runops_segment_command(c, RUNOPS_CMD_END, c->sql);
+	runops_segment_sync(c, false);
+}
+
+/*
+ * The transaction that a statement with this need runs in.
+ */
+static RunopsFrame
+wanted_frame(RunopsConn *c, RunopsNeed need)
+{
+	if (IsolationUsesXactSnapshot())
+		return RUNOPS_FRAME_WHOLE;
+	if (need >= RUNOPS_NEED_LOCKS || c->frame == RUNOPS_FRAME_WRITE)
+		return RUNOPS_FRAME_WRITE;
+	if (need == RUNOPS_NEED_SNAPSHOT || on_use != NULL)
+		return RUNOPS_FRAME_READ;
+
+	return RUNOPS_FRAME_NONE;
+}
+
+/*
+ * Add the BEGIN of a transaction to the segment.
+ *
+ * Every property is spelled out, because the store may have other defaults.
+ */
+static void
+begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
+{
+	StringInfoData sql;
+
+	runops_frame_forget(c);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "START TRANSACTION ISOLATION LEVEL ");
+	switch (frame)
+	{
+		case RUNOPS_FRAME_READ:
+			appendStringInfoString(&sql, "REPEATABLE READ READ ONLY");
+			break;
+		case RUNOPS_FRAME_WRITE:
+			appendStringInfoString(&sql, "READ COMMITTED");
+			break;
+		default:
+			appendStringInfoString(&sql, IsolationIsSerializable() && !c->standby ?
+								   "SERIALIZABLE" : "REPEATABLE READ");
+			break;
+	}
+	if (frame != RUNOPS_FRAME_READ)
+		appendStringInfoString(&sql, XactReadOnly || c->standby ? " READ ONLY" : " READ WRITE");
+	if (frame == RUNOPS_FRAME_WHOLE && XactDeferrable)
+		appendStringInfoString(&sql, " DEFERRABLE");
+
+	if (frame == RUNOPS_FRAME_READ && snapshot != NULL)
+		c->snapshot = RegisterSnapshotOnOwner(snapshot, TopTransactionResourceOwner);
+	c->next_frame = frame;
+	c->base_level = frame == RUNOPS_FRAME_WHOLE ? 1 : GetCurrentTransactionNestLevel();
+	c->level = c->base_level;
+	runops_segment_command(c, RUNOPS_CMD_BEGIN, sql.data);
+	pfree(sql.data);
+}
+
+/*
+ * Limit how long the store may wait for a lock.
+ *
+ * No database can see a deadlock that goes through two of them, so there is a
+ * limit also if the session has none.
+ */
+static void
+set_lock_timeout(RunopsConn *c)
+{
+	int			timeout = LockTimeout > 0 ? LockTimeout : runops_store_lock_timeout;
+	char		sql[64];
+
+	if (timeout == c->lock_timeout)
+		return;
+	snprintf(sql, sizeof(sql), "SET LOCAL lock_timeout = %d", timeout);
+	runops_segment_command(c, RUNOPS_CMD_OTHER, sql);
+	c->lock_timeout = timeout;
+}
+
+/*
+ * Make sure that nothing is under way on a connection, and add to its next
+ * segment what a statement needs of the transaction.
+ *
+ * snapshot is the snapshot of the local statement, or NULL.
+ */
+void
+runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
+{
+	int			nest = GetCurrentTransactionNestLevel();
+	RunopsFrame wanted;
+
+	if (c->running != NULL)
+		c->running->complete(c->running);
+	runops_segment_finish(c);
+
+	wanted = wanted_frame(c, need);
+	if (c->frame == RUNOPS_FRAME_READ &&
+		(wanted != RUNOPS_FRAME_READ || c->snapshot != snapshot || need >= RUNOPS_NEED_LOCKS))
+	{
+		if (need == RUNOPS_NEED_WRITE)
+			open_new(c);
+		settle_open(c, false);
+		runops_frame_end_read(c, NULL);
+		runops_segment_finish(c);
+	}
+	else if (need == RUNOPS_NEED_WRITE)
+	{
+		settle_open(c, true);
+		open_new(c);
+		/* that may have begun a read-only transaction */
+		if (c->frame == RUNOPS_FRAME_READ)
+		{
+			settle_open(c, false);
+			runops_frame_end_read(c, NULL);
+		}
+		runops_segment_finish(c);
+	}
+
+	c->by_rows = false;
+	if (c->frame == RUNOPS_FRAME_NONE && wanted != RUNOPS_FRAME_NONE)
+		begin_frame(c, wanted, snapshot);
+	else
+		send_later(c);
+	if (wanted == RUNOPS_FRAME_NONE)
+		return;
+
+	for (int level = c->level + 1; level <= nest; level++)
+	{
+		char		sql[32];
+
+		snprintf(sql, sizeof(sql), "SAVEPOINT s%d", level);
+		runops_segment_command(c, RUNOPS_CMD_SAVEPOINT, sql);
+	}
+	if (need >= RUNOPS_NEED_LOCKS)
+	{
+		set_lock_timeout(c);
+		c->wrote = true;
+	}
+	for (const char *const *command = on_use; command != NULL && *command != NULL; command++)
+		runops_segment_command(c, RUNOPS_CMD_OTHER, *command);
+}

@@ -1,0 +1,571 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.c
+ *	  Executes a query in a store, and keeps its rows until they are wanted.
+ *
+ * A query that returns few rows is sent as it is.  Any other gets a cursor, and
+ * the first rows travel with its declaration.  The number of rows of a fetch
+ * grows until they fill work_mem, by the largest row that was seen.
+ *
+ * When the connection is needed for something else, the rows that are on the
+ * way are read first.  When the cursor cannot stay, all rows that it owes are
+ * read into a tuplestore, which goes to disk if it is large.  So a query never
+ * shows what happened after it was opened.
+ *
+ * A query that is opened inside a savepoint, and was initialized outside of it,
+ * is read to the end at once: a rollback would take its cursor away.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "base/compat.h"
+#include "session/engine_int.h"
+
+/* Memory context callback: a query whose memory goes away is forgotten. */
+static void
+query_gone(void *arg)
+{
+	RunopsQuery *q = (RunopsQuery *) arg;
+
+	if (q->listed)
+		dlist_delete(&q->node);
+	q->listed = false;
+	if (q->conn != NULL && q->conn->running == q)
+		q->conn->running = NULL;
+}
+
+/*
+ * Put a row behind those in memory.
+ */
+static void
+keep_in_memory(RunopsQuery *q, RunopsRow *row)
+{
+	if (q->nrows == q->maxrows)
+	{
+		q->maxrows = Max(16, q->maxrows * 2);
+		q->rows = q->rows == NULL ?
+			MemoryContextAllocHuge(q->batch, q->maxrows * sizeof(RunopsRow *)) :
+			repalloc_huge(q->rows, q->maxrows * sizeof(RunopsRow *));
+	}
+	q->rows[q->nrows++] = row;
+	q->bytes += VARSIZE(row);
+	q->largest = Max(q->largest, VARSIZE(row));
+}
+
+/*
+ * Make the tuplestore for rows that do not stay in memory.
+ *
+ * Its files belong to the transaction, because the query may outlive the
+ * current subtransaction.
+ */
+static void
+make_store(RunopsQuery *q)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(q->cxt);
+	ResourceOwner oldowner = CurrentResourceOwner;
+	TupleDesc	desc = CreateTemplateTupleDesc(1);
+
+	TupleDescInitEntry(desc, 1, "row", BYTEAOID, -1, 0);
+	TupleDescFinalize(desc);
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	q->store = tuplestore_begin_heap(q->rewinds, false, work_mem);
+	CurrentResourceOwner = oldowner;
+	q->store_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * The next row of the tuplestore, valid until the next call; NULL at the end.
+ */
+static const RunopsRow *
+next_in_store(RunopsQuery *q)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(q->cxt);
+	bool		found = tuplestore_gettupleslot(q->store, true, false, q->store_slot);
+	bool		isnull;
+
+	MemoryContextSwitchTo(oldcontext);
+	if (!found)
+		return NULL;
+
+	/* a short header would have another place for the columns */
+	return (RunopsRow *) DatumGetByteaP(slot_getattr(q->store_slot, 1, &isnull));
+}
+
+/*
+ * Keep the rows of a result: in memory, or in the tuplestore if there is one
+ * or if the memory is full.
+ */
+static void
+keep_rows(RunopsQuery *q, const PGresult *res)
+{
+	for (int i = 0; i < PQntuples(res); i++)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(q->batch);
+		RunopsRow  *row = runops_row_copy(res, i);
+
+		MemoryContextSwitchTo(oldcontext);
+		if (q->store == NULL && q->bytes > (Size) work_mem * 1024)
+			make_store(q);
+		if (q->store == NULL)
+			keep_in_memory(q, row);
+		else
+		{
+			Datum		value = PointerGetDatum(row);
+			bool		isnull = false;
+
+			tuplestore_putvalues(q->store, q->store_slot->tts_tupleDescriptor, &value, &isnull);
+			pfree(row);
+		}
+	}
+}
+
+/*
+ * Read the result of the statement of a segment.  Returns the number of rows.
+ */
+static int
+read_rows(RunopsQuery *q)
+{
+	RunopsConn *c = q->conn;
+	PGresult   *res;
+	int			nrows = 0;
+
+	while ((res = runops_segment_result(c)) != NULL)
+	{
+		nrows += PQntuples(res);
+		keep_rows(q, res);
+		if (PQresultStatus(res) != PGRES_SINGLE_TUPLE)
+			q->processed = strtoull(PQcmdTuples(res), NULL, 10);
+	}
+	runops_segment_finish(c);
+
+	return nrows;
+}
+
+/*
+ * The cursor has given its last row.  It is closed with the next segment, or
+ * with its transaction.
+ */
+static void
+cursor_done(RunopsQuery *q)
+{
+	char		sql[32];
+
+	q->state = RUNOPS_QUERY_DONE;
+	if (q->cursor != 0 && q->conn->frame != RUNOPS_FRAME_READ &&
+		q->conn->frame != RUNOPS_FRAME_NONE)
+	{
+		snprintf(sql, sizeof(sql), "CLOSE c%u", q->cursor);
+		runops_frame_later(q->conn, sql);
+	}
+	q->cursor = 0;
+}
+
+/*
+ * Read the answer that is on the way.
+ */
+static void
+complete(RunopsQuery *q)
+{
+	RunopsConn *c = q->conn;
+	int			nrows;
+
+	Assert(c->running == q);
+	c->sql = q->sql;
+	nrows = read_rows(q);
+	c->running = NULL;
+	runops_conn_check_standby(c, &q->use);
+	if (q->cursor == 0)
+		q->state = RUNOPS_QUERY_DONE;
+	else
+	{
+		q->state = RUNOPS_QUERY_OPEN;
+		q->exhausted = nrows < q->last_fetch;
+		/* a query that may have to go back keeps its cursor */
+		if (q->exhausted && !(q->rewinds && q->fetched > 0))
+			cursor_done(q);
+	}
+}
+
+/*
+ * Send a fetch.  Nothing may be under way.
+ */
+static void
+send_fetch(RunopsQuery *q, int nrows)
+{
+	RunopsConn *c = q->conn;
+	char		sql[64];
+
+	snprintf(sql, sizeof(sql), "FETCH %d FROM c%u", nrows, q->cursor);
+	q->last_fetch = nrows;
+	c->sql = q->sql;
+	c->by_rows = true;
+	runops_segment_statement(c, sql, 0, NULL, false);
+	runops_segment_sync(c, true);
+	c->running = q;
+	q->state = RUNOPS_QUERY_SENT;
+}
+
+/*
+ * Prepare to use the query's connection again, in the same transaction.
+ */
+static void
+reuse(RunopsQuery *q)
+{
+	runops_frame_require(q->conn, q->need, q->snapshot);
+}
+
+/*
+ * The number of rows to fetch next: twice as many as last time, unless they
+ * would not fit into work_mem.
+ *
+ * A query that locks rows locks all that it fetches, so it fetches no more than
+ * before.
+ */
+static int
+next_fetch(RunopsQuery *q)
+{
+	Size		fit = (Size) work_mem * 1024 / Max(q->largest + sizeof(RunopsRow *), 1);
+
+	if (q->need == RUNOPS_NEED_LOCKS)
+		return q->last_fetch;
+
+	return Max(1, Min(Min((Size) q->last_fetch * 2, fit), PG_INT16_MAX));
+}
+
+/*
+ * Drop the rows in memory, which were all returned.
+ */
+static void
+drop_rows(RunopsQuery *q)
+{
+	q->fetched += q->nrows;
+	q->rows = NULL;
+	q->nrows = q->maxrows = q->next_row = 0;
+	q->bytes = 0;
+	MemoryContextReset(q->batch);
+}
+
+/*
+ * Read all rows that an open cursor owes.
+ *
+ * If the query may be rewound and its first rows are gone, it is read again
+ * from its beginning.
+ */
+static void
+settle(RunopsQuery *q)
+{
+	int64		skip = 0;
+
+	if (q->state == RUNOPS_QUERY_SENT)
+		complete(q);
+	if (q->state != RUNOPS_QUERY_OPEN)
+		return;
+
+	if (q->rewinds && q->fetched > 0)
+	{
+		char		sql[64];
+
+		skip = q->fetched + q->next_row;
+		drop_rows(q);
+		q->fetched = 0;
+		snprintf(sql, sizeof(sql), "MOVE ABSOLUTE 0 FROM c%u", q->cursor);
+		runops_segment_command(q->conn, RUNOPS_CMD_OTHER, sql);
+	}
+	else if (q->exhausted)
+	{
+		cursor_done(q);
+		return;
+	}
+	if (q->store == NULL)
+		make_store(q);
+	while (q->state == RUNOPS_QUERY_OPEN)
+	{
+		send_fetch(q, PG_INT16_MAX);
+		complete(q);
+	}
+	while (skip-- > 0)
+		(void) next_in_store(q);
+}
+
+/*
+ * Fetch the next rows of an open cursor, without waiting.
+ */
+static void
+send_next(RunopsQuery *q)
+{
+	reuse(q);
+	/* that may have changed its state */
+	if (q->state != RUNOPS_QUERY_OPEN)
+		return;
+	/* a cursor that locks rows cannot go back, so nothing may be dropped */
+	if (q->rewinds && q->need == RUNOPS_NEED_LOCKS)
+		settle(q);
+	else
+	{
+		drop_rows(q);
+		send_fetch(q, next_fetch(q));
+	}
+}
+
+/*
+ * Fail if the cursor was taken away, with the rows that it owed.
+ */
+static void
+check_usable(RunopsQuery *q)
+{
+	if (q->state == RUNOPS_QUERY_FAILED ||
+		(q->state != RUNOPS_QUERY_DONE && q->conn != NULL && q->conn->lost))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_CURSOR_STATE),
+				 errmsg("the rows of a query in server \"%s\" are lost",
+						GetForeignServer(q->use.serverid)->servername),
+				 errdetail("The part of the transaction that read them was rolled back, or the connection was lost."),
+				 errhint("Repeat the query.")));
+}
+
+/*
+ * Initialize a query, whose caller has filled in its part.
+ *
+ * It lives until runops_query_close(), or until the current memory context is
+ * reset.
+ */
+void
+runops_query_init(RunopsQuery *q)
+{
+	q->cxt = CurrentMemoryContext;
+	q->batch = AllocSetContextCreate(q->cxt, "runops rows", ALLOCSET_DEFAULT_SIZES);
+	/* a cursor needs a transaction */
+	if (!q->whole && q->need == RUNOPS_NEED_NOTHING)
+		q->need = RUNOPS_NEED_SNAPSHOT;
+	q->state = RUNOPS_QUERY_NEW;
+	q->level = GetCurrentTransactionNestLevel();
+	q->complete = complete;
+	q->settle = settle;
+	q->listed = true;
+	dlist_push_tail(&runops_queries, &q->node);
+	q->reset.func = query_gone;
+	q->reset.arg = q;
+	MemoryContextRegisterResetCallback(q->cxt, &q->reset);
+}
+
+/*
+ * Send the query, and do not wait for its rows.
+ */
+void
+runops_query_send(RunopsQuery *q)
+{
+	RunopsConn *c;
+
+	if (q->state == RUNOPS_QUERY_OPEN)
+	{
+		send_next(q);
+		return;
+	}
+
+	Assert(q->state == RUNOPS_QUERY_NEW);
+	c = runops_conn_get(&q->use);
+	q->conn = c;
+	q->processed = 0;
+	runops_frame_require(c, q->need, q->snapshot);
+	runops_frame_check_read(c, q);
+	q->open_level = GetCurrentTransactionNestLevel();
+	c->sql = q->sql;
+	if (!q->whole)
+	{
+		StringInfoData sql;
+
+		q->cursor = ++c->last_cursor;
+		initStringInfo(&sql);
+		appendStringInfo(&sql, "DECLARE c%u %sCURSOR FOR\n%s", q->cursor,
+						 q->rewinds && q->need != RUNOPS_NEED_LOCKS ? "SCROLL " : "", q->sql);
+		runops_segment_params(c, sql.data, q->nparams, q->values);
+		pfree(sql.data);
+		send_fetch(q, q->fetch_size);
+		return;
+	}
+
+	if (q->need == RUNOPS_NEED_WRITE)
+		runops_frame_note_write(c, q->snapshot, q->use.relid);
+	c->by_rows = true;
+	runops_segment_statement(c, q->sql, q->nparams, q->values, true);
+	runops_segment_sync(c, true);
+	c->running = q;
+	q->state = RUNOPS_QUERY_SENT;
+}
+
+/*
+ * Send the query, and wait for its first rows.
+ */
+void
+runops_query_open(RunopsQuery *q)
+{
+	runops_query_send(q);
+	if (q->state == RUNOPS_QUERY_SENT)
+		complete(q);
+	if (q->state == RUNOPS_QUERY_OPEN && q->open_level > q->level)
+	{
+		reuse(q);
+		settle(q);
+	}
+}
+
+/*
+ * Has the answer to runops_query_send() arrived?  If it has, its rows are read.
+ */
+bool
+runops_query_arrived(RunopsQuery *q)
+{
+	if (q->state != RUNOPS_QUERY_SENT)
+		return true;
+	q->conn->sql = q->sql;
+	if (!runops_segment_ready(q->conn))
+		return false;
+	complete(q);
+
+	return true;
+}
+
+/*
+ * Is the next row here, or the end known, so that runops_query_next() does not
+ * wait?
+ */
+bool
+runops_query_has_row(RunopsQuery *q)
+{
+	return q->next_row < q->nrows || q->state == RUNOPS_QUERY_DONE ||
+		(q->state == RUNOPS_QUERY_OPEN && q->exhausted);
+}
+
+/*
+ * The next row of an opened query, valid until the next call; NULL at the end.
+ */
+const RunopsRow *
+runops_query_next(RunopsQuery *q)
+{
+	for (;;)
+	{
+		if (q->next_row < q->nrows)
+			return q->rows[q->next_row++];
+		check_usable(q);
+		if (q->state == RUNOPS_QUERY_SENT)
+			complete(q);
+		else if (q->store != NULL)
+		{
+			if (q->nrows > 0 && !q->rewinds)
+				drop_rows(q);
+			return next_in_store(q);
+		}
+		else if (q->state == RUNOPS_QUERY_OPEN && !q->exhausted)
+		{
+			send_next(q);
+			if (q->state == RUNOPS_QUERY_SENT)
+				complete(q);
+		}
+		else
+			return NULL;
+	}
+}
+
+/*
+ * Return the rows again, from the first one.
+ *
+ * All rows are read then, so that no later rewind asks the store.
+ */
+void
+runops_query_rewind(RunopsQuery *q)
+{
+	if (q->state == RUNOPS_QUERY_SENT)
+		complete(q);
+	check_usable(q);
+	if (q->fetched > 0 && q->rewinds && q->state == RUNOPS_QUERY_OPEN)
+		reuse(q);
+	if (q->fetched > 0 && q->rewinds && q->state == RUNOPS_QUERY_OPEN)
+		settle(q);
+	if (q->fetched == 0)
+	{
+		q->next_row = 0;
+		if (q->store != NULL)
+			tuplestore_rescan(q->store);
+	}
+	else
+	{
+		/* nobody has announced it */
+		runops_query_stop(q);
+		runops_query_open(q);
+	}
+}
+
+/*
+ * Stop the query: give up its rows and its cursor.  It may be opened again, with
+ * other parameters.
+ */
+void
+runops_query_stop(RunopsQuery *q)
+{
+	if (q->state == RUNOPS_QUERY_SENT)
+		complete(q);
+	if (q->state == RUNOPS_QUERY_OPEN && !q->conn->lost)
+		cursor_done(q);
+	q->cursor = 0;
+	q->exhausted = false;
+	drop_rows(q);
+	q->fetched = 0;
+	if (q->store != NULL)
+	{
+		ExecDropSingleTupleTableSlot(q->store_slot);
+		tuplestore_end(q->store);
+	}
+	q->store = NULL;
+	q->state = RUNOPS_QUERY_NEW;
+}
+
+/*
+ * End the query.  The read-only transaction of its snapshot ends with the last
+ * query of that snapshot.
+ */
+void
+runops_query_close(RunopsQuery *q)
+{
+	RunopsConn *c = q->conn;
+	dlist_iter	iter;
+
+	if (!q->listed)
+		return;
+	runops_query_stop(q);
+	dlist_delete(&q->node);
+	q->listed = false;
+	if (c == NULL || c->frame != RUNOPS_FRAME_READ)
+		return;
+
+	dlist_foreach(iter, &runops_queries)
+	{
+		RunopsQuery *other = dlist_container(RunopsQuery, node, iter.cur);
+
+		if (other->snapshot == q->snapshot &&
+			other->use.serverid == q->use.serverid)
+			return;
+	}
+	runops_frame_end_read(c, q->snapshot);
+}
+
+/*
+ * The socket on which the answer arrives.
+ */
+int
+runops_query_socket(RunopsQuery *q)
+{
+	return PQsocket(q->conn->session.conn);
+}
