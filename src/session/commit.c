@@ -318,23 +318,31 @@ abort_level(RunopsConn *c, int level)
 	char		rollback[48];
 	char		release[48];
 
-	if (c->nsent > 0 && !runops_segment_cancel(c))
+	/*
+	 * If the answer to an outer query is on the way, nothing was sent since,
+	 * and so nothing of this level.
+	 */
+	if (c->nsent > 0 && c->running != NULL && c->running->sent_level < level &&
+		!c->lost && PQstatus(c->session.conn) == CONNECTION_OK)
+		return;
+
+	if (c->nsent > 0 && !c->lost && !runops_segment_cancel(c))
 		c->lost = true;
 	c->running = NULL;
 	fail_queries(c, level);
-	if (c->frame == RUNOPS_FRAME_NONE || c->lost)
+	if (c->frame == RUNOPS_FRAME_NONE)
 		return;
 
+	/* a transaction that began in this level is lost with it */
 	if (c->base_level >= level)
 	{
-		if (!runops_segment_quietly(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END,
-									after(ROLLBACK_BUDGET), "ROLLBACK"))
+		if (!c->lost && !runops_segment_quietly(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END,
+												after(ROLLBACK_BUDGET), "ROLLBACK"))
 			c->lost = true;
-		else
-			runops_frame_forget(c);
+		runops_frame_forget(c);
 		return;
 	}
-	if (c->level < level)
+	if (c->lost || c->level < level)
 		return;
 
 	/* what was to be sent later is about levels that end now */

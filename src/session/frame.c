@@ -262,6 +262,9 @@ wanted_frame(RunopsConn *c, RunopsNeed need)
  * Add the BEGIN of a transaction to the segment.
  *
  * Every property is spelled out, because the store may have other defaults.
+ *
+ * A subtransaction can be read only for itself, but the transaction in the
+ * store goes on after it.  What it may do is checked here in any case.
  */
 static void
 begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
@@ -285,7 +288,8 @@ begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
 			break;
 	}
 	if (frame != RUNOPS_FRAME_READ)
-		appendStringInfoString(&sql, XactReadOnly || c->standby ? " READ ONLY" : " READ WRITE");
+		appendStringInfoString(&sql, c->standby || (XactReadOnly && GetCurrentTransactionNestLevel() == 1) ?
+							   " READ ONLY" : " READ WRITE");
 	if (frame == RUNOPS_FRAME_WHOLE && XactDeferrable)
 		appendStringInfoString(&sql, " DEFERRABLE");
 
@@ -302,7 +306,7 @@ begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
  * Limit how long the store may wait for a lock.
  *
  * No database can see a deadlock that goes through two of them, so there is a
- * limit also if the session has none.
+ * limit also if the session has none.  Without any, the store's own stays.
  */
 static void
 set_lock_timeout(RunopsConn *c)
@@ -310,9 +314,12 @@ set_lock_timeout(RunopsConn *c)
 	int			timeout = LockTimeout > 0 ? LockTimeout : runops_store_lock_timeout;
 	char		sql[64];
 
-	if (timeout == c->lock_timeout)
+	if (timeout == Max(c->lock_timeout, 0))
 		return;
-	snprintf(sql, sizeof(sql), "SET LOCAL lock_timeout = %d", timeout);
+	if (timeout > 0)
+		snprintf(sql, sizeof(sql), "SET LOCAL lock_timeout = %d", timeout);
+	else
+		strlcpy(sql, "SET LOCAL lock_timeout TO DEFAULT", sizeof(sql));
 	runops_segment_command(c, RUNOPS_CMD_OTHER, sql);
 	c->lock_timeout = timeout;
 }

@@ -215,6 +215,7 @@ send_fetch(RunopsQuery *q, int nrows)
 	runops_segment_statement(c, sql, 0, NULL, false);
 	runops_segment_sync(c, true);
 	c->running = q;
+	q->sent_level = GetCurrentTransactionNestLevel();
 	q->state = RUNOPS_QUERY_SENT;
 }
 
@@ -403,6 +404,7 @@ runops_query_send(RunopsQuery *q)
 	runops_segment_statement(c, q->sql, q->nparams, q->values, true);
 	runops_segment_sync(c, true);
 	c->running = q;
+	q->sent_level = q->open_level;
 	q->state = RUNOPS_QUERY_SENT;
 }
 

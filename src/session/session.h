@@ -108,6 +108,7 @@ typedef struct RunopsQuery
 	RunopsQueryState state;
 	int			level;			/* nest level at which it was initialized */
 	int			open_level;		/* ... and opened */
+	int			sent_level;		/* ... and asked for the answer on the way */
 	uint32		cursor;			/* number of its cursor; 0 if it has none */
 	RunopsRow **rows;			/* the rows in memory */
 	int			nrows;
