@@ -24,5 +24,6 @@
 #define ERRCODE_RUNOPS_ROUTED_OBJECT_IN_USE		MAKE_SQLSTATE('R','O','0','0','6')
 /* the store belongs to another control plane */
 #define ERRCODE_RUNOPS_NOT_STORE_OWNER			MAKE_SQLSTATE('R','O','0','0','7')
+#define ERRCODE_RUNOPS_PARTLY_COMMITTED			MAKE_SQLSTATE('R','O','0','0','8')
 
 #endif							/* RUNOPS_ERRCODES_H */

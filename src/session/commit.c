@@ -6,11 +6,12 @@
  *
  * Before the local commit, the stores that were written to commit.  Everything
  * that may still fail here comes first: a lost connection, the deferred
- * constraints of the stores if there are several, and a serialization failure.
- * Then COMMIT goes to all of them at once.  From there until the local commit
- * the backend ignores cancel and terminate, because a store that has committed
- * cannot be rolled back.  So the wait has a limit of its own.  A store whose
- * answer does not come may have committed or not, and the error says so.
+ * constraints of the stores if there are several, and a serialization failure,
+ * of this database and of the stores that were only read.  Then COMMIT goes to
+ * all of them at once.  From there until the local commit the backend ignores
+ * cancel and terminate, because a store that has committed cannot be rolled
+ * back.  So the wait has a limit of its own.  A store whose answer does not come
+ * may have committed or not, and the error says so.
  *
  * Transaction callbacks run in the opposite order of their registration.  Ours
  * is registered when the library is loaded, so that it runs last.
@@ -23,11 +24,13 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/predicate.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/errcodes.h"
 #include "base/guc.h"
 #include "session/engine_int.h"
 
@@ -58,28 +61,69 @@ has_written(const RunopsConn *c)
 }
 
 /*
+ * Does a store have to check what the transaction has read there, before it is
+ * known that the transaction can commit?
+ */
+static bool
+reads_are_checked(const RunopsConn *c)
+{
+	return c->frame == RUNOPS_FRAME_WHOLE && IsolationIsSerializable() && !c->standby;
+}
+
+/*
  * Finish what is under way on a connection, and make sure that it can commit.
  */
 static void
 finish_work(RunopsConn *c)
 {
-	if (c->lost && has_written(c))
+	if (!c->lost)
+	{
+		if (c->running != NULL)
+			c->running->complete(c->running);
+		runops_segment_finish(c);
+		/* the store may have ended the session meanwhile */
+		if (has_written(c) && runops_conn_is_dead(c->session.conn))
+			c->lost = true;
+	}
+	if (c->lost && (has_written(c) || reads_are_checked(c)))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("connection to server \"%s\" was lost in this transaction",
 						c->session.server->servername),
-				 errdetail("What the transaction has written there is rolled back."),
+				 errdetail("What the transaction has done there is rolled back."),
 				 errhint("Repeat the transaction.")));
 	if (c->lost)
-	{
 		runops_frame_forget(c);
-		return;
-	}
-	if (c->running != NULL)
-		c->running->complete(c->running);
-	runops_segment_finish(c);
-	if (c->frame == RUNOPS_FRAME_READ)
+	else if (!has_written(c) && !reads_are_checked(c))
 		runops_frame_end_read(c, NULL);
+}
+
+/*
+ * Commit in the stores that have to check what was read there.
+ */
+static void
+commit_checked_readers(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &runops_conns)
+	{
+		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
+
+		if (has_written(c) || !reads_are_checked(c))
+			continue;
+		c->sql = COMMIT_SQL;
+		resetStringInfo(&c->later);
+		runops_segment_command(c, RUNOPS_CMD_END, COMMIT_SQL);
+		runops_segment_sync(c, true);
+	}
+	dlist_foreach(iter, &runops_conns)
+	{
+		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
+
+		if (!has_written(c) && reads_are_checked(c))
+			runops_segment_finish(c);
+	}
 }
 
 /*
@@ -110,40 +154,89 @@ check_deferred_constraints(void)
 }
 
 /*
- * Raise the failure of a commit.  Interrupts are held, and the error ends that.
+ * What became of a transaction whose stores were told to commit.
  *
- * error is the answer of the store, or NULL if there is none; committed names
- * the servers that have committed, or is empty.
+ * The names of servers are a list for messages.  Their memory is allocated
+ * before the first COMMIT is sent.
+ */
+typedef struct CommitResult
+{
+	StringInfoData committed;
+	StringInfoData unknown;
+	int			nunknown;
+	RunopsConn *refuser;		/* a store that has refused */
+	PGresult   *refusal;		/* ... and its answer, NULL if not asked */
+} CommitResult;
+
+/*
+ * Add a name to a list.
+ */
+static void
+add_name(StringInfo names, const RunopsConn *c)
+{
+	appendStringInfo(names, "%s\"%s\"", names->len > 0 ? ", " : "",
+					 c->session.server->servername);
+}
+
+/*
+ * Describe why a store has refused to commit.
+ */
+static void
+describe_refusal(const CommitResult *result, RemoteFailure *failure)
+{
+	RunopsConn *c = result->refuser;
+
+	if (result->refusal == NULL)
+		runops_remote_fail_libpq(&c->session, failure);
+	else if (PQresultStatus(result->refusal) == PGRES_COMMAND_OK)
+		runops_remote_fail(failure, ERRCODE_TRANSACTION_ROLLBACK,
+						   psprintf(_("server \"%s\" has rolled back the transaction instead of committing it"),
+									c->session.server->servername),
+						   NULL, _("Repeat the transaction."));
+	else
+	{
+		runops_store_note_error(result->refusal);
+		(void) runops_remote_check(&c->session, result->refusal, 0, failure);
+		runops_remote_blame(failure, COMMIT_SQL);
+	}
+}
+
+/*
+ * Raise the error of a transaction that could not be committed in all stores.
+ * Interrupts are held, and the error ends that.
  */
 pg_noreturn static void
-commit_failed(RunopsConn *c, PGresult *error, const char *committed)
+commit_failed(CommitResult *result)
 {
-	RemoteFailure failure;
+	const char *committed = result->committed.data;
+	const char *refuser = "";
+	RemoteFailure failure = {0};
 
 	holding = false;
-	if (error != NULL && PQresultErrorField(error, PG_DIAG_SQLSTATE) != NULL &&
-		PQstatus(c->session.conn) == CONNECTION_OK)
+	if (result->refuser != NULL)
 	{
-		runops_store_note_error(error);
-		runops_remote_check(&c->session, error, 0, &failure);
-		PQclear(error);
-		runops_remote_blame(&failure, COMMIT_SQL);
-		if (committed[0] != '\0')
-			failure.detail = psprintf(_("%s%sThe transaction is committed in server %s."),
-									  failure.detail ? failure.detail : "",
-									  failure.detail ? "\n" : "", committed);
-		runops_remote_raise(&failure);
+		refuser = result->refuser->session.server->servername;
+		describe_refusal(result, &failure);
+		PQclear(result->refusal);
 	}
+	if (result->nunknown == 0 && committed[0] == '\0')
+		runops_remote_raise(&failure);
 
-	PQclear(error);
-	c->lost = true;
+	if (result->nunknown == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RUNOPS_PARTLY_COMMITTED),
+				 errmsg("only a part of the transaction is committed"),
+				 errdetail("It is committed in server %s, and rolled back in server \"%s\" and in this database: %s",
+						   committed, refuser, failure.message),
+				 errhint("Do not repeat the whole transaction.  Complete it, or undo what is committed.")));
+
 	ereport(ERROR,
 			(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
-			 errmsg("it is not known whether server \"%s\" has committed",
-					c->session.server->servername),
-			 committed[0] == '\0' ?
-			 errdetail("It was told to commit, and its answer did not come.") :
-			 errdetail("It was told to commit, and its answer did not come.  The transaction is committed in server %s.", committed),
+			 errmsg("it is not known whether server %s has committed", result->unknown.data),
+			 committed[0] != '\0' ?
+			 errdetail("It was told to commit, and its answer did not come.  The transaction is committed in server %s, and rolled back in this database.",
+					   committed) :
+			 errdetail("It was told to commit, and its answer did not come.  The transaction is rolled back in this database."),
 			 errhint("Look for the rows of the transaction there before repeating it.")));
 }
 
@@ -153,14 +246,14 @@ commit_failed(RunopsConn *c, PGresult *error, const char *committed)
 static void
 commit_stores(int nwriters)
 {
-	StringInfoData committed;
-	RunopsConn *bad = NULL;
-	PGresult   *bad_error = NULL;
+	CommitResult result = {0};
 	TimestampTz by;
 	dlist_iter	iter;
 
-	initStringInfo(&committed);
-	enlargeStringInfo(&committed, (nwriters + 1) * (NAMEDATALEN + 4));
+	initStringInfo(&result.committed);
+	initStringInfo(&result.unknown);
+	enlargeStringInfo(&result.committed, nwriters * (NAMEDATALEN + 4));
+	enlargeStringInfo(&result.unknown, nwriters * (NAMEDATALEN + 4));
 
 	HOLD_INTERRUPTS();
 	holding = true;
@@ -169,43 +262,60 @@ commit_stores(int nwriters)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
 
-		if (c->frame == RUNOPS_FRAME_NONE || c->frame == RUNOPS_FRAME_READ || c->lost)
+		if (!has_written(c))
 			continue;
-		c->sql = COMMIT_SQL;
 		resetStringInfo(&c->later);
-		runops_segment_command(c, RUNOPS_CMD_END, COMMIT_SQL);
-		runops_segment_sync(c, true);
+		if (!runops_segment_try_send(c, COMMIT_SQL, NULL, RUNOPS_CMD_END))
+		{
+			c->lost = true;
+			result.refuser = c;
+		}
+		(void) PQflush(c->session.conn);
 	}
+
+	pgstat_report_wait_start(PG_WAIT_EXTENSION);
 	dlist_foreach(iter, &runops_conns)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
-		PGresult   *error = NULL;
-		bool		writer = has_written(c);
+		PGresult   *answer = NULL;
+		bool		complete;
 
-		if (c->frame == RUNOPS_FRAME_NONE || c->frame == RUNOPS_FRAME_READ || c->lost)
+		if (!has_written(c) || c->lost)
 			continue;
-		if (runops_segment_drain(c, by, &error, "COMMIT") && error == NULL)
+		complete = runops_segment_drain(c, by, &answer, "COMMIT");
+		/* whatever comes behind the answer "COMMIT" does not matter */
+		c->lost = !complete;
+		if (c->frame == RUNOPS_FRAME_NONE)
+			add_name(&result.committed, c);
+		else if (complete && answer != NULL &&
+				 (PQresultStatus(answer) != PGRES_COMMAND_OK ||
+				  strcmp(PQcmdStatus(answer), "ROLLBACK") == 0))
 		{
-			if (writer)
-				appendStringInfo(&committed, "%s\"%s\"", committed.len > 0 ? ", " : "",
-								 c->session.server->servername);
-		}
-		else if (bad == NULL && (writer || IsolationIsSerializable()))
-		{
-			bad = c;
-			bad_error = error;
+			/* the store has ended the transaction */
+			c->frame = RUNOPS_FRAME_NONE;
+			if (result.refuser == NULL || result.refusal == NULL)
+			{
+				result.refuser = c;
+				result.refusal = answer;
+				answer = NULL;
+			}
 		}
 		else
 		{
-			PQclear(error);
 			c->lost = true;
+			add_name(&result.unknown, c);
+			result.nunknown++;
 		}
+		PQclear(answer);
 	}
+	pgstat_report_wait_end();
+
+	if (result.refuser != NULL || result.nunknown > 0)
+		commit_failed(&result);
 	dlist_foreach(iter, &runops_conns)
 		runops_frame_release(dlist_container(RunopsConn, node, iter.cur));
-	if (bad != NULL)
-		commit_failed(bad, bad_error, committed.data);
-	pfree(committed.data);
+	pfree(result.committed.data);
+	pfree(result.unknown.data);
 }
 
 /*
@@ -215,7 +325,6 @@ static void
 pre_commit(void)
 {
 	int			nwriters = 0;
-	bool		any = false;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &runops_conns)
@@ -225,13 +334,13 @@ pre_commit(void)
 		finish_work(c);
 		if (has_written(c))
 			nwriters++;
-		any |= c->frame == RUNOPS_FRAME_WRITE || c->frame == RUNOPS_FRAME_WHOLE;
 	}
-	if (!any)
-		return;
 	if (nwriters > 1)
 		check_deferred_constraints();
-	if (nwriters > 0 && IsolationIsSerializable())
+	commit_checked_readers();
+	if (nwriters == 0)
+		return;
+	if (IsolationIsSerializable())
 		PreCommit_CheckForSerializationFailure();
 	commit_stores(nwriters);
 }
@@ -276,10 +385,9 @@ abort_all(void)
 		bool		ok = !c->lost;
 
 		c->snapshot = c->write_snapshot = NULL;
-		if (c->nsent > 0)
-			ok = runops_segment_cancel(c) && ok;
-		else
-			c->running = NULL;
+		if (c->nsent > 0 && ok)
+			ok = runops_segment_cancel(c);
+		c->running = NULL;
 		if (ok && c->frame != RUNOPS_FRAME_NONE)
 			ok = runops_segment_quietly(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END,
 										after(ROLLBACK_BUDGET), "ROLLBACK");
@@ -452,7 +560,8 @@ engine_xact_callback(XactEvent event, void *arg)
 				RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
 
 				finish_work(c);
-				if (c->frame == RUNOPS_FRAME_WRITE || c->frame == RUNOPS_FRAME_WHOLE)
+				if ((c->frame == RUNOPS_FRAME_WRITE || c->frame == RUNOPS_FRAME_WHOLE) &&
+					!runops_frame_is_ending(c))
 					ereport(ERROR,
 							(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							 errmsg("cannot PREPARE a transaction that has used a store"),

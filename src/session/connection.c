@@ -235,6 +235,10 @@ is_outdated(const RunopsConn *c, const RunopsStoreUse *use)
 static bool
 discard(RunopsConn *c, const RunopsStoreUse *use)
 {
+	/* one whose end was sent holds nothing any more */
+	bool		busy = !runops_frame_is_ending(c) &&
+		(c->frame != RUNOPS_FRAME_NONE || c->nsent > 0);
+
 	if (c->lost && (c->frame == RUNOPS_FRAME_WRITE || c->frame == RUNOPS_FRAME_WHOLE ||
 					runops_frame_has_open(c)))
 		ereport(ERROR,
@@ -243,14 +247,14 @@ discard(RunopsConn *c, const RunopsStoreUse *use)
 						store_label(use)),
 				 errdetail("What the transaction has done or read there is lost."),
 				 errhint("Roll back and repeat the transaction.")));
-	if (is_outdated(c, use) && c->frame != RUNOPS_FRAME_NONE)
+	if (is_outdated(c, use) && busy && c->frame != RUNOPS_FRAME_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
 				 errmsg("cannot access store \"%s\" in this transaction any more",
 						store_label(use)),
 				 errdetail("The server of the store now leads to another database than when the transaction began to use it."),
 				 errhint("Repeat the transaction.")));
-	if (!c->lost && (c->frame != RUNOPS_FRAME_NONE || c->nsent > 0))
+	if (!c->lost && busy)
 		return false;
 	if (c->lost || c->stale || is_outdated(c, use) ||
 		runops_conn_is_dead(c->session.conn))

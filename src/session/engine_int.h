@@ -132,6 +132,8 @@ extern bool runops_segment_ready(RunopsConn *c);
 extern bool runops_segment_drain(RunopsConn *c, TimestampTz by,
 								 PGresult **error, const char *tag);
 extern bool runops_segment_cancel(RunopsConn *c);
+extern bool runops_segment_try_send(RunopsConn *c, const char *sql,
+									const char *sql2, RunopsCommandKind kind);
 extern bool runops_segment_quietly(RunopsConn *c, const char *sql,
 								   const char *sql2, RunopsCommandKind kind,
 								   TimestampTz by, const char *tag);
@@ -150,6 +152,7 @@ pg_noreturn extern void runops_store_raise(RunopsConn *c, const PGresult *res,
 extern void runops_frame_require(RunopsConn *c, RunopsNeed need,
 								 Snapshot snapshot);
 extern void runops_frame_later(RunopsConn *c, const char *sql);
+extern bool runops_frame_is_ending(const RunopsConn *c);
 extern void runops_frame_end_read(RunopsConn *c, Snapshot snapshot);
 extern void runops_frame_note_write(RunopsConn *c, Snapshot snapshot, Oid relid);
 extern void runops_frame_check_read(RunopsConn *c, const RunopsQuery *q);

@@ -216,7 +216,16 @@ open_new(RunopsConn *c)
 }
 
 /*
- * End a read-only transaction, without waiting for the answer.
+ * Was the end of the transaction sent, and not answered yet?
+ */
+bool
+runops_frame_is_ending(const RunopsConn *c)
+{
+	return c->nsent > 0 && c->sent[0] == RUNOPS_CMD_END;
+}
+
+/*
+ * End a transaction that has only read, without waiting for the answer.
  *
  * snapshot: only the one that serves this snapshot; NULL for any.  A connection
  * that is lost raises nothing, because nothing is lost with it.
@@ -224,8 +233,9 @@ open_new(RunopsConn *c)
 void
 runops_frame_end_read(RunopsConn *c, Snapshot snapshot)
 {
-	if (c->frame != RUNOPS_FRAME_READ || (snapshot != NULL && c->snapshot != snapshot) ||
-		c->running != NULL)
+	Assert(!c->wrote || c->frame == RUNOPS_FRAME_NONE);
+	if (c->frame == RUNOPS_FRAME_NONE || (snapshot != NULL && c->snapshot != snapshot) ||
+		c->running != NULL || runops_frame_is_ending(c))
 		return;
 
 	if (c->snapshot != NULL)

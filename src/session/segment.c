@@ -406,8 +406,9 @@ runops_segment_ready(RunopsConn *c)
  * Read all results until the time is over.  Returns false if that does not
  * succeed.
  *
- * *error gets the first error, which the caller must clear; tag, if not NULL,
- * the tag that the last command of kind RUNOPS_CMD_END must have.
+ * *error gets the first error, which the caller must clear.  tag, if not NULL, is
+ * what a command of kind RUNOPS_CMD_END must answer: the end of a transaction
+ * that has failed answers with another one, and that result is an error too.
  */
 bool
 runops_segment_drain(RunopsConn *c, TimestampTz by, PGresult **error, const char *tag)
@@ -443,20 +444,21 @@ runops_segment_drain(RunopsConn *c, TimestampTz by, PGresult **error, const char
 				pop(c);
 				break;
 			case PGRES_COMMAND_OK:
-				if (c->sent[0] == RUNOPS_CMD_END && tag != NULL &&
-					strcmp(PQcmdStatus(res), tag) != 0)
+				if (c->sent[0] != RUNOPS_CMD_END || tag == NULL ||
+					strcmp(PQcmdStatus(res), tag) == 0)
+					apply(c, c->sent[0], res);
+				else if (*error == NULL)
 				{
-					PQclear(res);
-					return false;
+					*error = res;
+					continue;
 				}
-				apply(c, c->sent[0], res);
 				break;
 			case PGRES_TUPLES_OK:
 			case PGRES_SINGLE_TUPLE:
 			case PGRES_PIPELINE_ABORTED:
 				break;
 			case PGRES_FATAL_ERROR:
-				if (error != NULL && *error == NULL)
+				if (*error == NULL)
 				{
 					*error = res;
 					continue;
@@ -477,6 +479,9 @@ runops_segment_drain(RunopsConn *c, TimestampTz by, PGresult **error, const char
 /*
  * End what the store is doing for this connection: cancel it, and read its
  * results.  If that does not succeed soon, the connection is broken.
+ *
+ * The end of a transaction is not canceled: a COMMIT that waits for a standby
+ * would give that up.
  */
 bool
 runops_segment_cancel(RunopsConn *c)
@@ -497,12 +502,12 @@ runops_segment_cancel(RunopsConn *c)
 		return true;
 	}
 
-	/* the end of a transaction is never canceled, and needs no time */
 	by = GetCurrentTimestamp();
 	if (c->sent[0] == RUNOPS_CMD_END)
 		by = TimestampTzPlusMilliseconds(by, CANCEL_BUDGET);
 	ok = runops_segment_drain(c, by, &error, NULL) ||
-		(PQstatus(conn) == CONNECTION_OK && runops_conn_request_cancel(conn) &&
+		(c->nsent > 0 && c->sent[0] != RUNOPS_CMD_END &&
+		 PQstatus(conn) == CONNECTION_OK && runops_conn_request_cancel(conn) &&
 		 runops_segment_drain(c, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_BUDGET),
 							  &error, NULL));
 	PQclear(error);
@@ -514,6 +519,36 @@ runops_segment_cancel(RunopsConn *c)
 }
 
 /*
+ * Send one command, or two, as a segment; returns false if that is known to be
+ * impossible.  Nothing else may be under way.
+ */
+bool
+runops_segment_try_send(RunopsConn *c, const char *sql, const char *sql2,
+						RunopsCommandKind kind)
+{
+	PGconn	   *conn = c->session.conn;
+
+	Assert(c->nsent == 0 && c->maxsent >= 3);
+	if (PQstatus(conn) != CONNECTION_OK ||
+		!PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0))
+		return false;
+	push(c, kind);
+	if (sql2 != NULL)
+	{
+		if (!PQsendQueryParams(conn, sql2, 0, NULL, NULL, NULL, NULL, 0))
+			return false;
+		push(c, kind);
+	}
+	/* if this fails, the connection is lost, and no result comes */
+	(void) PQpipelineSync(conn);
+	push(c, RUNOPS_CMD_SYNC);
+	if (c->turns != NULL)
+		pg_atomic_fetch_add_u64(c->turns, 1);
+
+	return true;
+}
+
+/*
  * Execute one command, or two; returns whether they were executed before the
  * time is over.  Nothing else may be under way.
  */
@@ -521,23 +556,11 @@ bool
 runops_segment_quietly(RunopsConn *c, const char *sql, const char *sql2,
 					   RunopsCommandKind kind, TimestampTz by, const char *tag)
 {
-	PGconn	   *conn = c->session.conn;
 	PGresult   *error = NULL;
 	bool		ok;
 
-	Assert(c->nsent == 0 && c->maxsent >= 3);
-	if (PQstatus(conn) != CONNECTION_OK ||
-		!PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) ||
-		(sql2 != NULL && !PQsendQueryParams(conn, sql2, 0, NULL, NULL, NULL, NULL, 0)) ||
-		!PQpipelineSync(conn))
-		return false;
-	push(c, kind);
-	if (sql2 != NULL)
-		push(c, kind);
-	push(c, RUNOPS_CMD_SYNC);
-	if (c->turns != NULL)
-		pg_atomic_fetch_add_u64(c->turns, 1);
-	ok = runops_segment_drain(c, by, &error, tag) && error == NULL;
+	ok = runops_segment_try_send(c, sql, sql2, kind) &&
+		runops_segment_drain(c, by, &error, tag) && error == NULL;
 	PQclear(error);
 
 	return ok;

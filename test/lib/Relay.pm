@@ -100,6 +100,11 @@ Close a connection once it sends SQL that matches.  With C<before> (the default)
 the server does not get the statement; with C<after> it gets and runs it, but the
 answer is lost.  It acts once; an undefined regex takes it back.
 
+=item replace($from, $to)
+
+Put C<$to> in the place of C<$from>, which has the same length, in what a client
+sends.  It acts once.
+
 =item refuse, accept
 
 Stop listening, so that connecting fails, and listen again.
@@ -202,6 +207,15 @@ sub drop_on
 	my ($self, $regex, $when) = @_;
 
 	$self->_ask('drop_on ' . ($when // 'before') . ' ' . unpack('H*', $regex // ''));
+	return;
+}
+
+sub replace
+{
+	my ($self, $from, $to) = @_;
+
+	die 'the texts have different lengths' if length $from != length $to;
+	$self->_ask('replace ' . unpack('H*', $from) . ' ' . unpack('H*', $to));
 	return;
 }
 
@@ -484,6 +498,10 @@ sub _run
 		$r->{drop_on} = $regex eq '' ? undef : qr/$regex/;
 		$r->{drop_when} = $args[0];
 	}
+	elsif ($command eq 'replace')
+	{
+		$r->{replace} = [ map { pack('H*', $_) } @args ];
+	}
 	elsif ($command eq 'refuse')
 	{
 		close $r->{listener} if $r->{listener};
@@ -562,6 +580,10 @@ sub _receive
 	$c->{bytes}[$from] += $n;
 	if ($from == 0)
 	{
+		if ($r->{replace} && $data =~ s/\Q$r->{replace}[0]\E/$r->{replace}[1]/)
+		{
+			$r->{replace} = undef;
+		}
 		my $drop = _parse($r, $c, $data);
 
 		$c->{sending} = 1;
