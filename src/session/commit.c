@@ -43,15 +43,6 @@
 static bool holding = false;
 
 /*
- * The time that is so many milliseconds from now.
- */
-static TimestampTz
-after(int ms)
-{
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
-}
-
-/*
  * Did the transaction write, or lock rows, in the store of a connection?
  */
 static bool
@@ -257,7 +248,7 @@ commit_stores(int nwriters)
 
 	HOLD_INTERRUPTS();
 	holding = true;
-	by = after(runops_commit_timeout);
+	by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), runops_commit_timeout);
 	dlist_foreach(iter, &runops_conns)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
@@ -368,6 +359,29 @@ after_commit(void)
 }
 
 /*
+ * Read the answer to a rollback that was sent at this time; returns whether it
+ * was executed.
+ *
+ * The time is limited.  A server that does not even greet a new client, after
+ * as long as connecting may take, is not waited for any longer.
+ */
+static bool
+rollback_answered(RunopsConn *c, TimestampTz sent, const char *tag)
+{
+	PGresult   *error = NULL;
+	long		patience = c->patience > 0 ? Min(c->patience, ROLLBACK_BUDGET) : ROLLBACK_BUDGET;
+	bool		ok;
+
+	ok = runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, patience), &error, tag) ||
+		(PQstatus(c->session.conn) == CONNECTION_OK && runops_conn_answers(c->session.conn) &&
+		 runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, ROLLBACK_BUDGET), &error, tag));
+	ok = ok && error == NULL;
+	PQclear(error);
+
+	return ok;
+}
+
+/*
  * The local transaction is rolled back: roll back in the stores.
  *
  * A store that does not do it soon does it when its connection is closed.
@@ -375,6 +389,7 @@ after_commit(void)
 static void
 abort_all(void)
 {
+	TimestampTz now;
 	dlist_mutable_iter iter;
 
 	/* the error has reset the count */
@@ -382,16 +397,26 @@ abort_all(void)
 	dlist_foreach_modify(iter, &runops_conns)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
-		bool		ok = !c->lost;
 
 		c->snapshot = c->write_snapshot = NULL;
-		if (c->nsent > 0 && ok)
-			ok = runops_segment_cancel(c);
+		if (c->nsent > 0 && !c->lost && !runops_segment_cancel(c))
+			c->lost = true;
 		c->running = NULL;
-		if (ok && c->frame != RUNOPS_FRAME_NONE)
-			ok = runops_segment_quietly(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END,
-										after(ROLLBACK_BUDGET), "ROLLBACK");
-		if (!ok || !c->keep)
+		if (!c->lost && c->frame != RUNOPS_FRAME_NONE)
+		{
+			c->lost = !runops_segment_try_send(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END);
+			(void) PQflush(c->session.conn);
+		}
+	}
+
+	now = GetCurrentTimestamp();
+	dlist_foreach_modify(iter, &runops_conns)
+	{
+		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
+
+		if (!c->lost && c->nsent > 0 && !rollback_answered(c, now, "ROLLBACK"))
+			c->lost = true;
+		if (c->lost || !c->keep)
 			runops_conn_close(c);
 		else
 			runops_frame_forget(c);
@@ -444,8 +469,9 @@ abort_level(RunopsConn *c, int level)
 	/* a transaction that began in this level is lost with it */
 	if (c->base_level >= level)
 	{
-		if (!c->lost && !runops_segment_quietly(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END,
-												after(ROLLBACK_BUDGET), "ROLLBACK"))
+		if (!c->lost &&
+			!(runops_segment_try_send(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END) &&
+			  rollback_answered(c, GetCurrentTimestamp(), "ROLLBACK")))
 			c->lost = true;
 		runops_frame_forget(c);
 		return;
@@ -459,8 +485,8 @@ abort_level(RunopsConn *c, int level)
 	snprintf(rollback, sizeof(rollback), "ROLLBACK TO SAVEPOINT s%d", level);
 	snprintf(release, sizeof(release), "RELEASE SAVEPOINT s%d", level);
 	c->level = level - 1;
-	if (!runops_segment_quietly(c, rollback, release, RUNOPS_CMD_OTHER,
-								after(ROLLBACK_BUDGET), NULL))
+	if (!(runops_segment_try_send(c, rollback, release, RUNOPS_CMD_OTHER) &&
+		  rollback_answered(c, GetCurrentTimestamp(), NULL)))
 		c->lost = true;
 }
 

@@ -134,9 +134,6 @@ extern bool runops_segment_drain(RunopsConn *c, TimestampTz by,
 extern bool runops_segment_cancel(RunopsConn *c);
 extern bool runops_segment_try_send(RunopsConn *c, const char *sql,
 									const char *sql2, RunopsCommandKind kind);
-extern bool runops_segment_quietly(RunopsConn *c, const char *sql,
-								   const char *sql2, RunopsCommandKind kind,
-								   TimestampTz by, const char *tag);
 
 /* in statement_cache.c */
 extern RunopsStatement *runops_statement_get(RunopsConn *c, const char *sql);

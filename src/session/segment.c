@@ -12,8 +12,8 @@
  * If no answer comes for as long as connecting may take, the server is tested:
  * a server that is busy still greets a new client.
  *
- * The functions that end with "_cancel" and "_quietly" run while a transaction
- * ends.  They raise nothing, and are not interrupted.
+ * The functions that end with "_try_send", "_drain" and "_cancel" run while a
+ * transaction ends.  They raise nothing, and are not interrupted.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -546,22 +546,4 @@ runops_segment_try_send(RunopsConn *c, const char *sql, const char *sql2,
 		pg_atomic_fetch_add_u64(c->turns, 1);
 
 	return true;
-}
-
-/*
- * Execute one command, or two; returns whether they were executed before the
- * time is over.  Nothing else may be under way.
- */
-bool
-runops_segment_quietly(RunopsConn *c, const char *sql, const char *sql2,
-					   RunopsCommandKind kind, TimestampTz by, const char *tag)
-{
-	PGresult   *error = NULL;
-	bool		ok;
-
-	ok = runops_segment_try_send(c, sql, sql2, kind) &&
-		runops_segment_drain(c, by, &error, tag) && error == NULL;
-	PQclear(error);
-
-	return ok;
 }

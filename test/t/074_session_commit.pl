@@ -330,6 +330,29 @@ foreach my $how (qw(cancel terminate))
 	$session->quit;
 }
 
+# the stores do not answer ROLLBACK, nor a new client
+{
+	my $session = session();
+	my ($legacy, $new, $a) = ids();
+
+	$split->sql("ALTER SERVER $_ OPTIONS (ADD connect_timeout '2')") foreach ('run_ops', 'run_ops2');
+	foreach my $rollback ('ROLLBACK', 'ROLLBACK TO s; ROLLBACK')
+	{
+		is(errors($session, "BEGIN; INSERT INTO run VALUES ('$new', '$new', 1); SAVEPOINT s; INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$a', '$a', 1)"), '', "frozen in $rollback: writes");
+		$relay->freeze;
+		my $start = time;
+
+		is(errors($session, $rollback), '', "frozen in $rollback: it succeeds");
+		cmp_ok(time - $start, '<', 25, "frozen in $rollback: servers that take no new client are not waited for until the limit");
+		is($session->query_safe('SELECT count(*) FROM note') =~ /^\d+$/, 1, "frozen in $rollback: the session goes on without the stores");
+		$relay->thaw;
+		goes_on($session, "frozen in $rollback");
+		is(where_is($legacy, $new, $a), '', "frozen in $rollback: nothing is committed");
+	}
+	$split->sql("ALTER SERVER $_ OPTIONS (DROP connect_timeout)") foreach ('run_ops', 'run_ops2');
+	$session->quit;
+}
+
 # a store that rolls back instead
 {
 	my $session = session();
