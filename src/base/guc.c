@@ -236,7 +236,7 @@ runops_guc_init(void)
 
 	DefineCustomEnumVariable("runops.cross_store_writes",
 							 "Sets what happens when one transaction writes to two stores.",
-							 "The stores commit one after the other, so such a transaction is not atomic.",
+							 "Each store commits separately, so such a transaction is not atomic.",
 							 &runops_cross_store_writes,
 							 RUNOPS_CROSS_STORE_WARN,
 							 cross_store_writes_options,

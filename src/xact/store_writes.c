@@ -4,9 +4,9 @@
  *	  Tracks which stores the transaction has written to, and guards against
  *	  two.
  *
- * The stores commit one after the other, so a transaction that writes to two
- * of them is not atomic.  Only rows of routed tables count.  Legacy and the
- * tables of the control plane are written by one commit.
+ * Each store commits separately, so a transaction that writes to two of them is
+ * not atomic.  Only rows of routed tables count.  Legacy and the tables of the
+ * control plane are written by one commit.
  *
  * A store has at most two entries, one for rows and one for locks only.  Each
  * entry belongs to the subtransaction that made it, or to the ancestor that
@@ -141,7 +141,7 @@ report_second_store(const StoreWrite *first, const char *store, Oid relid)
 			(errcode(ERRCODE_RUNOPS_CROSS_STORE_WRITE),
 			 errmsg("transaction writes to stores \"%s\" and \"%s\"",
 					first->store, store),
-			 errdetail("It has written to table \"%s\" in store \"%s\" and writes to table \"%s\" in store \"%s\"; the stores commit one after the other.",
+			 errdetail("It has written to table \"%s\" in store \"%s\" and writes to table \"%s\" in store \"%s\"; each store commits separately.",
 					   table_label(first->relid), first->store,
 					   table_label(relid), store),
 			 errhint("Write to only one store in a transaction, or set \"runops.cross_store_writes\" to \"allow\" if the transaction can be repeated.")));

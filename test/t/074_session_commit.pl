@@ -14,7 +14,7 @@ use TwoClusters;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $split = TwoClusters->new(relay => 1, conf => "runops.database = ''\nmax_prepared_transactions = 5\n");
+my $split = TwoClusters->new(relay => 1, conf => "runops.database = ''\nmax_prepared_transactions = 5\nrestart_after_crash = on\n");
 my ($control, $store, $relay) = ($split->control, $split->store, $split->relay);
 my $n = 0;
 
@@ -437,6 +437,43 @@ foreach my $how (qw(cancel terminate))
 	is($split->sql('SELECT count(*) FROM pg_prepared_xacts'), '0', 'nothing is prepared');
 	is($split->sql("SELECT n FROM run WHERE id = '$new'"), '1', 'nothing is changed');
 	goes_on($session, 'PREPARE TRANSACTION');
+	$session->quit;
+}
+
+# this database fails after the stores have committed
+{
+	my $session = session();
+	my ($legacy, $new) = ids();
+
+	like(errors($session, "BEGIN; CREATE TEMP TABLE pk (k int PRIMARY KEY) ON COMMIT DELETE ROWS; CREATE TEMP TABLE fk (k int REFERENCES pk);
+			INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$new', '$new', 1); COMMIT"),
+		qr/ERROR:  unsupported ON COMMIT and foreign key combination/, 'the local commit fails');
+	is(where_is($legacy, $new), 'new', 'the local commit fails: what is committed');
+	like(errors($session, "SET statement_timeout = '100ms'; SELECT pg_sleep(3600)"), qr/ERROR:  canceling statement due to statement timeout/, 'the local commit fails: the session obeys cancel again');
+	errors($session, 'RESET statement_timeout');
+	goes_on($session, 'the local commit fails');
+	$session->quit;
+}
+
+# this server crashes while a store commits
+{
+	my ($legacy, $new) = ids();
+	my $session = session();
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $checkpointer = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'};
+	my $before = $split->sql($checkpointer);
+
+	hold();
+	errors($session, "BEGIN; INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$new', '$new', -1)");
+	commit_waits($session);
+	kill 'KILL', $pid;
+	$control->poll_query_until('postgres', "SELECT ($checkpointer) <> $before") or die 'the server did not come back';
+	eval { $session->quit };
+	let_go();
+	$store->poll_query_until('run_ops', "SELECT count(*) = 1 FROM run WHERE id = '$new'") or die 'the store has not committed';
+	is(where_is($legacy, $new), 'new', 'a crash while the store commits: what is committed');
+	$session = session();
+	goes_on($session, 'a crash while the store commits');
 	$session->quit;
 }
 
