@@ -110,6 +110,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	q->need = RUNOPS_NEED_WRITE;
 	q->whole = true;
 	q->snapshot = node->ss.ps.state->es_snapshot;
+	q->cid = node->ss.ps.state->es_output_cid;
 
 	runops_fdw_enter_scan(&call, node, true);
 	runops_fdw_one_role(&q->use, true);

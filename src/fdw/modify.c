@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/executor.h"
@@ -281,7 +282,9 @@ send_rows(EState *estate, ModifyState *state, TupleTableSlot **slots,
 					   values + (Size) i * state->nparams);
 		runops_fdw_end_output(level);
 
-		runops_conn_execute(runops_conn_get(&state->use), state->use.relid, estate->es_snapshot,
+		runops_conn_execute(runops_conn_get(&state->use), state->use.relid,
+		/* COPY has no statement that is executed */
+							estate->es_snapshot ? estate->es_output_cid : GetCurrentCommandId(true),
 							state->sql, n, state->nparams, values, true, returned, written);
 		for (int i = 0; i < n; i++)
 		{

@@ -218,7 +218,8 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 
 	runops_fdw_enter_table(&call, relid, true);
 	runops_fdw_one_role(&use, true);
-	runops_conn_execute(runops_conn_get(&use), relid, NULL, sql.data, 1, 0, NULL, false, NULL, NULL);
+	runops_conn_execute(runops_conn_get(&use), relid, GetCurrentCommandId(true), sql.data,
+						1, 0, NULL, false, NULL, NULL);
 	runops_fdw_leave(&call);
 }
 

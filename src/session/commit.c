@@ -303,8 +303,6 @@ commit_stores(int nwriters)
 
 	if (result.refuser != NULL || result.nunknown > 0)
 		commit_failed(&result);
-	dlist_foreach(iter, &runops_conns)
-		runops_frame_release(dlist_container(RunopsConn, node, iter.cur));
 	pfree(result.committed.data);
 	pfree(result.unknown.data);
 }
@@ -352,7 +350,9 @@ after_commit(void)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
 
-		c->snapshot = c->write_snapshot = NULL;
+		c->snapshot = NULL;
+		list_free_deep(c->written);
+		c->written = NIL;
 		if (c->lost || !c->keep)
 			runops_conn_close(c);
 	}
@@ -398,7 +398,8 @@ abort_all(void)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
 
-		c->snapshot = c->write_snapshot = NULL;
+		c->snapshot = NULL;
+		c->busy = false;
 		if (c->nsent > 0 && !c->lost && !runops_segment_cancel(c))
 			c->lost = true;
 		c->running = NULL;
@@ -451,15 +452,15 @@ abort_level(RunopsConn *c, int level)
 	char		rollback[48];
 	char		release[48];
 
-	/*
-	 * If the answer to an outer query is on the way, nothing was sent since,
-	 * and so nothing of this level.
-	 */
-	if (c->nsent > 0 && c->running != NULL && c->running->sent_level < level &&
-		!c->lost && PQstatus(c->session.conn) == CONNECTION_OK)
+	c->busy = false;
+	/* what was sent outside of this level goes on */
+	if (c->nsent > 0 && c->sent_level < level && !c->lost &&
+		PQstatus(c->session.conn) == CONNECTION_OK &&
+		(c->running == NULL || !c->running->reading))
 		return;
-
-	if (c->nsent > 0 && !c->lost && !runops_segment_cancel(c))
+	if (c->nsent > 0 && !c->lost &&
+		(!runops_segment_cancel(c) ||
+		 (c->sent_level < level && c->frame != RUNOPS_FRAME_NONE)))
 		c->lost = true;
 	c->running = NULL;
 	fail_queries(c, level);

@@ -236,10 +236,10 @@ static bool
 discard(RunopsConn *c, const RunopsStoreUse *use)
 {
 	/* one whose end was sent holds nothing any more */
-	bool		busy = !runops_frame_is_ending(c) &&
-		(c->frame != RUNOPS_FRAME_NONE || c->nsent > 0);
+	bool		busy = c->busy ||
+		(!runops_frame_is_ending(c) && (c->frame != RUNOPS_FRAME_NONE || c->nsent > 0));
 
-	if (c->lost && (c->frame == RUNOPS_FRAME_WRITE || c->frame == RUNOPS_FRAME_WHOLE ||
+	if (c->lost && (c->busy || c->frame == RUNOPS_FRAME_WRITE || c->frame == RUNOPS_FRAME_WHOLE ||
 					runops_frame_has_open(c)))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),

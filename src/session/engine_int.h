@@ -47,6 +47,13 @@ typedef enum RunopsCommandKind
 	RUNOPS_CMD_SYNC				/* the end of a segment */
 } RunopsCommandKind;
 
+/* A foreign table that the frame has written to. */
+typedef struct RunopsWritten
+{
+	Oid			relid;
+	CommandId	cid;			/* of the last statement that did */
+} RunopsWritten;
+
 /* A prepared statement of a connection. */
 typedef struct RunopsStatement
 {
@@ -83,17 +90,19 @@ struct RunopsConn
 	int			level;			/* deepest nest level with a savepoint */
 	Snapshot	snapshot;		/* of a read frame; registered */
 	bool		wrote;			/* was a write or lock sent in this frame? */
-	Snapshot	write_snapshot; /* of the last statement that wrote;
-								 * registered */
-	List	   *written;		/* foreign tables that it has written to */
+	List	   *written;		/* of RunopsWritten */
 	StringInfoData later;		/* commands to be sent with the next segment,
 								 * each with its terminator */
 	int			lock_timeout;	/* ms, as set in the frame; -1 if not set */
+	bool		fresh;			/* does the segment begin the frame, or need
+								 * none? */
+	bool		busy;			/* is a statement being prepared to be sent? */
 
 	/* commands that were sent and whose results are not read yet */
 	RunopsCommandKind *sent;
 	int			nsent;
 	int			maxsent;
+	int			sent_level;		/* nest level at which the segment was sent */
 	bool		in_statement;	/* are results of a statement being read? */
 	bool		by_rows;		/* do its rows arrive one at a time? */
 	const char *sql;			/* the statement, for errors */
@@ -103,6 +112,8 @@ struct RunopsConn
 	int			nstatements;
 	uint32		last_statement; /* number of the last prepared one */
 	RunopsStatement *preparing;
+	bool		was_ready;		/* was it prepared before this segment? */
+	bool		again;			/* must the segment be sent again? */
 	uint32		last_cursor;
 };
 
@@ -151,11 +162,11 @@ extern void runops_frame_require(RunopsConn *c, RunopsNeed need,
 extern void runops_frame_later(RunopsConn *c, const char *sql);
 extern bool runops_frame_is_ending(const RunopsConn *c);
 extern void runops_frame_end_read(RunopsConn *c, Snapshot snapshot);
-extern void runops_frame_note_write(RunopsConn *c, Snapshot snapshot, Oid relid);
+extern void runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid);
+extern bool runops_frame_again(RunopsConn *c);
 extern void runops_frame_check_read(RunopsConn *c, const RunopsQuery *q);
 extern bool runops_frame_has_open(RunopsConn *c);
 extern void runops_frame_forget(RunopsConn *c);
-extern void runops_frame_release(RunopsConn *c);
 extern dlist_head runops_queries;
 
 #endif							/* RUNOPS_ENGINE_INT_H */

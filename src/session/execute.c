@@ -17,40 +17,43 @@
 /*
  * Execute a statement once for each row of values.
  *
- * relid is the foreign table that is written to, and snapshot that of the local
- * statement, or NULL.  values has nrows times nparams texts.  Returns in written[i] how many rows of
- * the store row i has changed, and in returned[i] the row that it returns, or
- * NULL, in the current memory context; both may be NULL.
+ * relid is the foreign table that is written to, and cid the number of the local
+ * statement.  values has nrows times nparams texts.  Returns in written[i] how
+ * many rows of the store row i has changed, and in returned[i] the row that it
+ * returns, or NULL, in the current memory context; both may be NULL.
  *
  * prepared: the same text will be executed again.  Raises the errors of the
  * store.
  */
 void
-runops_conn_execute(RunopsConn *c, Oid relid, Snapshot snapshot,
+runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 					const char *sql, int nrows, int nparams,
 					const char *const *values, bool prepared,
 					RunopsRow **returned, int *written)
 {
 	PGresult   *res;
 
-	runops_frame_require(c, RUNOPS_NEED_WRITE, NULL);
-	runops_frame_note_write(c, snapshot, relid);
-	c->sql = sql;
-	for (int i = 0; i < nrows; i++)
-		runops_segment_statement(c, sql, nparams, values + (Size) i * nparams, prepared);
-	runops_segment_sync(c, true);
-
-	for (int i = 0; i < nrows; i++)
+	do
 	{
-		if (returned != NULL)
-			returned[i] = NULL;
-		while ((res = runops_segment_result(c)) != NULL)
+		runops_frame_require(c, RUNOPS_NEED_WRITE, NULL);
+		runops_frame_note_write(c, cid, relid);
+		c->sql = sql;
+		for (int i = 0; i < nrows; i++)
+			runops_segment_statement(c, sql, nparams, values + (Size) i * nparams, prepared);
+		runops_segment_sync(c, true);
+
+		for (int i = 0; i < nrows; i++)
 		{
-			if (returned != NULL && PQntuples(res) > 0)
-				returned[i] = runops_row_copy(res, 0);
-			if (written != NULL)
-				written[i] = strtoul(PQcmdTuples(res), NULL, 10);
+			if (returned != NULL)
+				returned[i] = NULL;
+			while ((res = runops_segment_result(c)) != NULL)
+			{
+				if (returned != NULL && PQntuples(res) > 0)
+					returned[i] = runops_row_copy(res, 0);
+				if (written != NULL)
+					written[i] = strtoul(PQcmdTuples(res), NULL, 10);
+			}
 		}
-	}
-	runops_segment_finish(c);
+		runops_segment_finish(c);
+	} while (runops_frame_again(c));
 }

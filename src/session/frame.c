@@ -76,61 +76,65 @@ send_later(RunopsConn *c)
 }
 
 /*
- * Forget which statement has written last, and release its snapshot.
- */
-void
-runops_frame_release(RunopsConn *c)
-{
-	if (c->write_snapshot != NULL)
-		UnregisterSnapshotFromOwner(c->write_snapshot, TopTransactionResourceOwner);
-	c->write_snapshot = NULL;
-	list_free(c->written);
-	c->written = NIL;
-}
-
-/*
  * Note that a statement writes to a foreign table.
+ *
+ * cid is the number of the statement, by which this server would hide its rows
+ * from every snapshot that was taken before it.
  */
 void
-runops_frame_note_write(RunopsConn *c, Snapshot snapshot, Oid relid)
+runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid)
 {
 	MemoryContext oldcontext;
+	RunopsWritten *written;
+	ListCell   *lc;
 
-	if (snapshot != c->write_snapshot)
-		runops_frame_release(c);
-	if (snapshot == NULL)
-		return;
-	if (c->write_snapshot == NULL)
-		c->write_snapshot = RegisterSnapshotOnOwner(snapshot, TopTransactionResourceOwner);
+	foreach(lc, c->written)
+	{
+		written = (RunopsWritten *) lfirst(lc);
+		if (written->relid == relid)
+		{
+			written->cid = Max(written->cid, cid);
+			return;
+		}
+	}
+
 	oldcontext = MemoryContextSwitchTo(c->cxt);
-	c->written = list_append_unique_oid(c->written, relid);
+	written = palloc(sizeof(RunopsWritten));
+	written->relid = relid;
+	written->cid = cid;
+	c->written = lappend(c->written, written);
 	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
- * Raise an error if a query would see what its own statement has written.
+ * Raise an error if a query would see what its own statement, or one that has
+ * begun later, has written.
  *
  * A query that could be opened before the write was.  What is left are queries
- * of a STABLE function, which has the snapshot of the calling statement.
+ * of a STABLE function, which has the snapshot of the calling statement, and
+ * searches for each row of another table.
  */
 void
 runops_frame_check_read(RunopsConn *c, const RunopsQuery *q)
 {
 	ListCell   *lc;
 
-	if (q->need >= RUNOPS_NEED_LOCKS || q->snapshot == NULL ||
-		q->snapshot != c->write_snapshot)
+	if (q->need >= RUNOPS_NEED_LOCKS || q->snapshot == NULL)
 		return;
 
-	foreach(lc, q->relids)
+	foreach(lc, c->written)
 	{
-		if (list_member_oid(c->written, lfirst_oid(lc)))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot read \"%s\" in store \"%s\" again in the statement that changes it",
-							get_rel_name(lfirst_oid(lc)), runops_store_label(lfirst_oid(lc))),
-					 errdetail("The rows must be those from before the statement, and the store has changed some of them already."),
-					 errhint("Read them in another statement, or mark the function as VOLATILE if it should see the changes.")));
+		RunopsWritten *written = (RunopsWritten *) lfirst(lc);
+
+		if (written->cid < q->snapshot->curcid ||
+			!list_member_oid(q->relids, written->relid))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot read \"%s\" in store \"%s\" as it was before it was changed",
+						get_rel_name(written->relid), runops_store_label(written->relid)),
+				 errdetail("The rows must be those from before the change, and the store has changed some of them already."),
+				 errhint("Read them in another statement or before the change, or mark a STABLE function as VOLATILE if it should see the change.")));
 	}
 }
 
@@ -143,7 +147,8 @@ runops_frame_forget(RunopsConn *c)
 	if (c->snapshot != NULL)
 		UnregisterSnapshotFromOwner(c->snapshot, TopTransactionResourceOwner);
 	c->snapshot = NULL;
-	runops_frame_release(c);
+	list_free_deep(c->written);
+	c->written = NIL;
 	c->frame = RUNOPS_FRAME_NONE;
 	c->wrote = false;
 	c->lock_timeout = -1;
@@ -188,6 +193,28 @@ settle_open(RunopsConn *c, bool only_locking)
 			(!only_locking || q->need == RUNOPS_NEED_LOCKS))
 			q->settle(q);
 	}
+}
+
+/*
+ * Must the segment be sent again, because the store has rejected a statement
+ * that was prepared earlier?  If it must, the transaction that it has begun is
+ * rolled back.
+ */
+bool
+runops_frame_again(RunopsConn *c)
+{
+	if (!c->again)
+		return false;
+	c->again = false;
+	if (c->frame != RUNOPS_FRAME_NONE)
+	{
+		runops_segment_command(c, RUNOPS_CMD_END, "ROLLBACK TRANSACTION");
+		runops_segment_sync(c, true);
+		runops_segment_finish(c);
+	}
+	runops_frame_forget(c);
+
+	return true;
 }
 
 /*
@@ -282,6 +309,7 @@ begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
 	StringInfoData sql;
 
 	runops_frame_forget(c);
+	c->fresh = true;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "START TRANSACTION ISOLATION LEVEL ");
 	switch (frame)
@@ -344,8 +372,11 @@ void
 runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 {
 	int			nest = GetCurrentTransactionNestLevel();
+	bool		busy = c->busy;
 	RunopsFrame wanted;
 
+	/* the queries that are opened before must not find another connection */
+	c->busy = true;
 	if (c->running != NULL)
 		c->running->complete(c->running);
 	runops_segment_finish(c);
@@ -373,7 +404,9 @@ runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 		runops_segment_finish(c);
 	}
 
+	c->busy = busy;
 	c->by_rows = false;
+	c->fresh = wanted == RUNOPS_FRAME_NONE;
 	if (c->frame == RUNOPS_FRAME_NONE && wanted != RUNOPS_FRAME_NONE)
 		begin_frame(c, wanted, snapshot);
 	else

@@ -80,25 +80,28 @@ make_store(RunopsQuery *q)
 	TupleDescInitEntry(desc, 1, "row", BYTEAOID, -1, 0);
 	TupleDescFinalize(desc);
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	q->store = tuplestore_begin_heap(q->rewinds, false, work_mem);
+	/* core rewinds also without having announced it */
+	q->store = tuplestore_begin_heap(true, false, work_mem);
 	CurrentResourceOwner = oldowner;
 	q->store_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
- * The next row of the tuplestore, valid until the next call; NULL at the end.
+ * The next row of the tuplestore, valid until the next call.  There must be
+ * one: a tuplestore that was read to its end shows no row that comes later.
  */
 static const RunopsRow *
 next_in_store(RunopsQuery *q)
 {
 	MemoryContext oldcontext = MemoryContextSwitchTo(q->cxt);
-	bool		found = tuplestore_gettupleslot(q->store, true, false, q->store_slot);
+	bool		found = tuplestore_gettupleslot(q->store, true, true, q->store_slot);
 	bool		isnull;
 
 	MemoryContextSwitchTo(oldcontext);
 	if (!found)
-		return NULL;
+		elog(ERROR, "row of a store is missing in the tuplestore");
+	q->next_stored++;
 
 	/* a short header would have another place for the columns */
 	return (RunopsRow *) DatumGetByteaP(slot_getattr(q->store_slot, 1, &isnull));
@@ -127,9 +130,56 @@ keep_rows(RunopsQuery *q, const PGresult *res)
 			bool		isnull = false;
 
 			tuplestore_putvalues(q->store, q->store_slot->tts_tupleDescriptor, &value, &isnull);
+			q->stored++;
+			q->largest = Max(q->largest, VARSIZE(row));
 			pfree(row);
 		}
 	}
+}
+
+/*
+ * Drop the rows in memory, which were all returned.
+ */
+static void
+drop_memory(RunopsQuery *q)
+{
+	q->fetched += q->nrows;
+	q->rows = NULL;
+	q->nrows = q->maxrows = q->next_row = 0;
+	q->bytes = 0;
+	MemoryContextReset(q->batch);
+}
+
+/*
+ * Drop all rows that are here.
+ */
+static void
+drop_rows(RunopsQuery *q)
+{
+	drop_memory(q);
+	q->fetched += q->stored;
+	q->stored = q->next_stored = 0;
+	if (q->store != NULL)
+		tuplestore_clear(q->store);
+}
+
+/*
+ * Send a query without a cursor, as the statement of the segment.
+ */
+static void
+send_whole(RunopsQuery *q)
+{
+	RunopsConn *c = q->conn;
+
+	if (q->need == RUNOPS_NEED_WRITE)
+		runops_frame_note_write(c, q->cid, q->use.relid);
+	q->open_level = GetCurrentTransactionNestLevel();
+	c->by_rows = true;
+	c->sql = q->sql;
+	runops_segment_statement(c, q->sql, q->nparams, q->values, true);
+	runops_segment_sync(c, true);
+	c->running = q;
+	q->state = RUNOPS_QUERY_SENT;
 }
 
 /*
@@ -184,7 +234,19 @@ complete(RunopsQuery *q)
 
 	Assert(c->running == q);
 	c->sql = q->sql;
+	q->reading = true;
 	nrows = read_rows(q);
+	if (runops_frame_again(c))
+	{
+		/* only a query without a cursor is prepared */
+		drop_rows(q);
+		q->fetched = 0;
+		c->running = NULL;
+		runops_frame_require(c, q->need, q->snapshot);
+		send_whole(q);
+		nrows = read_rows(q);
+	}
+	q->reading = false;
 	c->running = NULL;
 	runops_conn_check_standby(c, &q->use);
 	if (q->cursor == 0)
@@ -215,7 +277,6 @@ send_fetch(RunopsQuery *q, int nrows)
 	runops_segment_statement(c, sql, 0, NULL, false);
 	runops_segment_sync(c, true);
 	c->running = q;
-	q->sent_level = GetCurrentTransactionNestLevel();
 	q->state = RUNOPS_QUERY_SENT;
 }
 
@@ -247,23 +308,11 @@ next_fetch(RunopsQuery *q)
 }
 
 /*
- * Drop the rows in memory, which were all returned.
- */
-static void
-drop_rows(RunopsQuery *q)
-{
-	q->fetched += q->nrows;
-	q->rows = NULL;
-	q->nrows = q->maxrows = q->next_row = 0;
-	q->bytes = 0;
-	MemoryContextReset(q->batch);
-}
-
-/*
  * Read all rows that an open cursor owes.
  *
  * If the query may be rewound and its first rows are gone, it is read again
- * from its beginning.
+ * from its beginning.  The last row that was returned stays valid: its
+ * conversion may have called the function that writes.
  */
 static void
 settle(RunopsQuery *q)
@@ -279,7 +328,9 @@ settle(RunopsQuery *q)
 	{
 		char		sql[64];
 
-		skip = q->fetched + q->next_row;
+		skip = q->fetched + q->next_row + q->next_stored;
+		q->old_batch = q->batch;
+		q->batch = AllocSetContextCreate(q->cxt, "runops rows", ALLOCSET_DEFAULT_SIZES);
 		drop_rows(q);
 		q->fetched = 0;
 		snprintf(sql, sizeof(sql), "MOVE ABSOLUTE 0 FROM c%u", q->cursor);
@@ -297,12 +348,36 @@ settle(RunopsQuery *q)
 		send_fetch(q, PG_INT16_MAX);
 		complete(q);
 	}
-	while (skip-- > 0)
-		(void) next_in_store(q);
+	if (skip > 0 && !tuplestore_skiptuples(q->store, skip, true))
+		elog(ERROR, "rows of a store are missing in the tuplestore");
+	q->next_stored += skip;
 }
 
 /*
- * Fetch the next rows of an open cursor, without waiting.
+ * Read the answer that is on the way, and all other rows if the cursor may be
+ * taken away before the query ends.
+ */
+static void
+complete_open(RunopsQuery *q)
+{
+	complete(q);
+	if (q->state == RUNOPS_QUERY_OPEN && q->open_level > q->level)
+		settle(q);
+}
+
+/*
+ * Wait for what was sent, if a rollback of the current level would take it away
+ * from a query that goes on.
+ */
+static void
+wait_inside(RunopsQuery *q)
+{
+	if (q->state == RUNOPS_QUERY_SENT && GetCurrentTransactionNestLevel() > q->level)
+		complete_open(q);
+}
+
+/*
+ * Fetch the next rows of an open cursor.  Waits only if it must.
  */
 static void
 send_next(RunopsQuery *q)
@@ -318,6 +393,7 @@ send_next(RunopsQuery *q)
 	{
 		drop_rows(q);
 		send_fetch(q, next_fetch(q));
+		wait_inside(q);
 	}
 }
 
@@ -353,7 +429,7 @@ runops_query_init(RunopsQuery *q)
 		q->need = RUNOPS_NEED_SNAPSHOT;
 	q->state = RUNOPS_QUERY_NEW;
 	q->level = GetCurrentTransactionNestLevel();
-	q->complete = complete;
+	q->complete = complete_open;
 	q->settle = settle;
 	q->listed = true;
 	dlist_push_tail(&runops_queries, &q->node);
@@ -363,7 +439,7 @@ runops_query_init(RunopsQuery *q)
 }
 
 /*
- * Send the query, and do not wait for its rows.
+ * Send the query.  Waits for its rows only if it must.
  */
 void
 runops_query_send(RunopsQuery *q)
@@ -395,17 +471,10 @@ runops_query_send(RunopsQuery *q)
 		runops_segment_params(c, sql.data, q->nparams, q->values);
 		pfree(sql.data);
 		send_fetch(q, q->fetch_size);
-		return;
 	}
-
-	if (q->need == RUNOPS_NEED_WRITE)
-		runops_frame_note_write(c, q->snapshot, q->use.relid);
-	c->by_rows = true;
-	runops_segment_statement(c, q->sql, q->nparams, q->values, true);
-	runops_segment_sync(c, true);
-	c->running = q;
-	q->sent_level = q->open_level;
-	q->state = RUNOPS_QUERY_SENT;
+	else
+		send_whole(q);
+	wait_inside(q);
 }
 
 /*
@@ -416,12 +485,7 @@ runops_query_open(RunopsQuery *q)
 {
 	runops_query_send(q);
 	if (q->state == RUNOPS_QUERY_SENT)
-		complete(q);
-	if (q->state == RUNOPS_QUERY_OPEN && q->open_level > q->level)
-	{
-		reuse(q);
-		settle(q);
-	}
+		complete_open(q);
 }
 
 /*
@@ -435,7 +499,7 @@ runops_query_arrived(RunopsQuery *q)
 	q->conn->sql = q->sql;
 	if (!runops_segment_ready(q->conn))
 		return false;
-	complete(q);
+	complete_open(q);
 
 	return true;
 }
@@ -447,7 +511,8 @@ runops_query_arrived(RunopsQuery *q)
 bool
 runops_query_has_row(RunopsQuery *q)
 {
-	return q->next_row < q->nrows || q->state == RUNOPS_QUERY_DONE ||
+	return q->next_row < q->nrows || q->next_stored < q->stored ||
+		q->state == RUNOPS_QUERY_DONE ||
 		(q->state == RUNOPS_QUERY_OPEN && q->exhausted);
 }
 
@@ -457,24 +522,27 @@ runops_query_has_row(RunopsQuery *q)
 const RunopsRow *
 runops_query_next(RunopsQuery *q)
 {
+	if (q->old_batch != NULL)
+		MemoryContextDelete(q->old_batch);
+	q->old_batch = NULL;
 	for (;;)
 	{
 		if (q->next_row < q->nrows)
 			return q->rows[q->next_row++];
 		check_usable(q);
 		if (q->state == RUNOPS_QUERY_SENT)
-			complete(q);
-		else if (q->store != NULL)
+			complete_open(q);
+		else if (q->next_stored < q->stored)
 		{
-			if (q->nrows > 0 && !q->rewinds)
-				drop_rows(q);
+			if (q->nrows > 0 && !q->rewinds && !q->whole)
+				drop_memory(q);
 			return next_in_store(q);
 		}
 		else if (q->state == RUNOPS_QUERY_OPEN && !q->exhausted)
 		{
 			send_next(q);
 			if (q->state == RUNOPS_QUERY_SENT)
-				complete(q);
+				complete_open(q);
 		}
 		else
 			return NULL;
@@ -499,7 +567,8 @@ runops_query_rewind(RunopsQuery *q)
 	if (q->fetched == 0)
 	{
 		q->next_row = 0;
-		if (q->store != NULL)
+		q->next_stored = 0;
+		if (q->stored > 0)
 			tuplestore_rescan(q->store);
 	}
 	else
@@ -549,6 +618,7 @@ runops_query_close(RunopsQuery *q)
 	runops_query_stop(q);
 	dlist_delete(&q->node);
 	q->listed = false;
+	q->conn = NULL;
 	if (c == NULL || c->frame != RUNOPS_FRAME_READ)
 		return;
 

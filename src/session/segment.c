@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -217,9 +218,46 @@ failed(RunopsConn *c, PGresult *res)
 	skip(c);
 	forget_statement(c, failure.sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED ||
 					 failure.sqlerrcode == ERRCODE_INVALID_SQL_STATEMENT_NAME);
-	if (PQstatus(c->session.conn) != CONNECTION_OK)
+
+	/*
+	 * a rollback of the current level alone would leave the transaction
+	 * failed
+	 */
+	if (PQstatus(c->session.conn) != CONNECTION_OK ||
+		(c->frame != RUNOPS_FRAME_NONE && c->sent_level < GetCurrentTransactionNestLevel()))
 		c->lost = true;
 	runops_remote_raise(&failure);
+}
+
+/*
+ * Has the store rejected a statement because it was prepared with another
+ * result type, or because it has forgotten what was prepared?  If nothing but
+ * the statement would be lost, it is to be prepared and sent again.
+ */
+static bool
+rejects_prepared(RunopsConn *c, const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	bool		statement = c->sent[0] == RUNOPS_CMD_STATEMENT;
+	bool		forgotten;
+
+	if (state == NULL || c->preparing == NULL || !c->fresh ||
+		PQstatus(c->session.conn) != CONNECTION_OK)
+		return false;
+	/* only DEALLOCATE can miss a statement that this segment prepares */
+	forgotten = strcmp(state, "26000") == 0;
+	if (forgotten ? statement && !c->was_ready :
+		!statement || !c->was_ready || strcmp(state, "0A000") != 0)
+		return false;
+	skip(c);
+	forget_statement(c, true);
+	while (forgotten && !dlist_is_empty(&c->statements))
+		runops_statement_forget(c, dlist_head_element(RunopsStatement, node, &c->statements));
+	if (PQstatus(c->session.conn) != CONNECTION_OK)
+		lost(c, NULL);
+	c->again = true;
+
+	return true;
 }
 
 /*
@@ -259,6 +297,10 @@ step(RunopsConn *c)
 			if (kind == RUNOPS_CMD_STATEMENT)
 				return true;
 			if (kind == RUNOPS_CMD_OTHER)
+				return false;
+			failed(c, res);
+		case PGRES_FATAL_ERROR:
+			if (rejects_prepared(c, res))
 				return false;
 			failed(c, res);
 		default:
@@ -303,6 +345,7 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 	RunopsStatement *statement = NULL;
 
 	c->preparing = NULL;
+	c->was_ready = c->again = false;
 	if (prepared)
 	{
 		RunopsStatement *old = runops_statement_evict(c);
@@ -317,6 +360,7 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 		}
 		statement = runops_statement_get(c, sql);
 		c->preparing = statement;
+		c->was_ready = statement->ready;
 		if (!statement->sent)
 		{
 			if (!PQsendPrepare(conn, statement->name, sql, 0, NULL))
@@ -346,6 +390,7 @@ runops_segment_sync(RunopsConn *c, bool waits)
 	if (!PQpipelineSync(c->session.conn))
 		lost(c, NULL);
 	push(c, RUNOPS_CMD_SYNC);
+	c->sent_level = GetCurrentTransactionNestLevel();
 	if (PQflush(c->session.conn) < 0)
 		lost(c, NULL);
 	if (waits && c->turns != NULL)
@@ -377,6 +422,7 @@ runops_segment_finish(RunopsConn *c)
 	while (c->nsent > 0)
 		(void) step(c);
 	c->preparing = NULL;
+	c->sql = NULL;
 	PQclear(c->session.res);
 	c->session.res = NULL;
 }

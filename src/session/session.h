@@ -93,6 +93,7 @@ typedef struct RunopsQuery
 	bool		fixable;		/* are its parameters known at its start? */
 	int			fetch_size;		/* rows of the first fetch */
 	Snapshot	snapshot;		/* of the local statement */
+	CommandId	cid;			/* of the local statement, if it writes */
 	List	   *relids;			/* the foreign tables that it reads */
 	/* evaluate the parameters, and open it; called to fix it before a write */
 	void		(*start) (void *arg);
@@ -108,19 +109,22 @@ typedef struct RunopsQuery
 	RunopsQueryState state;
 	int			level;			/* nest level at which it was initialized */
 	int			open_level;		/* ... and opened */
-	int			sent_level;		/* ... and asked for the answer on the way */
 	uint32		cursor;			/* number of its cursor; 0 if it has none */
 	RunopsRow **rows;			/* the rows in memory */
 	int			nrows;
 	int			maxrows;
 	int			next_row;
-	int64		fetched;		/* number of rows before those in memory */
+	int64		fetched;		/* number of rows that are here no more */
 	Size		bytes;			/* of the rows in memory */
 	int			last_fetch;		/* rows asked for last */
 	bool		exhausted;		/* has its open cursor no more rows? */
 	Size		largest;		/* bytes of the largest row */
 	Tuplestorestate *store;		/* the rows after those in memory, or NULL */
 	TupleTableSlot *store_slot;
+	int64		stored;			/* number of rows in it */
+	int64		next_stored;	/* ... of those that were returned */
+	MemoryContext old_batch;	/* rows that a caller may still use, or NULL */
+	bool		reading;		/* are its rows being read? */
 	uint64		processed;		/* rows that a write has changed */
 	/* finish the answer that is on the way, and save the rows */
 	void		(*complete) (struct RunopsQuery *q);
@@ -149,7 +153,7 @@ extern uint64 runops_conn_first_use(Oid serverid);
 extern RunopsConn *runops_conn_get(const RunopsStoreUse *use);
 
 /* in execute.c */
-extern void runops_conn_execute(RunopsConn *c, Oid relid, Snapshot snapshot,
+extern void runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 								const char *sql, int nrows, int nparams,
 								const char *const *values, bool prepared,
 								RunopsRow **returned, int *written);
