@@ -67,8 +67,8 @@ keep_in_memory(RunopsQuery *q, RunopsRow *row)
 /*
  * Make the tuplestore for rows that do not stay in memory.
  *
- * Its files belong to the transaction, because the query may outlive the
- * current subtransaction.
+ * Its files belong to what the query belongs to: it may outlive the current
+ * subtransaction, or end with an earlier one than the transaction.
  */
 static void
 make_store(RunopsQuery *q)
@@ -79,7 +79,7 @@ make_store(RunopsQuery *q)
 
 	TupleDescInitEntry(desc, 1, "row", BYTEAOID, -1, 0);
 	TupleDescFinalize(desc);
-	CurrentResourceOwner = TopTransactionResourceOwner;
+	CurrentResourceOwner = q->owner;
 	/* core rewinds also without having announced it */
 	q->store = tuplestore_begin_heap(true, false, work_mem);
 	CurrentResourceOwner = oldowner;
@@ -423,6 +423,7 @@ void
 runops_query_init(RunopsQuery *q)
 {
 	q->cxt = CurrentMemoryContext;
+	q->owner = CurrentResourceOwner;
 	q->batch = AllocSetContextCreate(q->cxt, "runops rows", ALLOCSET_DEFAULT_SIZES);
 	/* a cursor needs a transaction */
 	if (!q->whole && q->need == RUNOPS_NEED_NOTHING)

@@ -23,6 +23,7 @@
 #include "lib/ilist.h"
 #include "libpq-fe.h"
 #include "nodes/execnodes.h"
+#include "utils/resowner.h"
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 
@@ -103,6 +104,7 @@ typedef struct RunopsQuery
 	dlist_node	node;			/* in runops_queries, until it is closed */
 	bool		listed;
 	MemoryContext cxt;			/* of this struct */
+	ResourceOwner owner;		/* of its files */
 	MemoryContext batch;		/* of the rows in memory */
 	MemoryContextCallback reset;
 	RunopsConn *conn;
