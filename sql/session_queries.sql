@@ -72,6 +72,10 @@ SET enable_memoize = off;
 SELECT count(*), sum(r.n) FROM local l, (SELECT n FROM run WHERE env = 'big' OFFSET 0) r WHERE l.k < 3;
 SELECT sum((SELECT sum(r.n) FROM (SELECT n, meta FROM run WHERE env = 'big' OFFSET 0) r WHERE r.n % 10 = l.k)) FROM local l WHERE l.k < 3;
 SELECT l.k, a.n FROM local l, LATERAL (SELECT count(*) AS n FROM attempt WHERE "runId" = l.ref OFFSET 0) a ORDER BY l.k;
+-- a search for each of many rows leaves nothing in the statement's memory
+CREATE TABLE wanted AS SELECT k(g % 900 + 1) AS id FROM generate_series(1, 2000) g;
+CREATE FUNCTION small_memory(bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$SELECT bool_and($1 = 2000 AND used_bytes < 1000000) FROM pg_backend_memory_contexts WHERE name = 'ExecutorState'$$;
+SELECT small_memory(count(*)) FROM wanted w, LATERAL (SELECT n FROM runops_new.run WHERE id = w.id OFFSET 0) r;
 RESET enable_hashjoin;
 RESET enable_mergejoin;
 RESET enable_material;

@@ -48,6 +48,7 @@ typedef struct RemoteScan
 	Bitmapset  *exec_params;	/* parameters of the executor that are sent */
 	ForeignScanState *node;
 	bool		begun;			/* are the parameters evaluated? */
+	MemoryContext scratch;		/* reset when the scan begins again */
 	Oid			reader;			/* foreign table of the reader, or InvalidOid */
 } RemoteScan;
 
@@ -124,6 +125,8 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 
 	state = palloc0(sizeof(RemoteScan));
 	state->node = node;
+	state->scratch = AllocSetContextCreate(CurrentMemoryContext, "runops scan",
+										   ALLOCSET_SMALL_SIZES);
 	node->fdw_state = state;
 	(void) collect_params((Node *) plan->fdw_exprs, &state->exec_params);
 	runops_fdw_init_params(&state->params, node, plan->fdw_exprs);
@@ -198,7 +201,8 @@ open_scan(ForeignScanState *node, bool wait)
 	if (state->query.state != RUNOPS_QUERY_NEW)
 		return;
 
-	oldcontext = MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
+	MemoryContextReset(state->scratch);
+	oldcontext = MemoryContextSwitchTo(state->scratch);
 	(void) runops_fdw_use(state->query.use.relid, state->query.use.userid);
 	runops_fdw_enter_scan(&call, node, true);
 	begin_scan(node);
@@ -258,12 +262,15 @@ static void
 runopsReScanForeignScan(ForeignScanState *node)
 {
 	RemoteScan *state = (RemoteScan *) node->fdw_state;
+	MemoryContext oldcontext;
 	RunopsFdwCall call;
 
 	/* not begun yet: it will begin with the new parameters */
 	if (state == NULL || state->query.state == RUNOPS_QUERY_NEW)
 		return;
 
+	MemoryContextReset(state->scratch);
+	oldcontext = MemoryContextSwitchTo(state->scratch);
 	runops_fdw_enter_scan(&call, node, false);
 	if (bms_overlap(node->ss.ps.chgParam, state->exec_params))
 	{
@@ -273,6 +280,7 @@ runopsReScanForeignScan(ForeignScanState *node)
 	else
 		runops_query_rewind(&state->query);
 	runops_fdw_leave(&call);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
