@@ -285,11 +285,12 @@ send_rows(EState *estate, ModifyState *state, TupleTableSlot **slots,
 		runops_conn_execute(runops_conn_get(&state->use), state->use.relid,
 		/* COPY has no statement that is executed */
 							estate->es_snapshot ? estate->es_output_cid : GetCurrentCommandId(true),
-							state->sql, n, state->nparams, values, true, returned, written);
+							state->sql, n, state->nparams, values, true,
+							state->returned_attrs != NIL ? returned : NULL, written);
 		for (int i = 0; i < n; i++)
 		{
 			nwritten += written[i];
-			if (returned[i] != NULL && state->returned_attrs != NIL)
+			if (state->returned_attrs != NIL && returned[i] != NULL)
 				runops_fdw_store_row(&state->row, returned[i], slots[i]);
 		}
 	}

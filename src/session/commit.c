@@ -273,7 +273,7 @@ commit_stores(int nwriters)
 
 		if (!has_written(c) || c->lost)
 			continue;
-		complete = runops_segment_drain(c, by, &answer, "COMMIT");
+		complete = runops_segment_drain(c, by, false, &answer);
 		/* whatever comes behind the answer "COMMIT" does not matter */
 		c->lost = !complete;
 		if (c->frame == RUNOPS_FRAME_NONE)
@@ -366,15 +366,15 @@ after_commit(void)
  * as long as connecting may take, is not waited for any longer.
  */
 static bool
-rollback_answered(RunopsConn *c, TimestampTz sent, const char *tag)
+rollback_answered(RunopsConn *c, TimestampTz sent)
 {
 	PGresult   *error = NULL;
 	long		patience = c->patience > 0 ? Min(c->patience, ROLLBACK_BUDGET) : ROLLBACK_BUDGET;
 	bool		ok;
 
-	ok = runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, patience), &error, tag) ||
+	ok = runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, patience), true, &error) ||
 		(PQstatus(c->session.conn) == CONNECTION_OK && runops_conn_answers(c->session.conn) &&
-		 runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, ROLLBACK_BUDGET), &error, tag));
+		 runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, ROLLBACK_BUDGET), true, &error));
 	ok = ok && error == NULL;
 	PQclear(error);
 
@@ -415,7 +415,7 @@ abort_all(void)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
 
-		if (!c->lost && c->nsent > 0 && !rollback_answered(c, now, "ROLLBACK"))
+		if (!c->lost && c->nsent > 0 && !rollback_answered(c, now))
 			c->lost = true;
 		if (c->lost || !c->keep)
 			runops_conn_close(c);
@@ -472,7 +472,7 @@ abort_level(RunopsConn *c, int level)
 	{
 		if (!c->lost &&
 			!(runops_segment_try_send(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END) &&
-			  rollback_answered(c, GetCurrentTimestamp(), "ROLLBACK")))
+			  rollback_answered(c, GetCurrentTimestamp())))
 			c->lost = true;
 		runops_frame_forget(c);
 		return;
@@ -487,7 +487,7 @@ abort_level(RunopsConn *c, int level)
 	snprintf(release, sizeof(release), "RELEASE SAVEPOINT s%d", level);
 	c->level = level - 1;
 	if (!(runops_segment_try_send(c, rollback, release, RUNOPS_CMD_OTHER) &&
-		  rollback_answered(c, GetCurrentTimestamp(), NULL)))
+		  rollback_answered(c, GetCurrentTimestamp())))
 		c->lost = true;
 }
 

@@ -165,7 +165,7 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	dlist_init(&c->statements);
 	/* room for what is sent while a transaction ends */
 	c->maxsent = 16;
-	c->sent = palloc(c->maxsent * sizeof(RunopsCommandKind));
+	c->sent = palloc(c->maxsent * sizeof(RunopsSent));
 
 	PG_TRY();
 	{
@@ -276,7 +276,7 @@ finish_read(RunopsConn *c)
 {
 	if (c->frame == RUNOPS_FRAME_READ && c->running == NULL && c->nsent > 0 &&
 		!runops_segment_drain(c, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_BUDGET),
-							  NULL, NULL))
+							  true, NULL))
 		c->lost = true;
 }
 

@@ -54,6 +54,14 @@ typedef struct RunopsWritten
 	CommandId	cid;			/* of the last statement that did */
 } RunopsWritten;
 
+/* A command that was sent, and what its result must be like. */
+typedef struct RunopsSent
+{
+	RunopsCommandKind kind;
+	char		word[12];		/* the first word of its tag, or empty */
+	bool		rows;			/* does it return rows? */
+} RunopsSent;
+
 /* A prepared statement of a connection. */
 typedef struct RunopsStatement
 {
@@ -99,11 +107,15 @@ struct RunopsConn
 	bool		busy;			/* is a statement being prepared to be sent? */
 
 	/* commands that were sent and whose results are not read yet */
-	RunopsCommandKind *sent;
+	RunopsSent *sent;
+	int			first_sent;		/* index of the first of them */
 	int			nsent;
 	int			maxsent;
 	int			sent_level;		/* nest level at which the segment was sent */
-	bool		in_statement;	/* are results of a statement being read? */
+	bool		answered;		/* has the first of them its result? */
+	uint64		nrows;			/* rows that it has returned */
+	bool		failed;			/* has the store reported an error since the
+								 * first command of the segments? */
 	bool		by_rows;		/* do its rows arrive one at a time? */
 	const char *sql;			/* the statement, for errors */
 	struct RunopsQuery *running;	/* whose statement was sent, or NULL */
@@ -133,15 +145,16 @@ extern void runops_segment_command(RunopsConn *c, RunopsCommandKind kind,
 								   const char *sql);
 extern void runops_segment_statement(RunopsConn *c, const char *sql,
 									 int nparams, const char *const *values,
-									 bool prepared);
+									 bool prepared, bool rows);
 extern void runops_segment_params(RunopsConn *c, const char *sql,
 								  int nparams, const char *const *values);
 extern void runops_segment_sync(RunopsConn *c, bool waits);
 extern PGresult *runops_segment_result(RunopsConn *c);
 extern void runops_segment_finish(RunopsConn *c);
 extern bool runops_segment_ready(RunopsConn *c);
-extern bool runops_segment_drain(RunopsConn *c, TimestampTz by,
-								 PGresult **error, const char *tag);
+pg_noreturn extern void runops_segment_wrong(RunopsConn *c, const char *detail);
+extern bool runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop,
+								 PGresult **error);
 extern bool runops_segment_cancel(RunopsConn *c);
 extern bool runops_segment_try_send(RunopsConn *c, const char *sql,
 									const char *sql2, RunopsCommandKind kind);

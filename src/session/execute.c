@@ -19,8 +19,9 @@
  *
  * relid is the foreign table that is written to, and cid the number of the local
  * statement.  values has nrows times nparams texts.  Returns in written[i] how
- * many rows of the store row i has changed, and in returned[i] the row that it
- * returns, or NULL, in the current memory context; both may be NULL.
+ * many rows of the store row i has changed: 0 or 1.  returned[i] is the row that
+ * it returns, or NULL, in the current memory context; returned is NULL if the
+ * statement returns no rows.  Both may be NULL.
  *
  * prepared: the same text will be executed again.  Raises the errors of the
  * store.
@@ -39,7 +40,8 @@ runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 		runops_frame_note_write(c, cid, relid);
 		c->sql = sql;
 		for (int i = 0; i < nrows; i++)
-			runops_segment_statement(c, sql, nparams, values + (Size) i * nparams, prepared);
+			runops_segment_statement(c, sql, nparams, values + (Size) i * nparams, prepared,
+									 returned != NULL);
 		runops_segment_sync(c, true);
 
 		for (int i = 0; i < nrows; i++)
@@ -50,8 +52,11 @@ runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 			{
 				if (returned != NULL && PQntuples(res) > 0)
 					returned[i] = runops_row_copy(res, 0);
-				if (written != NULL)
-					written[i] = strtoul(PQcmdTuples(res), NULL, 10);
+				if (written == NULL)
+					continue;
+				if (strlen(PQcmdTuples(res)) != 1 || PQcmdTuples(res)[0] > '1')
+					runops_segment_wrong(c, _("It has changed more rows than it was told."));
+				written[i] = PQcmdTuples(res)[0] - '0';
 			}
 		}
 		runops_segment_finish(c);

@@ -248,7 +248,7 @@ open_new(RunopsConn *c)
 bool
 runops_frame_is_ending(const RunopsConn *c)
 {
-	return c->nsent > 0 && c->sent[0] == RUNOPS_CMD_END;
+	return c->nsent > 0 && c->sent[c->first_sent].kind == RUNOPS_CMD_END;
 }
 
 /*

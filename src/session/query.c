@@ -176,7 +176,7 @@ send_whole(RunopsQuery *q)
 	q->open_level = GetCurrentTransactionNestLevel();
 	c->by_rows = true;
 	c->sql = q->sql;
-	runops_segment_statement(c, q->sql, q->nparams, q->values, true);
+	runops_segment_statement(c, q->sql, q->nparams, q->values, true, !q->no_rows);
 	runops_segment_sync(c, true);
 	c->running = q;
 	q->state = RUNOPS_QUERY_SENT;
@@ -195,6 +195,8 @@ read_rows(RunopsQuery *q)
 	while ((res = runops_segment_result(c)) != NULL)
 	{
 		nrows += PQntuples(res);
+		if (q->cursor != 0 && nrows > q->last_fetch)
+			runops_segment_wrong(c, _("It gave more rows than were asked for."));
 		keep_rows(q, res);
 		if (PQresultStatus(res) != PGRES_SINGLE_TUPLE)
 			q->processed = strtoull(PQcmdTuples(res), NULL, 10);
@@ -274,7 +276,7 @@ send_fetch(RunopsQuery *q, int nrows)
 	q->last_fetch = nrows;
 	c->sql = q->sql;
 	c->by_rows = true;
-	runops_segment_statement(c, sql, 0, NULL, false);
+	runops_segment_statement(c, sql, 0, NULL, false, true);
 	runops_segment_sync(c, true);
 	c->running = q;
 	q->state = RUNOPS_QUERY_SENT;

@@ -33,20 +33,41 @@
 /* Milliseconds for the answer to a cancel request. */
 #define CANCEL_BUDGET 800
 
+/* Milliseconds after which a wait looks for a cancel. */
+#define STOP_SLICE 100
+
 /*
  * Append a command to those that were sent.
+ *
+ * sql is NULL for a message that is answered without a tag.
  */
 static void
-push(RunopsConn *c, RunopsCommandKind kind)
+push(RunopsConn *c, RunopsCommandKind kind, const char *sql, bool rows)
 {
-	if (c->nsent == c->maxsent)
+	RunopsSent *sent;
+	int			len;
+
+	if (c->first_sent + c->nsent == c->maxsent)
 	{
 		c->maxsent = Max(16, c->maxsent * 2);
-		c->sent = c->sent == NULL ?
-			MemoryContextAlloc(c->cxt, c->maxsent * sizeof(RunopsCommandKind)) :
-			repalloc(c->sent, c->maxsent * sizeof(RunopsCommandKind));
+		c->sent = repalloc(c->sent, c->maxsent * sizeof(RunopsSent));
 	}
-	c->sent[c->nsent++] = kind;
+	if (c->nsent == 0)
+		c->failed = false;
+	sent = &c->sent[c->first_sent + c->nsent++];
+	sent->kind = kind;
+	sent->rows = rows;
+	len = sql == NULL ? 0 : strspn(sql, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+	strlcpy(sent->word, sql == NULL ? "" : sql, Min(len + 1, sizeof(sent->word)));
+}
+
+/*
+ * The first command whose results were not all read.
+ */
+static const RunopsSent *
+first(const RunopsConn *c)
+{
+	return &c->sent[c->first_sent];
 }
 
 /*
@@ -56,8 +77,9 @@ static void
 pop(RunopsConn *c)
 {
 	c->nsent--;
-	memmove(c->sent, c->sent + 1, c->nsent * sizeof(RunopsCommandKind));
-	c->in_statement = false;
+	c->first_sent = c->nsent == 0 ? 0 : c->first_sent + 1;
+	c->answered = false;
+	c->nrows = 0;
 }
 
 /*
@@ -82,9 +104,9 @@ lost(RunopsConn *c, const PGresult *res)
  * Note what a command has done.
  */
 static void
-apply(RunopsConn *c, RunopsCommandKind kind, const PGresult *res)
+apply(RunopsConn *c, const PGresult *res)
 {
-	switch (kind)
+	switch (first(c)->kind)
 	{
 		case RUNOPS_CMD_BEGIN:
 			c->frame = c->next_frame;
@@ -177,21 +199,165 @@ next(RunopsConn *c)
 }
 
 /*
- * Read to the end of the segments, whatever comes.
+ * Is the tag of a result the one of the first command, with the right number of
+ * rows?
+ */
+static bool
+tag_fits(const RunopsConn *c, PGresult *res)
+{
+	const RunopsSent *sent = first(c);
+	const char *tag = PQcmdStatus(res);
+	const char *count = PQcmdTuples(res);
+	int			len = strlen(sent->word);
+	char	   *end;
+	uint64		n;
+
+	if (strncmp(tag, sent->word, len) != 0 || (tag[len] != '\0' && tag[len] != ' '))
+		return false;
+	if (!sent->rows && strcmp(sent->word, "INSERT") != 0 &&
+		strcmp(sent->word, "UPDATE") != 0 && strcmp(sent->word, "DELETE") != 0)
+		return true;
+	errno = 0;
+	n = strtou64(count, &end, 10);
+
+	return errno == 0 && end != count && *end == '\0' &&
+		(!sent->rows || n == c->nrows + PQntuples(res));
+}
+
+/*
+ * Why this is no result that the first command can have; NULL if it is one.
+ */
+static const char *
+misfit(const RunopsConn *c, PGresult *res)
+{
+	const RunopsSent *sent = first(c);
+	ExecStatusType status = res == NULL ? PGRES_FATAL_ERROR : PQresultStatus(res);
+
+	if (res == NULL)
+		return c->answered ? NULL : _("It gave no result.");
+	if (runops_conn_is_copy(res))
+		return _("It wants to transfer data by COPY.");
+	if (status == PGRES_PIPELINE_SYNC ? sent->kind != RUNOPS_CMD_SYNC : c->answered)
+		return _("It sent a result that was not asked for.");
+
+	switch (status)
+	{
+		case PGRES_PIPELINE_SYNC:
+		case PGRES_FATAL_ERROR:
+		case PGRES_PIPELINE_ABORTED:
+			return NULL;
+		case PGRES_COMMAND_OK:
+		case PGRES_TUPLES_OK:
+		case PGRES_SINGLE_TUPLE:
+			if (sent->kind == RUNOPS_CMD_SYNC)
+				return _("It sent a result that was not asked for.");
+			if (status == PGRES_COMMAND_OK && sent->rows)
+				return _("It gave no rows for a query.");
+			if (status != PGRES_COMMAND_OK && !sent->rows)
+				return _("It gave rows for a command that has none.");
+			if (status != PGRES_SINGLE_TUPLE && !tag_fits(c, res))
+				return _("Its command tag does not fit the statement and its rows.");
+			return NULL;
+		case PGRES_EMPTY_QUERY:
+			return _("It found the statement empty.");
+		default:
+			return _("It sent a result that was not asked for.");
+	}
+}
+
+/*
+ * Note a result that fits.  At the end of a command, remove the command.
  */
 static void
-skip(RunopsConn *c)
+take(RunopsConn *c, const PGresult *res)
 {
-	while (c->nsent > 0 && PQstatus(c->session.conn) == CONNECTION_OK)
+	/* an error can also be the result of Sync, and precedes its answer */
+	if (res == NULL && first(c)->kind == RUNOPS_CMD_SYNC)
 	{
-		PGresult   *res = next(c);
+		c->answered = false;
+		return;
+	}
+	if (res == NULL || PQresultStatus(res) == PGRES_PIPELINE_SYNC)
+	{
+		pop(c);
+		return;
+	}
 
-		if (res == NULL || PQresultStatus(res) == PGRES_PIPELINE_SYNC)
-			pop(c);
-		else if (runops_conn_is_copy(res))
-			runops_conn_break(c->session.conn);
-		else if (PQresultStatus(res) == PGRES_COMMAND_OK)
-			apply(c, c->sent[0], res);
+	if (PQresultStatus(res) == PGRES_COMMAND_OK)
+		apply(c, res);
+	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+		c->failed = true;
+	c->nrows += PQntuples(res);
+	c->answered = PQresultStatus(res) != PGRES_SINGLE_TUPLE;
+}
+
+/*
+ * Is the store's transaction in the state that follows from the results?  All
+ * of them must have been read.
+ */
+static bool
+state_fits(const RunopsConn *c)
+{
+	switch (PQtransactionStatus(c->session.conn))
+	{
+		case PQTRANS_IDLE:
+			/* the end of a transaction may have failed */
+			return c->frame == RUNOPS_FRAME_NONE || c->failed;
+		case PQTRANS_INTRANS:
+			return c->frame != RUNOPS_FRAME_NONE && !c->failed;
+		case PQTRANS_INERROR:
+			return c->frame != RUNOPS_FRAME_NONE && c->failed;
+		case PQTRANS_ACTIVE:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Give up a connection, because it is not known any more which answer belongs
+ * to which command.
+ */
+static void
+give_up(RunopsConn *c)
+{
+	c->lost = true;
+	runops_conn_break(c->session.conn);
+}
+
+/*
+ * Raise the error for an answer that PostgreSQL would not give, and give up the
+ * connection.  detail says what is wrong.
+ */
+void
+runops_segment_wrong(RunopsConn *c, const char *detail)
+{
+	RemoteFailure failure;
+
+	give_up(c);
+	runops_remote_fail_answer(&c->session, &failure, detail);
+	runops_remote_blame(&failure, c->sql ? c->sql : "");
+	runops_remote_raise(&failure);
+}
+
+/*
+ * Read to the end of the segments behind an error.
+ */
+static void
+skip(RunopsConn *c, PGresult *res)
+{
+	take(c, res);
+	while (c->nsent > 0)
+	{
+		res = next(c);
+		if (PQstatus(c->session.conn) != CONNECTION_OK)
+			return;
+		if (misfit(c, res) != NULL)
+		{
+			give_up(c);
+			return;
+		}
+		take(c, res);
 	}
 }
 
@@ -201,30 +367,33 @@ skip(RunopsConn *c)
 pg_noreturn static void
 failed(RunopsConn *c, PGresult *res)
 {
+	PGconn	   *conn = c->session.conn;
 	RemoteFailure failure;
+	bool		reported = PQresultErrorField(res, PG_DIAG_SEVERITY) != NULL ||
+		PQresultErrorField(res, PG_DIAG_SQLSTATE) != NULL ||
+		PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) != NULL;
 
-	if (runops_conn_is_copy(res))
-		runops_conn_break(c->session.conn);
-	if (PQstatus(c->session.conn) != CONNECTION_OK && !runops_conn_is_copy(res))
+	if (PQstatus(conn) != CONNECTION_OK)
 		lost(c, res);
-	if (PQstatus(c->session.conn) != CONNECTION_OK)
-		c->lost = true;
 
 	runops_store_note_error(res);
-	if (runops_remote_check(&c->session, res, 0, &failure))
-		runops_remote_fail_answer(&c->session, &failure,
-								  _("It sent a result that was not asked for."));
+	(void) runops_remote_check(&c->session, res, 0, &failure);
 	runops_remote_blame(&failure, c->sql ? c->sql : "");
-	skip(c);
+	/* the store does not know of an error that libpq has found */
+	if (!reported)
+		give_up(c);
+	else
+		skip(c, res);
 	forget_statement(c, failure.sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED ||
 					 failure.sqlerrcode == ERRCODE_INVALID_SQL_STATEMENT_NAME);
+	if (PQstatus(conn) != CONNECTION_OK || !state_fits(c))
+		give_up(c);
 
 	/*
 	 * a rollback of the current level alone would leave the transaction
 	 * failed
 	 */
-	if (PQstatus(c->session.conn) != CONNECTION_OK ||
-		(c->frame != RUNOPS_FRAME_NONE && c->sent_level < GetCurrentTransactionNestLevel()))
+	if (c->frame != RUNOPS_FRAME_NONE && c->sent_level < GetCurrentTransactionNestLevel())
 		c->lost = true;
 	runops_remote_raise(&failure);
 }
@@ -235,10 +404,10 @@ failed(RunopsConn *c, PGresult *res)
  * the statement would be lost, it is to be prepared and sent again.
  */
 static bool
-rejects_prepared(RunopsConn *c, const PGresult *res)
+rejects_prepared(RunopsConn *c, PGresult *res)
 {
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	bool		statement = c->sent[0] == RUNOPS_CMD_STATEMENT;
+	bool		statement = first(c)->kind == RUNOPS_CMD_STATEMENT;
 	bool		forgotten;
 
 	if (state == NULL || c->preparing == NULL || !c->fresh ||
@@ -249,7 +418,7 @@ rejects_prepared(RunopsConn *c, const PGresult *res)
 	if (forgotten ? statement && !c->was_ready :
 		!statement || !c->was_ready || strcmp(state, "0A000") != 0)
 		return false;
-	skip(c);
+	skip(c, res);
 	forget_statement(c, true);
 	while (forgotten && !dlist_is_empty(&c->statements))
 		runops_statement_forget(c, dlist_head_element(RunopsStatement, node, &c->statements));
@@ -268,44 +437,29 @@ static bool
 step(RunopsConn *c)
 {
 	PGresult   *res = next(c);
-	RunopsCommandKind kind = c->sent[0];
+	RunopsCommandKind kind = first(c)->kind;
+	const char *wrong;
 
-	if (res == NULL)
+	if (res == NULL && PQstatus(c->session.conn) != CONNECTION_OK)
+		lost(c, NULL);
+	if (res != NULL && (PQresultStatus(res) == PGRES_FATAL_ERROR ||
+						PQresultStatus(res) == PGRES_PIPELINE_ABORTED))
 	{
-		if (PQstatus(c->session.conn) != CONNECTION_OK)
-			lost(c, NULL);
-		pop(c);
-		if (c->nsent > 0 && c->sent[0] == RUNOPS_CMD_STATEMENT && c->by_rows)
-			(void) PQsetSingleRowMode(c->session.conn);
-		return kind == RUNOPS_CMD_STATEMENT;
-	}
-
-	switch (PQresultStatus(res))
-	{
-		case PGRES_PIPELINE_SYNC:
-			if (kind != RUNOPS_CMD_SYNC)
-				failed(c, res);
-			pop(c);
+		if (rejects_prepared(c, res))
 			return false;
-		case PGRES_COMMAND_OK:
-			if (kind == RUNOPS_CMD_SYNC)
-				failed(c, res);
-			apply(c, kind, res);
-			return kind == RUNOPS_CMD_STATEMENT;
-		case PGRES_TUPLES_OK:
-		case PGRES_SINGLE_TUPLE:
-			if (kind == RUNOPS_CMD_STATEMENT)
-				return true;
-			if (kind == RUNOPS_CMD_OTHER)
-				return false;
-			failed(c, res);
-		case PGRES_FATAL_ERROR:
-			if (rejects_prepared(c, res))
-				return false;
-			failed(c, res);
-		default:
-			failed(c, res);
+		failed(c, res);
 	}
+	wrong = misfit(c, res);
+	if (wrong != NULL)
+		runops_segment_wrong(c, wrong);
+
+	take(c, res);
+	if (c->nsent == 0 && !state_fits(c))
+		runops_segment_wrong(c, _("Its transaction is not in the state in which the statements have left it."));
+	if (res == NULL && c->nsent > 0 && first(c)->kind == RUNOPS_CMD_STATEMENT && c->by_rows)
+		(void) PQsetSingleRowMode(c->session.conn);
+
+	return kind == RUNOPS_CMD_STATEMENT;
 }
 
 /*
@@ -316,7 +470,7 @@ runops_segment_command(RunopsConn *c, RunopsCommandKind kind, const char *sql)
 {
 	if (!PQsendQueryParams(c->session.conn, sql, 0, NULL, NULL, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, kind);
+	push(c, kind, sql, strncmp(sql, "SELECT", 6) == 0);
 }
 
 /*
@@ -328,18 +482,19 @@ runops_segment_params(RunopsConn *c, const char *sql, int nparams,
 {
 	if (!PQsendQueryParams(c->session.conn, sql, nparams, NULL, values, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_OTHER);
+	push(c, RUNOPS_CMD_OTHER, sql, false);
 }
 
 /*
  * Add the statement of the segment.  Its results are read by
  * runops_segment_result().
  *
- * prepared: it will be sent again, so prepare it under a name.
+ * prepared: it will be sent again, so prepare it under a name.  rows: does it
+ * return rows?
  */
 void
 runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
-						 const char *const *values, bool prepared)
+						 const char *const *values, bool prepared, bool rows)
 {
 	PGconn	   *conn = c->session.conn;
 	RunopsStatement *statement = NULL;
@@ -366,7 +521,7 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 			if (!PQsendPrepare(conn, statement->name, sql, 0, NULL))
 				lost(c, NULL);
 			statement->sent = true;
-			push(c, RUNOPS_CMD_PREPARE);
+			push(c, RUNOPS_CMD_PREPARE, NULL, false);
 		}
 	}
 
@@ -374,7 +529,7 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 		!PQsendQueryPrepared(conn, statement->name, nparams, values, NULL, NULL, 0) :
 		!PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_STATEMENT);
+	push(c, RUNOPS_CMD_STATEMENT, sql, rows);
 	if (c->nsent == 1 && c->by_rows)
 		(void) PQsetSingleRowMode(conn);
 }
@@ -389,7 +544,7 @@ runops_segment_sync(RunopsConn *c, bool waits)
 {
 	if (!PQpipelineSync(c->session.conn))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_SYNC);
+	push(c, RUNOPS_CMD_SYNC, NULL, false);
 	c->sent_level = GetCurrentTransactionNestLevel();
 	if (PQflush(c->session.conn) < 0)
 		lost(c, NULL);
@@ -438,7 +593,7 @@ runops_segment_ready(RunopsConn *c)
 
 	(void) PQflush(conn);
 	(void) PQconsumeInput(conn);
-	while (c->nsent > 0 && c->sent[0] != RUNOPS_CMD_STATEMENT)
+	while (c->nsent > 0 && first(c)->kind != RUNOPS_CMD_STATEMENT)
 	{
 		if (PQisBusy(conn) && PQstatus(conn) == CONNECTION_OK)
 			return false;
@@ -450,76 +605,69 @@ runops_segment_ready(RunopsConn *c)
 
 /*
  * Read all results until the time is over.  Returns false if that does not
- * succeed.
+ * succeed, or if an answer is not one that PostgreSQL would give; then the
+ * connection is not usable.
  *
- * *error gets the first error, which the caller must clear.  tag, if not NULL, is
- * what a command of kind RUNOPS_CMD_END must answer: the end of a transaction
- * that has failed answers with another one, and that result is an error too.
+ * may_stop: give up as soon as the user cancels that.  *error gets the first
+ * error of the store, which the caller must clear; it may be NULL.  An aborted transaction is
+ * rolled back by COMMIT, and that result is an error too.
  */
 bool
-runops_segment_drain(RunopsConn *c, TimestampTz by, PGresult **error, const char *tag)
+runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop, PGresult **error)
 {
 	PGconn	   *conn = c->session.conn;
+
+	/* a store may send without end */
+	TimestampTz end = TimestampTzPlusMilliseconds(by, CANCEL_BUDGET);
+
+	/* a cancel that is older than the wait is not meant for it */
+	TimestampTz stop_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_SLICE);
 
 	PQclear(c->session.res);
 	c->session.res = NULL;
 	while (c->nsent > 0)
 	{
 		int			unsent = PQflush(conn);
+		TimestampTz now = GetCurrentTimestamp();
 		PGresult   *res;
 
-		if (unsent < 0 || PQstatus(conn) != CONNECTION_OK)
+		if (unsent < 0 || PQstatus(conn) != CONNECTION_OK || now > end ||
+			(may_stop && now > stop_after && (QueryCancelPending || ProcDiePending)))
 			return false;
 		if (PQisBusy(conn))
 		{
-			if (!runops_conn_poll(conn, unsent > 0, by))
+			TimestampTz look = TimestampTzPlusMilliseconds(now, STOP_SLICE);
+
+			if (runops_conn_poll(conn, unsent > 0, may_stop ? Min(look, by) : by))
+				(void) PQconsumeInput(conn);
+			else if (now >= by)
 				return false;
-			(void) PQconsumeInput(conn);
 			continue;
 		}
 
 		res = PQgetResult(conn);
-		if (res == NULL)
+		if (res != NULL && PQresultStatus(res) == PGRES_COMMAND_OK && !c->answered &&
+			first(c)->kind == RUNOPS_CMD_END && error != NULL && *error == NULL &&
+			strcmp(first(c)->word, "COMMIT") == 0 && strcmp(PQcmdStatus(res), "ROLLBACK") == 0)
 		{
-			pop(c);
+			c->failed = c->answered = true;
+			*error = res;
 			continue;
 		}
-		switch (PQresultStatus(res))
+		if (PQstatus(conn) != CONNECTION_OK || misfit(c, res) != NULL)
 		{
-			case PGRES_PIPELINE_SYNC:
-				pop(c);
-				break;
-			case PGRES_COMMAND_OK:
-				if (c->sent[0] != RUNOPS_CMD_END || tag == NULL ||
-					strcmp(PQcmdStatus(res), tag) == 0)
-					apply(c, c->sent[0], res);
-				else if (*error == NULL)
-				{
-					*error = res;
-					continue;
-				}
-				break;
-			case PGRES_TUPLES_OK:
-			case PGRES_SINGLE_TUPLE:
-			case PGRES_PIPELINE_ABORTED:
-				break;
-			case PGRES_FATAL_ERROR:
-				if (*error == NULL)
-				{
-					*error = res;
-					continue;
-				}
-				break;
-			default:
-				/* COPY never ends */
-				PQclear(res);
-				runops_conn_break(conn);
-				return false;
+			PQclear(res);
+			give_up(c);
+			return false;
 		}
-		PQclear(res);
+		take(c, res);
+		if (res != NULL && PQresultStatus(res) == PGRES_FATAL_ERROR && error != NULL && *error == NULL)
+			*error = res;
+		else
+			PQclear(res);
 	}
 
-	return true;
+	return state_fits(c);
 }
 
 /*
@@ -549,13 +697,13 @@ runops_segment_cancel(RunopsConn *c)
 	}
 
 	by = GetCurrentTimestamp();
-	if (c->sent[0] == RUNOPS_CMD_END)
+	if (first(c)->kind == RUNOPS_CMD_END)
 		by = TimestampTzPlusMilliseconds(by, CANCEL_BUDGET);
-	ok = runops_segment_drain(c, by, &error, NULL) ||
-		(c->nsent > 0 && c->sent[0] != RUNOPS_CMD_END &&
+	ok = runops_segment_drain(c, by, true, &error) ||
+		(c->nsent > 0 && first(c)->kind != RUNOPS_CMD_END &&
 		 PQstatus(conn) == CONNECTION_OK && runops_conn_request_cancel(conn) &&
 		 runops_segment_drain(c, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_BUDGET),
-							  &error, NULL));
+							  true, &error));
 	PQclear(error);
 	forget_statement(c, false);
 	if (!ok)
@@ -578,16 +726,16 @@ runops_segment_try_send(RunopsConn *c, const char *sql, const char *sql2,
 	if (PQstatus(conn) != CONNECTION_OK ||
 		!PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0))
 		return false;
-	push(c, kind);
+	push(c, kind, sql, false);
 	if (sql2 != NULL)
 	{
 		if (!PQsendQueryParams(conn, sql2, 0, NULL, NULL, NULL, NULL, 0))
 			return false;
-		push(c, kind);
+		push(c, kind, sql2, false);
 	}
 	/* if this fails, the connection is lost, and no result comes */
 	(void) PQpipelineSync(conn);
-	push(c, RUNOPS_CMD_SYNC);
+	push(c, RUNOPS_CMD_SYNC, NULL, false);
 	if (c->turns != NULL)
 		pg_atomic_fetch_add_u64(c->turns, 1);
 

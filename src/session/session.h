@@ -90,6 +90,7 @@ typedef struct RunopsQuery
 	const char **values;		/* of the parameters, as text */
 	RunopsNeed	need;
 	bool		whole;			/* few rows: fetch them without a cursor */
+	bool		no_rows;		/* it writes, and returns nothing */
 	bool		rewinds;		/* may it be rewound? */
 	bool		fixable;		/* are its parameters known at its start? */
 	int			fetch_size;		/* rows of the first fetch */
