@@ -23,8 +23,12 @@ FakeStore - a store that lies, or breaks in the middle of an answer
 
 A fake store speaks the PostgreSQL protocol, version 3, on a TCP port of
 127.0.0.1, and knows just enough to be taken for a store: it answers the
-question for its identity, begins and ends transactions, and has empty tables.
-One statement, chosen by a regular expression, is then answered in another way.
+question for its identity, begins and ends transactions, and has tables without
+rows, or with as many as C<fill> says.  One statement, chosen by a regular
+expression, is then answered in another way.
+
+It answers simple queries and the extended protocol, also many commands up to
+one Sync.  After an error it skips the commands up to that Sync.
 
 Each connection is a process.  All of them end with the parent, or with C<stop>.
 
@@ -49,7 +53,14 @@ Answer everything well.
 
 Answer the statements that match the regular expression C<on> in this mode, or
 misbehave while a connection starts if C<$mode> is one of C<startup_modes>.
-C<client>: only for the client of this C<application_name>.
+C<client>: only for a client whose C<application_name> begins so.  C<nth>: only for
+the nth of these statements of a connection.  C<at>: the type of the message of
+the extended protocol that is answered so: C<P>, C<B>, C<D>, C<E> or C<S>.  It is
+C<E>, and the answer to it also has what the others describe.
+
+=item fill($n)
+
+Each table has this number of rows from now on.
 
 =item FakeStore->modes, FakeStore->startup_modes
 
@@ -92,6 +103,10 @@ use constant {
 # Messages, from the server's side.
 sub _message { my ($type, $body) = @_; return $type . pack('N', 4 + length $body) . $body; }
 sub _ready { return _message('Z', $_[0] // 'I'); }
+
+# The end of an answer.  Those of the extended protocol end with that to Sync.
+my $extended = 0;
+sub _end { return $extended ? '' : _ready(@_); }
 sub _done { return _message('C', "$_[0]\0"); }
 sub _error { my %f = @_; return _message('E', join('', map { "$_$f{$_}\0" } grep { defined $f{$_} } qw(S V C M D H W)) . "\0"); }
 sub _notice { return _message('N', "SNOTICE\0VNOTICE\0C00000\0M$_[0]\0\0"); }
@@ -110,11 +125,22 @@ sub _row
 	return _message('D', pack('n', scalar @_) . join('', map { defined $_ ? pack('N', length $_) . $_ : pack('N', 0xffffffff) } @_));
 }
 
+# The tag of the statement that is answered, without the number of rows.
+my $tag = 'SELECT';
+
 sub _rows
 {
 	my ($n, @rows) = @_;
 
-	return _columns($n) . join('', map { _row(@$_) } @rows) . _done('SELECT ' . scalar @rows);
+	return _columns($n) . join('', map { _row(@$_) } @rows) . _done("$tag " . scalar @rows);
+}
+
+# An answer with another number of rows, if it has one.
+sub _count
+{
+	my ($answer, $n) = @_;
+
+	return $answer =~ s/C.{4}([A-Z]+(?: 0)?) \d+\0\z/_done(length $n ? "$1 $n" : $1)/ser;
 }
 
 # What is sent forever: a function of a number that grows.
@@ -131,40 +157,50 @@ my %forever = (
 my $bad = "\xc3\x28\xff\xfe";
 my %mode = (
 	# errors without the usual fields
-	nomessage => sub { return _error(S => 'ERROR', C => '22012') . _ready('E'); },
-	nostate => sub { return _error(S => 'ERROR', M => 'no state') . _ready('E'); },
-	nofields => sub { return _error() . _ready('E'); },
-	shortstate => sub { return _error(S => 'ERROR', C => 'X', M => 'short state') . _ready('E'); },
-	oddstate => sub { return _error(S => 'ERROR', C => "\x01!\xff~ ", M => 'odd state') . _ready('E'); },
-	goodstate => sub { return _error(S => 'ERROR', C => '00000', M => 'a state that is no error') . _ready('E'); },
-	badmessage => sub { return _error(S => 'ERROR', C => '22012', M => "bad $bad %s%n", D => $bad, H => $bad, W => $bad) . _ready('E'); },
-	longmessage => sub { return _error(S => 'ERROR', C => '22012', M => 'x' x 2_000_000) . _ready('E'); },
+	nomessage => sub { return _error(S => 'ERROR', C => '22012') . _end('E'); },
+	nostate => sub { return _error(S => 'ERROR', M => 'no state') . _end('E'); },
+	nofields => sub { return _error() . _end('E'); },
+	shortstate => sub { return _error(S => 'ERROR', C => 'X', M => 'short state') . _end('E'); },
+	oddstate => sub { return _error(S => 'ERROR', C => "\x01!\xff~ ", M => 'odd state') . _end('E'); },
+	goodstate => sub { return _error(S => 'ERROR', C => '00000', M => 'a state that is no error') . _end('E'); },
+	badmessage => sub { return _error(S => 'ERROR', C => '22012', M => "bad $bad %s%n", D => $bad, H => $bad, W => $bad) . _end('E'); },
+	longmessage => sub { return _error(S => 'ERROR', C => '22012', M => 'x' x 2_000_000) . _end('E'); },
 	fatal => sub { return [ _error(S => 'FATAL', C => '57P01', M => 'terminating connection'), 'close' ]; },
 
 	# rows of another shape
-	nocolumns => sub { return _rows(0, []) . _ready(); },
-	fewcolumns => sub { my (undef, $rows, $n) = @_; return _rows($n > 1 ? $n - 1 : 0, map { [ @{$_}[ 1 .. $#$_ ] ] } @$rows) . _ready(); },
-	manycolumns => sub { my (undef, $rows, $n) = @_; return _rows($n + 3, map { [ @$_, 1, 2, 3 ] } @$rows) . _ready(); },
-	norows => sub { return _rows($_[2]) . _ready(); },
-	manyrows => sub { my (undef, $rows, $n) = @_; return _rows($n, (@$rows) x 3) . _ready(); },
-	nulls => sub { return _rows($_[2], [ (undef) x $_[2] ]) . _ready(); },
-	empty_values => sub { return _rows($_[2], [ ('') x $_[2] ]) . _ready(); },
-	garbage => sub { return _rows($_[2], [ ('zzz') x $_[2] ]) . _ready(); },
-	hugenumber => sub { return _rows($_[2], [ ('9' x 60) x $_[2] ]) . _ready(); },
-	hugevalue => sub { return _rows($_[2], [ ('x' x 3_000_000) x $_[2] ]) . _ready(); },
-	badencoding => sub { return _rows($_[2], [ ($bad) x $_[2] ]) . _ready(); },
+	nocolumns => sub { return _rows(0, []) . _end(); },
+	fewcolumns => sub { my (undef, $rows, $n) = @_; return _rows($n > 1 ? $n - 1 : 0, map { [ @{$_}[ 1 .. $#$_ ] ] } @$rows) . _end(); },
+	manycolumns => sub { my (undef, $rows, $n) = @_; return _rows($n + 3, map { [ @$_, 1, 2, 3 ] } @$rows) . _end(); },
+	norows => sub { return _rows($_[2]) . _end(); },
+	manyrows => sub { my (undef, $rows, $n) = @_; return _rows($n, (@$rows) x 3) . _end(); },
+	nulls => sub { return _rows($_[2], [ (undef) x $_[2] ]) . _end(); },
+	empty_values => sub { return _rows($_[2], [ ('') x $_[2] ]) . _end(); },
+	garbage => sub { return _rows($_[2], [ ('zzz') x $_[2] ]) . _end(); },
+	hugenumber => sub { return _rows($_[2], [ ('9' x 60) x $_[2] ]) . _end(); },
+	hugevalue => sub { return _rows($_[2], [ ('x' x 3_000_000) x $_[2] ]) . _end(); },
+	badencoding => sub { return _rows($_[2], [ ($bad) x $_[2] ]) . _end(); },
 
 	# results of another kind, and too many of them
-	norowset => sub { return _done('SET') . _ready(); },
-	emptytag => sub { return _done('') . _ready(); },
-	emptyquery => sub { return _message('I', '') . _ready(); },
-	noresult => sub { return _ready(); },
-	twice => sub { return ($_[0] x 2) . _ready(); },
-	rows_and_error => sub { return _columns($_[2]) . _row((1) x $_[2]) . _error(S => 'ERROR', C => '22012', M => 'late') . _ready('E'); },
-	copyin => sub { return _message('G', "\0\0\0") . _ready(); },
+	norowset => sub { return _done('SET') . _end(); },
+	emptytag => sub { return _done('') . _end(); },
+	emptyquery => sub { return _message('I', '') . _end(); },
+	noresult => sub { return _end(); },
+	twice => sub { return ($_[0] x 2) . _end(); },
+	rows_and_error => sub { return _columns($_[2]) . _row((1) x $_[2]) . _error(S => 'ERROR', C => '22012', M => 'late') . _end('E'); },
+	copyin => sub { return _message('G', "\0\0\0") . _end(); },
 	copyout => sub { return _message('H', "\0\0\0"); },
-	copyout_ends => sub { return _message('H', "\0\0\0") . _message('d', 'x') . _message('c', '') . _done('COPY 1') . _ready(); },
+	copyout_ends => sub { return _message('H', "\0\0\0") . _message('d', 'x') . _message('c', '') . _done('COPY 1') . _end(); },
 	copyboth => sub { return _message('W', "\0\0\0"); },
+	othertag => sub { return $_[0] =~ s/C.{4}[^\0]*\0\z/_done('LISTEN')/ser . _end(); },
+	rollbacktag => sub { return $_[0] =~ s/C.{4}[^\0]*\0\z/_done('ROLLBACK')/ser . _end(); },
+	manycount => sub { return _count($_[0], 1_000_000) . _end(); },
+	hugecount => sub { return _count($_[0], '9' x 30) . _end(); },
+	negativecount => sub { return _count($_[0], -1) . _end(); },
+	nocount => sub { return _count($_[0], '') . _end(); },
+	idle => sub { return [ $_[0], 'ready', _ready('I') ]; },
+	intransaction => sub { return [ $_[0], 'ready', _ready('T') ]; },
+	aborted => sub { return [ $_[0], 'ready', _ready('E') ]; },
+	earlyready => sub { return $_[0] . _ready(); },
 	copy_in_the_middle => sub { return _done('SET') . _message('G', "\0\0\0"); },
 
 	# broken messages
@@ -172,25 +208,25 @@ my %mode = (
 	longlength => sub { return "D" . pack('N', 0x3fffffff) . ('x' x 100_000); },
 	negativelength => sub { return "T" . pack('N', 0xfffffff0) . 'xxxx'; },
 	longcommand => sub { return "C" . pack('N', 100_000) . ('x' x 1000); },
-	unknowntype => sub { return _message('!', 'what is this') . $_[0] . _ready(); },
-	row_without_columns => sub { return _row(1, 2, 3) . _done('SELECT 1') . _ready(); },
-	row_of_other_length => sub { return _columns(2) . _row(1, 2, 3, 4, 5) . _done('SELECT 1') . _ready(); },
-	column_past_the_end => sub { return _columns(1) . _message('D', pack('nN', 1, 1000) . 'x') . _done('SELECT 1') . _ready(); },
-	columns_past_the_end => sub { return _message('T', pack('n', 1000) . "x\0") . _ready(); },
-	unterminated => sub { return _message('E', 'Mno end') . _message('C', 'no end') . _ready(); },
-	badready => sub { return $_[0] . _message('Z', '?'); },
-	manyready => sub { return $_[0] . (_ready() x 50); },
+	unknowntype => sub { return _message('!', 'what is this') . $_[0] . _end(); },
+	row_without_columns => sub { return _row(1, 2, 3) . _done("$tag 1") . _end(); },
+	row_of_other_length => sub { return _columns(2) . _row(1, 2, 3, 4, 5) . _done("$tag 1") . _end(); },
+	column_past_the_end => sub { return _columns(1) . _message('D', pack('nN', 1, 1000) . 'x') . _done("$tag 1") . _end(); },
+	columns_past_the_end => sub { return _message('T', pack('n', 1000) . "x\0") . _end(); },
+	unterminated => sub { return _message('E', 'Mno end') . _message('C', 'no end') . _end(); },
+	badready => sub { return [ $_[0], 'ready', _message('Z', '?') ]; },
+	manyready => sub { return [ $_[0], 'ready', _ready() x 50 ]; },
 
 	# what comes late, in pieces or not at all
-	noready => sub { return $_[0]; },
+	noready => sub { return [ $_[0], 'ready', '' ]; },
 	silent => sub { return ''; },
 	cancel_hangs => sub { return ''; },
-	deaf => sub { return [ $_[0] . _ready(), 'deaf' ]; },
+	deaf => sub { return [ $_[0] . _end(), 'deaf' ]; },
 	half => sub { return substr($_[0], 0, int(length($_[0]) / 2)); },
 	truncated => sub { return [ substr($_[0], 0, int(length($_[0]) / 2)), 'close' ]; },
 	close => sub { return [ '', 'close' ]; },
 	halfclose => sub { return [ '', 'halfclose' ]; },
-	bytewise => sub { return [ $_[0] . _ready(), 'bytewise' ]; },
+	bytewise => sub { return [ $_[0] . _end(), 'bytewise' ]; },
 	map { $_ => undef } keys %forever);
 
 # These never end by themselves.
@@ -281,7 +317,7 @@ sub misbehave
 	die "there is no mode \"$mode\"\n"
 	  unless $mode eq '' || exists $mode{$mode} || exists $startup{$mode} || exists $greeting{$mode};
 	$self->_write('sent', '');
-	$self->_write('mode', join("\0", $mode, $options{on} // '.', $options{client} // ''));
+	$self->_write('mode', join("\0", $mode, $options{on} // '.', $options{client} // '', $options{at} // 'E', $options{nth} // 0, ++$self->{number}));
 	return;
 }
 
@@ -294,6 +330,8 @@ sub answer_with
 	close $f;
 	return;
 }
+
+sub fill { return $_[0]->_write('rows', $_[1]); }
 
 sub statements { return split /\0/, $_[0]->_read('sent'); }
 
@@ -417,7 +455,7 @@ sub _wait
 sub _send_answer
 {
 	my ($self, $answer) = @_;
-	my ($data, $end) = ref $answer ? @$answer : ($answer, '');
+	my ($data, $end, $ready) = ref $answer ? @$answer : ($answer, '');
 
 	if ($end eq 'bytewise')
 	{
@@ -431,6 +469,10 @@ sub _send_answer
 	$self->_send($data);
 	POSIX::_exit(0) if $end eq 'close';
 	$self->_wait_forever if $end eq 'deaf';
+	if ($end eq 'ready')
+	{
+		$extended ? ($self->{ready} = $ready) : $self->_send($ready);
+	}
 	if ($end eq 'halfclose')
 	{
 		shutdown($self->{client}, SHUT_WR);
@@ -514,9 +556,9 @@ sub _greet
 sub _serve
 {
 	my ($self) = @_;
-	my $prepared = '';
-	my $in = 0;
 
+	# statements, portals and cursors by their names, and the state of the transaction
+	@{$self}{qw(statement portal cursor in failed)} = ({}, {}, {}, 0, 0);
 	$self->{name} = $self->_greet;
 	for (;;)
 	{
@@ -524,6 +566,7 @@ sub _serve
 		my $body = $self->_receive($length - 4);
 
 		return if $type eq 'X';
+		$extended = $type ne 'Q';
 		if ($type eq 'Q')
 		{
 			my $sql = (split /\0/, $body)[0] // '';
@@ -534,67 +577,154 @@ sub _serve
 			{
 				($last, $rows, $columns) = $self->_answer($statement);
 				$answers .= $last;
-				$in = 1 if $statement =~ /^(?:BEGIN|START TRANSACTION)/;
-				$in = 0 if $statement =~ /^(?:COMMIT|ROLLBACK|ABORT)\b(?! TO)/;
+				$self->_note_transaction($statement);
 			}
-			$self->_answer_or_misbehave($sql, $answers, $rows, $columns, $in);
-		}
-		elsif ($type eq 'P')
-		{
-			$prepared = (split /\0/, $body)[1] // '';
-			$self->_send(_message('1', ''));
-		}
-		elsif ($type eq 'B') { $self->_send(_message('2', '')); }
-		elsif ($type eq 'C') { $self->_send(_message('3', '')); }
-		elsif ($type eq 'D')
-		{
-			my ($answer) = $self->_answer($prepared);
-
-			$self->_send($answer =~ /^(T....)/s ? substr($answer, 0, 1 + unpack('N', substr($answer, 1, 4))) : _message('n', ''));
-		}
-		elsif ($type eq 'E')
-		{
-			my ($answer, $rows, $columns) = $self->_answer($prepared);
-
-			# the columns were described
-			substr($answer, 0, 1 + unpack('N', substr($answer, 1, 4)), '') if $answer =~ /^T/;
-			$self->{extended} = 1;
-			$self->_answer_or_misbehave($prepared, $answer, $rows, $columns, $in);
+			$self->_note($sql);
+			$self->_answer_or_misbehave('E', $sql, $answers, $rows, $columns, _ready($self->_state));
 		}
 		elsif ($type eq 'S')
 		{
-			$self->_send(_ready($in ? 'T' : 'I')) unless $self->{ready_sent};
-			$self->{ready_sent} = 0;
+			my $ready = delete $self->{ready};
+
+			$self->{skips} = 0;
+			$self->_answer_or_misbehave('S', $self->{last} // '', $ready // _ready($self->_state), undef, 0, '');
 		}
+		elsif (!$self->{skips}) { $self->_serve_extended($type, $body); }
 	}
 }
 
-# Answer a statement, or answer it otherwise if it is the one.
-sub _answer_or_misbehave
+# Answer a message of the extended protocol, except Sync.
+sub _serve_extended
 {
-	my ($self, $sql, $answer, $rows, $columns, $in) = @_;
-	my ($mode, $on, $client) = split /\0/, $self->_read('mode'), -1;
-	my $extended = $self->{extended};
+	my ($self, $type, $body) = @_;
 
-	$self->{extended} = 0;
+	if ($type eq 'P')
+	{
+		my ($name, $sql) = split /\0/, $body;
+
+		$self->{statement}{$name} = $sql // '';
+		$self->_answer_or_misbehave('P', $sql, _message('1', ''), undef, 0, '');
+		return;
+	}
+	if ($type eq 'B')
+	{
+		my ($portal, $statement) = split /\0/, $body;
+
+		$self->{portal}{$portal} = $self->{statement}{ $statement // '' } // '';
+		$self->_answer_or_misbehave('B', $self->{portal}{$portal}, _message('2', ''), undef, 0, '');
+		return;
+	}
+	if ($type eq 'C') { $self->_send(_message('3', '')); }
+	return unless $type =~ /[DE]/;
+
+	my ($name) = split /\0/, substr($body, $type eq 'D' ? 1 : 0);
+	my $of = $type eq 'D' && substr($body, 0, 1) eq 'S' ? 'statement' : 'portal';
+	my $sql = $self->{$of}{ $name // '' } // '';
+
+	# the rows of a cursor, once
+	my ($answer, $rows, $columns) = $type eq 'D' ? @{ $self->{described} = [ $self->_answer($sql) ] } :
+	  @{ delete $self->{described} // [ $self->_answer($sql) ] };
+	my $described = $answer =~ /^T(.{4})/s ? substr($answer, 0, 1 + unpack('N', $1)) : '';
+
+	if ($type eq 'D')
+	{
+		# an answer in another way describes its own columns
+		$self->_answer_or_misbehave('D', $sql, $described || _message('n', ''), undef, 0, '')
+		  unless $self->_misbehaves('E', $sql, 1);
+		return;
+	}
+	$self->_note($sql);
+	$self->_note_transaction($sql);
+	$self->{last} = $sql;
+	substr($answer, 0, length $described, '') unless $self->_misbehaves('E', $sql);
+	$self->_answer_or_misbehave('E', $sql, $answer, $rows, $columns, '');
+	return;
+}
+
+# Follow the transaction of a connection.
+sub _note_transaction
+{
+	my ($self, $sql) = @_;
+
+	$self->{in} = 1 if $sql =~ /^(?:BEGIN|START TRANSACTION)/;
+	$self->{failed} = 0 if $sql =~ /^(?:COMMIT|ROLLBACK|ABORT)\b/;
+	@{$self}{qw(in cursor)} = (0, {}) if $sql =~ /^(?:COMMIT|ROLLBACK|ABORT)\b(?! TO)/;
+	return;
+}
+
+sub _state { return $_[0]{in} ? ($_[0]{failed} ? 'E' : 'T') : 'I'; }
+
+# Note what a client has sent, and count those that match.
+sub _note
+{
+	my ($self, $sql) = @_;
+	my (undef, $on, undef, undef, undef, $number) = split /\0/, $self->_read('mode'), -1;
+
 	open my $f, '>>', "$self->{dir}/sent" or POSIX::_exit(1);
 	syswrite($f, "$sql\0");
 	close $f;
+	$self->{seen}{$number}++ if $sql =~ /$on/s;
+	return;
+}
+
+# Is a message about a statement the one to answer in another way?  Returns the mode if it is.  ahead: the statement will be
+# executed later.
+sub _misbehaves
+{
+	my ($self, $at_type, $sql, $ahead) = @_;
+	my ($mode, $on, $client, $at, $nth, $number) = split /\0/, $self->_read('mode'), -1;
+	my $seen = ($self->{seen}{ $number // 0 } // 0) + ($ahead ? 1 : 0);
+
+	return '' if $mode eq '' || !exists $mode{$mode} || $at ne $at_type || $sql !~ /$on/s || ($client ne '' && $self->{name} !~ /^$client/);
+	return $nth && $seen != $nth ? '' : $mode;
+}
+
+# Is there an error among these messages?
+sub _has_error
+{
+	my ($data) = @_;
+
+	for (my $at = 0; $at + 5 <= length $data;)
+	{
+		my ($type, $length) = unpack('aN', substr($data, $at, 5));
+
+		return 1 if $type eq 'E';
+		$at += 1 + ($length < 4 ? 4 : $length);
+	}
+	return 0;
+}
+
+# Answer a message about a statement, or answer it otherwise if it is the one.
+sub _answer_or_misbehave
+{
+	my ($self, $type, $sql, $answer, $rows, $columns, $ready) = @_;
+	my $mode = $self->_misbehaves($type, $sql, $type =~ /[PBD]/);
+
+	($tag) = $sql =~ /^(FETCH|INSERT|UPDATE|DELETE)/ ? $1 : 'SELECT';
+	$tag .= ' 0' if $tag eq 'INSERT';
 	$rows = [ [1] ] unless $rows && @$rows;
 	$columns ||= 1;
-	if ($mode eq '' || !exists $mode{$mode} || $sql !~ /$on/s || ($client ne '' && $client ne $self->{name}))
+	if ($mode eq '')
 	{
-		$self->_send($answer . ($extended ? '' : _ready($in ? 'T' : 'I')));
+		$self->_send($answer . $ready);
 		return;
 	}
+	$self->_note($sql) if $type =~ /[PBDS]/;
 	if ($forever{$mode})
 	{
 		$self->_send(_columns($columns)) if $mode eq 'endless_rows';
 		$self->_send_forever($forever{$mode}, $columns);
 	}
-	$self->_send_answer($mode{$mode}->($answer, $rows, $columns));
-	$self->{ready_sent} = $extended;
-	$self->_wait if $hangs{$mode} && $mode ne 'bytewise';
+	my $other = $mode{$mode}->($answer, $rows, $columns);
+
+	# after an error the rest is skipped
+	if ($extended && _has_error(ref $other ? $other->[0] : $other))
+	{
+		$self->{skips} = $type ne 'S';
+		$self->{failed} = $self->{in};
+	}
+	$self->_send_answer($other);
+	$self->_wait if $hangs{$mode} && $mode !~ /^(?:bytewise|noready)$/;
 	return;
 }
 
@@ -611,12 +741,30 @@ sub _statements
 	return @statements;
 }
 
+# The values of a row, by the names of their columns.
+my %value = (id => '0123456789abcdefghijklmna1', n => '7', ctid => '(0,1)', 'count(*)' => '3', '1' => '1');
+
+sub _columns_of { return split /, /, $_[0]; }
+
+# So many rows of a list of columns, and the number of these columns.
+sub _values
+{
+	my ($n, $list) = @_;
+
+	return map { [ map { $value{ s/^\w+\.//r } } _columns_of($list) ] } 1 .. $n;
+}
+
+sub _width { my @columns = _columns_of($_[0]); return scalar @columns; }
+
 # The good answer to a statement, its rows and the number of its columns.
 sub _answer
 {
 	my ($self, $sql) = @_;
+	my $filled = $self->_read('rows') || 0;
 	my @rows;
 
+	($tag) = $sql =~ /^(FETCH|INSERT|UPDATE|DELETE)/ ? $1 : 'SELECT';
+	$tag .= ' 0' if $tag eq 'INSERT';
 	if ($sql =~ /pg_is_in_recovery\(\),.*pg_try_advisory_xact_lock/s)
 	{
 		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef, '1 2' ];
@@ -633,19 +781,44 @@ sub _answer
 		}
 		return (_rows(1, @rows), \@rows, 1);
 	}
-	elsif ($sql =~ /^FETCH/)
+	elsif ($sql =~ /^DECLARE (\w+) .*?CURSOR FOR\s+SELECT (.*?) FROM/s)
 	{
-		return (_columns(2) . _done('FETCH 0'), [ [ '0123456789abcdefghijklmna1', '7' ] ], 2);
+		$self->{cursor}{$1} = { rows => [ _values($filled, $2) ], columns => _width($2), next => 0 };
+		return (_done('DECLARE CURSOR'), [], 0);
 	}
-	elsif ($sql =~ /^(UPDATE|DELETE)/) { return (_done("$1 1"), [], 0); }
-	elsif ($sql =~ /^INSERT/) { return (_done('INSERT 0 1'), [], 0); }
+	elsif ($sql =~ /^MOVE ABSOLUTE 0 FROM (\w+)/)
+	{
+		$self->{cursor}{$1}{next} = 0;
+		return (_done('MOVE 0'), [], 0);
+	}
+	elsif ($sql =~ /^FETCH (?:FORWARD )?(\d+) FROM (\w+)/)
+	{
+		my $cursor = $self->{cursor}{$2} // { rows => [], columns => 2, next => 0 };
+		my ($n, @left) = ($1, @{ $cursor->{rows} }[ $cursor->{next} .. $#{ $cursor->{rows} } ]);
+		my @fetched = splice @left, 0, $n;
+
+		$cursor->{next} += @fetched;
+		return (_rows($cursor->{columns}, @fetched), @fetched ? \@fetched : [ [ ('7') x $cursor->{columns} ] ], $cursor->{columns});
+	}
+	elsif ($sql =~ /^(?:INSERT|UPDATE|DELETE).* RETURNING (.*)$/s)
+	{
+		@rows = _values(1, $1);
+		return (_rows(_width($1), @rows), \@rows, _width($1));
+	}
+	elsif ($sql =~ /^(?:INSERT|UPDATE|DELETE)/) { return (_done("$tag 1"), [], 0); }
+	elsif ($sql =~ /^SELECT (.*?) FROM/s)
+	{
+		@rows = _values($filled, $1);
+		return (_rows(_width($1), @rows), @rows ? \@rows : [ _values(1, $1) ], _width($1));
+	}
 	elsif ($sql =~ /^SELECT/) { return (_rows(1), [], 1); }
 	else
 	{
-		my ($tag) = $sql =~ /^(\w+)/;
+		my ($word) = $sql =~ /^(\w+)/;
 
-		$tag = { START => 'BEGIN', DECLARE => 'DECLARE CURSOR', CLOSE => 'CLOSE CURSOR' }->{ uc($tag // '') } // uc($tag // '');
-		return (_done($tag), [], 0);
+		$word = uc($word // '');
+		return (_done({ START => 'START TRANSACTION', DECLARE => 'DECLARE CURSOR', CLOSE => 'CLOSE CURSOR', TRUNCATE => 'TRUNCATE TABLE',
+			SET => $sql =~ /^SET CONSTRAINTS/ ? 'SET CONSTRAINTS' : 'SET' }->{$word} // $word), [], 0);
 	}
 	return (_rows(scalar @{ $rows[0] }, @rows), \@rows, scalar @{ $rows[0] });
 }

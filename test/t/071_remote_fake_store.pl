@@ -39,7 +39,7 @@ runops.database = ''
 EOT
 $control->start;
 
-my $session;
+my ($session, $canceler);
 
 # A session, and another one where it was lost.
 sub session
@@ -64,11 +64,12 @@ sub run
 	alarm $patience;
 	eval {
 		session->send($sql);
-		while ($store && !$canceled && !session->has_answer(0.2))
+		while ($store && !$canceled && !session->has_answer(0.1))
 		{
 			next unless grep { /$on/s } $store->statements;
 			last if session->has_answer(0.2);
-			$control->safe_psql('postgres', 'SELECT pg_cancel_backend(' . session->{pid} . ')');
+			$canceler //= PgWire->new(host => $control->host, port => $control->port, user => scalar getpwuid($>), dbname => 'postgres');
+			$canceler->do('SELECT pg_cancel_backend(' . session->{pid} . ')');
 			$canceled = 1;
 		}
 		@results = session->receive;
@@ -142,9 +143,8 @@ my $recheck_other = q{SELECT verdict, reason FROM runops.recheck('a')};
 #   reset    the answer is about the gate, or of postgres_fdw's connection: begin anew for each mode
 my @asks = (
 	{ name => 'the identity, by recheck', sql => q{SELECT verdict, reason FROM runops.recheck('new')}, on => 'pg_is_in_recovery', finding => 1, all => 1, reset => 1 },
-	{ name => 'the identity, before a statement', sql => $update, on => 'pg_is_in_recovery', client => 'runops', reset => 1 },
-	{ name => 'the identity, on the connection of postgres_fdw', sql => $update, on => 'pg_is_in_recovery', client => 'postgres_fdw', reset => 1 },
-	{ name => 'the identity of a reader', sql => "SELECT n FROM run WHERE id = '$new_id'", on => 'pg_is_in_recovery', store => $reader, reset => 1 },
+	{ name => 'the identity, before a statement', sql => $update, on => 'pg_is_in_recovery', client => 'runops/', reset => 1 },
+	{ name => 'the identity of a reader', sql => "SELECT n FROM run WHERE id = '$new_id'", on => 'pg_is_in_recovery', store => $reader, client => 'runops/', reset => 1 },
 	{ name => 'the lock, of two stores that tell no identifier', sql => $recheck_other, on => '^SELECT pg_catalog.pg_try_advisory_xact_lock', store => $other, finding => 1, reset => 1 },
 	{ name => 'the transaction of that lock', sql => $recheck_other, on => '^BEGIN$', store => $other, finding => 1, reset => 1 },
 	{ name => 'the end of that transaction', sql => $recheck_other, on => '^ROLLBACK$', store => $other, finding => 1, reset => 1 },
@@ -170,8 +170,11 @@ my @asks = (
 my @usual = qw(badencoding copyin copyout endless_results endless_rows garbage hugevalue manycolumns manyrows nocolumns nofields nomessage noresult
 	norows norowset nulls silent truncated);
 
+# Those that only the answers to users' statements are checked for.
+my %of_statements = map { $_ => 1 } qw(aborted earlyready hugecount idle intransaction manycount negativecount nocount othertag rollbacktag);
+
 # Modes in which there is a good answer after all, and those that may be the answer to SQL of a user.
-my %harmless = map { $_ => 1 } qw(badready manyready twice norows unknowntype);
+my %harmless = map { $_ => 1 } qw(badready earlyready manyready twice norows unknowntype);
 my %answers = map { $_ => 1 } qw(nocolumns fewcolumns manycolumns manyrows nulls empty_values garbage hugenumber hugevalue badencoding
 	norowset emptytag emptyquery endless_rows);
 my %errors = map { $_ => 1 } grep { /state|message|fields|fatal/ } FakeStore->modes;
@@ -181,8 +184,8 @@ sub begin_anew
 {
 	my ($what) = @_;
 
+	$session = undef if $what;
 	do_sql('ROLLBACK');
-	do_sql('SELECT postgres_fdw_disconnect_all()') if $what;
 	do_sql('SELECT runops.recheck()') if $what && $what eq 'gate';
 	return;
 }
@@ -232,7 +235,7 @@ my $log_start = -s $control->logfile;
 
 foreach my $ask (@asks)
 {
-	foreach my $mode ($ask->{all} || $ENV{FAKE_ALL} ? FakeStore->modes : @usual)
+	foreach my $mode ($ask->{all} || $ENV{FAKE_ALL} ? grep { !$of_statements{$_} } FakeStore->modes : @usual)
 	{
 		next if $ENV{FAKE_ONLY} && "$ask->{name}, $mode" !~ /$ENV{FAKE_ONLY}/;
 		ask($ask, $mode);
@@ -331,11 +334,11 @@ foreach my $case (
 	[ 'a query', $query, '^SELECT pg_catalog\.to_jsonb', 'silent' ], [ 'a query', $query, '^SELECT pg_catalog\.to_jsonb', 'endless_rows' ], [ 'a query', $query, '^SELECT pg_catalog\.to_jsonb', 'endless_parameters' ],
 	[ 'a command', q{SELECT runops.remote_exec('new', 'VACUUM')}, 'VACUUM', 'endless_results' ],
 	[ 'a large command', q{SELECT runops.remote_exec('new', 'VACUUM ' || repeat('x', 50000000))}, '^SET search', 'deaf' ],
-	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'silent' ],
-	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'half' ],
-	[ 'a statement of postgres_fdw', 'UPDATE run SET n = 1', '^UPDATE', 'cancel_hangs' ],
-	[ 'a statement of postgres_fdw', 'SELECT count(*) FROM run', '^FETCH', 'endless_results' ],
-	[ 'a statement of postgres_fdw', 'SELECT count(*) FROM run', '^FETCH', 'endless_notices' ])
+	[ 'a statement of a user', 'UPDATE run SET n = 1', '^UPDATE', 'silent' ],
+	[ 'a statement of a user', 'UPDATE run SET n = 1', '^UPDATE', 'half' ],
+	[ 'a statement of a user', 'UPDATE run SET n = 1', '^UPDATE', 'cancel_hangs' ],
+	[ 'rows of a user', 'SELECT count(*) FROM run', '^FETCH', 'endless_parameters' ],
+	[ 'rows of a user', 'SELECT count(*) FROM run', '^FETCH', 'endless_notices' ])
 {
 	my ($name, $sql, $on, $mode) = @$case;
 	my $store = $sql =~ /count/ ? $reader : $fake;
@@ -351,37 +354,117 @@ foreach my $case (
 	goes_on("$name, $mode");
 }
 
-# The statements of postgres_fdw, on a connection that it has: what is said is postgres_fdw's, but no answer of COPY keeps it.
-foreach my $case (
-	[ 'the start', $update, '^START TRANSACTION' ], [ 'an UPDATE', $update, '^UPDATE' ], [ 'the end', $update, '^COMMIT' ],
-	[ 'a cursor', 'SELECT count(*) FROM run', '^DECLARE', $reader ], [ 'rows', 'SELECT count(*) FROM run', '^FETCH', $reader ],
-	[ 'the end of a cursor', 'SELECT count(*) FROM run', '^CLOSE', $reader ],
-	[ 'an INSERT', "INSERT INTO run VALUES ('$new_id')", '^INSERT' ],
-	[ 'a savepoint', "BEGIN; $update; SAVEPOINT a; $update; COMMIT", '^SAVEPOINT' ],
-	[ 'a savepoint rolled back', "BEGIN; $update; SAVEPOINT a; $update; ROLLBACK TO a; COMMIT", '^ROLLBACK TO' ],
-	[ 'the rollback', "BEGIN; $update; ROLLBACK", '^ABORT' ])
+# The statements of users, as the engine sends them: the statement, and which of its parts is answered in another way.
+#   fill     the number of rows in each table
+#   nth, at  see FakeStore
+#   fine     modes in which PostgreSQL might give this answer, or which cannot be told from a good one
+#   ignored  an error ends the connection, and nobody is told
+#   slow     all modes that hang, and not only one
+my $by_row = "UPDATE run SET n = (random() * 5)::int WHERE id = '$new_id'";
+my $pages = "SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
+  . 'SELECT count(*) FROM run r RIGHT JOIN generate_series(1, 2) g ON r.n > g - random()';
+my $leaf = do_sql(q{SELECT ftrelid::regclass FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver WHERE srvname = 'fake' AND ftrelid::regclass::text ~ 'run'})->[0][0];
+my @any_rows = qw(manyrows norows nulls);
+my @any_count = qw(manycount);
+my @statements = (
+	{ name => 'the start', sql => $update, on => '^START TRANSACTION', slow => 1 },
+	{ name => 'the limit for locks', sql => $update, on => '^SET LOCAL lock_timeout', fine => ['norowset'] },
+	{ name => 'the preparation', sql => $update, on => '^UPDATE', at => 'P', fine => ['othertag'] },
+	{ name => 'the binding', sql => $update, on => '^UPDATE', at => 'B', fine => [qw(noresult othertag)] },
+	{ name => 'the description', sql => $update, on => '^UPDATE', at => 'D', fine => [qw(noresult othertag)] },
+	{ name => 'the synchronization', sql => $update, on => '^UPDATE', at => 'S', fine => ['othertag'] },
+	{ name => 'an UPDATE', sql => $update, on => '^UPDATE', fine => \@any_count, slow => 1 },
+	{ name => 'an UPDATE that returns', sql => "UPDATE run SET n = n + 1 WHERE id = '$new_id' RETURNING n", on => '^UPDATE', fine => \@any_rows, slow => 1 },
+	{ name => 'a DELETE', sql => "DELETE FROM run WHERE id = '$new_id'", on => '^DELETE', fine => \@any_count },
+	{ name => 'an UPDATE of one row', sql => $by_row, on => '^UPDATE', fill => 1 },
+	{ name => 'an UPDATE of one row that returns', sql => "$by_row RETURNING n", on => '^UPDATE', fill => 1, fine => [qw(norows nulls)] },
+	{ name => 'a DELETE of one row', sql => "DELETE FROM run WHERE id = '$new_id' AND random() < 2", on => '^DELETE', fill => 1 },
+	{ name => 'an INSERT', sql => "INSERT INTO run VALUES ('$new_id')", on => '^INSERT' },
+	{ name => 'an INSERT that returns', sql => "INSERT INTO run VALUES ('$new_id') RETURNING n", on => '^INSERT', fine => [qw(norows nulls)] },
+	{ name => 'an INSERT of many rows', sql => "INSERT INTO run SELECT '$new_id' FROM generate_series(1, 3)", on => '^INSERT', nth => 2 },
+	{ name => 'TRUNCATE', sql => "TRUNCATE $leaf", on => '^TRUNCATE' },
+	{ name => 'a query of few rows', sql => "SELECT n FROM run WHERE id = '$new_id'", on => '^SELECT n', store => $reader, fill => 1, fine => \@any_rows, slow => 1 },
+	{ name => 'a query in a transaction', sql => "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT n FROM run WHERE id = '$new_id'; COMMIT", on => '^SELECT n', fill => 1, fine => \@any_rows },
+	{ name => 'the start of a transaction that reads', sql => 'SELECT count(*) FROM run', on => '^START', store => $reader },
+	{ name => 'a cursor', sql => 'SELECT count(*) FROM run', on => '^DECLARE', store => $reader },
+	{ name => 'rows', sql => 'SELECT count(n) FROM run', on => '^FETCH', store => $reader, fill => 1, fine => \@any_rows, slow => 1 },
+	{ name => 'the end of a transaction that reads', sql => 'SELECT count(*) FROM run', on => '^COMMIT', store => $reader, ignored => 1 },
+	{ name => 'more rows', sql => 'SELECT count(n) FROM run', on => '^FETCH', nth => 2, store => $reader, fill => 5, fine => \@any_rows },
+	{ name => 'the way back', sql => $pages, on => '^MOVE', store => $reader, fill => 5, fine => \@any_count },
+	{ name => 'the end of a cursor', sql => "BEGIN; $update; SELECT n FROM run WHERE id = '$new_id' AND random() < 2; $update; COMMIT", on => '^CLOSE' },
+	{ name => 'rows that are locked', sql => "SELECT n FROM run WHERE id = '$new_id' FOR UPDATE", on => '^FETCH', fill => 1, fine => \@any_rows },
+	{ name => 'a savepoint', sql => "BEGIN; $update; SAVEPOINT a; $update; COMMIT", on => '^SAVEPOINT' },
+	{ name => 'a savepoint that ends', sql => "BEGIN; $update; SAVEPOINT a; $update; RELEASE a; $update; COMMIT", on => '^RELEASE' },
+	{ name => 'a savepoint rolled back', sql => "BEGIN; $update; SAVEPOINT a; $update; ROLLBACK TO a; $update; COMMIT", on => '^ROLLBACK TO', slow => 1, fine => ['rollbacktag'] },
+	{ name => 'the end of a savepoint rolled back', sql => "BEGIN; $update; SAVEPOINT a; $update; ROLLBACK TO a; $update; COMMIT", on => '^RELEASE' },
+	{ name => 'the deferred constraints', sql => "BEGIN; $update; UPDATE run SET n = 1; COMMIT", on => '^SET CONSTRAINTS', fine => ['norowset'] },
+	{ name => 'the end', sql => $update, on => '^COMMIT', slow => 1 },
+	{ name => 'the end in two stores', sql => "BEGIN; $update; UPDATE run SET n = 1; COMMIT", on => '^COMMIT' },
+	{ name => 'the rollback', sql => "BEGIN; $update; ROLLBACK", on => '^ROLLBACK', ignored => 1, slow => 1 },
+	{ name => 'an old statement', sql => 'DO $$BEGIN FOR i IN 1 .. 205 LOOP EXECUTE format($q$UPDATE run SET n = %s WHERE id = %L$q$, i, ' . "'$new_id'); END LOOP; END\$\$", on => '^DEALLOCATE', only => [qw(nomessage othertag)] });
+
+# The modes of the messages that are no statements, and those that hang there.
+my @message_modes = qw(close copyout copyout_ends earlyready garbage halfclose half negativelength nomessage noresult norowset othertag silent truncated twice
+	unknowntype wronglength);
+my %message_hangs = map { $_ => 1 } qw(half silent noresult norowset nomessage othertag garbage);
+
+# The engine reads no more after an answer of these, which it does not expect.
+my %breaks = map { $_ => 1 } qw(copyboth copyout copy_in_the_middle endless_results endless_result_sets longcommand);
+
+# These are tried with some of the statements only.
+my %rare = map { $_ => 1 } qw(badmessage columns_past_the_end copy_in_the_middle copyboth copyin copyout_ends emptyquery endless_result_sets
+	goodstate halfclose hugevalue idle longcommand longmessage negativelength nofields nostate oddstate row_of_other_length rows_and_error
+	shortstate unknowntype unterminated);
+
+do_sql(q{ALTER SERVER fake OPTIONS (ADD fetch_size '2')});
+foreach my $case (@statements)
 {
-	my ($name, $sql, $on, $store) = @$case;
+	my $store = $case->{store} // $fake;
+	my @modes = $case->{only} ? @{ $case->{only} } : $case->{at} ? @message_modes :
+	  grep { !FakeStore->hangs($_) || $breaks{$_} || $ENV{FAKE_ALL} || $_ eq 'silent' || ($case->{slow} && /^(?:noready|half|endless_(?:rows|notices)|longlength)$/) } FakeStore->modes;
 
-	$store //= $fake;
-	foreach my $mode ($ENV{FAKE_ALL} ? FakeStore->modes : @usual)
+	@modes = grep { !$rare{$_} } @modes unless $case->{slow} || $ENV{FAKE_ALL};
+
+	# what is no other answer here
+	@modes = grep { !/count$/ } @modes unless $case->{on} =~ /INSERT|UPDATE|DELETE|FETCH|SELECT/;
+	my $state_then = $case->{sql} =~ /^SELECT n FROM(?!.*FOR UPDATE)/ || $case->{on} =~ /COMMIT|ROLLBACK(?! TO)/ ? 'idle' : 'intransaction';
+	@modes = grep { $_ ne $state_then } @modes;
+	@modes = grep { "$case->{name}, $_" =~ /$ENV{FAKE_ONLY}/ } @modes if $ENV{FAKE_ONLY};
+	next unless @modes;
+	$_->fill($case->{fill} // 0) foreach $fake, $other, $reader;
+	begin_anew('gate');
+	do_sql('SET runops.cross_store_writes = allow');
+	my ($good, $gives) = run($case->{sql});
+
+	is($good, 'ok', "$case->{name}: works") or diag($gives);
+	foreach my $mode (@modes)
 	{
-		my $hangs = FakeStore->hangs($mode);
+		my $hangs = $case->{at} ? $message_hangs{$mode} : FakeStore->hangs($mode);
+		my $result = "$case->{name}, $mode";
 
-		next if $ENV{FAKE_ONLY} && "$name, $mode" !~ /$ENV{FAKE_ONLY}/;
+		# a statement is prepared once
+		begin_anew('connections') if ($case->{at} // '') eq 'P';
+		do_sql("SET runops.commit_timeout = '500ms'; SET runops.cross_store_writes = allow");
+		$store->misbehave($mode, map { $_ => $case->{$_} } qw(on at nth));
+		my ($state, $said) = run($case->{sql}, $hangs || $case->{at} ? $store : undef, $case->{on});
+		my $asked = grep { /$case->{on}/s } $store->statements;
 
-		# postgres_fdw itself waits as long as that for the end of what it has to roll back
-		next if $hangs && $on =~ /^\^(?:ABORT|ROLLBACK)/;
-		begin_anew('connections');
-		is((run($sql))[0], 'ok', "$name of postgres_fdw: works");
-		$store->misbehave($mode, on => $on, client => 'postgres_fdw');
-		my ($state, $said) = run($sql, $hangs ? $store : undef, $on);
 		$store->behave;
-		unlike($state, qr/^(?:57P02|hang)/, "$name of postgres_fdw, $mode: neither crash nor hang") or diag("$state $said");
-		goes_on("$name of postgres_fdw, $mode");
-		diag(sprintf("%-40s %-22s %s %s", $name, $mode, $state, substr($said =~ s/\n/ /gr, 0, 150))) if $ENV{FAKE_SHOW};
+		ok($asked, "$result: was asked");
+		unlike($state, qr/^(?:XX000|57P02|hang)$/, "$result: no internal error, no crash and no hang") or diag("$state $said");
+		isnt($state, '57014', "$result: ends by itself") or diag($said) unless $hangs;
+		isnt($state, 'ok', "$result: is an error") or diag($said) unless $case->{ignored} || $harmless{$mode} || grep { $_ eq $mode } @{ $case->{fine} // [] };
+		isnt($said =~ s/\|.*//sr, '', "$result: has a message") unless $state eq 'ok';
+		goes_on($result);
+
+		# what was sent too much may come with the next answer
+		run($_) foreach $mode =~ /ready|twice/ ? ($case->{sql}, 'ROLLBACK') : ();
+		is(join('|', run($case->{sql})), "ok|$gives", "$result: works again");
+		diag(sprintf("%-40s %-22s %s %s", $case->{name}, $mode, $state, substr($said =~ s/\n/ /gr, 0, 150))) if $ENV{FAKE_SHOW};
 	}
 }
+do_sql('ALTER SERVER fake OPTIONS (DROP fetch_size)');
+$_->fill(0) foreach $fake, $other, $reader;
 
 # A cleanup of cascades: what it sets up, its rows, and how it counts them.
 begin_anew('connections');
