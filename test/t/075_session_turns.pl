@@ -57,7 +57,8 @@ is($relay->connects, 1, 'over one connection');
 is(turns("SELECT * FROM run WHERE id = '$b'"), 3, 'and of another store');
 is($relay->connects, 1, 'over one more');
 
-# [ statements, turns on each connection ]
+# [ statements, turns on each connection ]; none ends a transaction that has only
+# read, because the answer to that is not waited for
 my @cases = (
 	[ "SELECT * FROM run WHERE id = '$n'", '1' ],
 	[ "SELECT * FROM run WHERE id = '$n' AND env = 'e' ORDER BY n LIMIT 1", '1' ],
@@ -71,7 +72,6 @@ my @cases = (
 	[ "BEGIN; UPDATE run SET n = 8 WHERE id = '$n'; SELECT n FROM run WHERE id = '$n'; COMMIT", '3' ],
 	[ "BEGIN; SAVEPOINT a; UPDATE run SET n = 8 WHERE id = '$n'; RELEASE a; COMMIT", '2' ],
 	[ "BEGIN; UPDATE run SET n = 8 WHERE id = '$n'; SAVEPOINT a; UPDATE run SET n = 9 WHERE id = '$n'; ROLLBACK TO a; COMMIT", '4' ],
-	[ "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT n FROM run WHERE id = '$n'; SELECT n FROM run WHERE id = '$n2'; COMMIT", '3' ],
 	[ "INSERT INTO run VALUES " . join(', ', map { sprintf "('0123456789abcdefghij%03dvv1', 'e', %d)", $_, $_ } 0 .. 99), '2' ],
 	[ "INSERT INTO run SELECT '0123456789abcdefghij' || g || 'uu1', 'e', g FROM generate_series(100, 199) g", '2' ],
 	[ "UPDATE run SET n = 0 WHERE id LIKE '%uu1' AND id = ANY (ARRAY['$n', '0123456789abcdefghij100uu1'])", '2' ],
