@@ -95,7 +95,8 @@ $node->start;
 is( $node->safe_psql('postgres', <<'EOT'),
 SELECT name, setting, context FROM pg_settings WHERE name LIKE 'runops.%' ORDER BY name COLLATE "C"
 EOT
-	"runops.commit_timeout|60000|user
+	"runops.attach_scan_limit|1048576|user
+runops.commit_timeout|60000|user
 runops.control_plane_cache_max_entries|10000|postmaster\n"
 	  . "runops.control_plane_cache_ttl|30000|sighup\n"
 	  . "runops.cross_store_writes|warn|user\n"
