@@ -26,7 +26,6 @@ SELECT 'ok' FROM big.scans('big.run');
 
 -- attach says that it would read the table under its lock, and reads nothing
 SET runops.attach_scan_limit = '4MB';
-\set VERBOSITY verbose
 DO $$
 DECLARE
 	detail text;
@@ -35,10 +34,9 @@ BEGIN
 	PERFORM runops.attach('big.run', 'id', '{a,b,c}');
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	RAISE WARNING '%', regexp_replace(concat_ws(E'\n', SQLERRM, detail, hint), '\d+ kB|\d+ MB', 'SIZE');
+	RAISE WARNING '%', regexp_replace(concat_ws(E'\n', SQLSTATE || ' ' || SQLERRM, detail, hint), '\d+ kB|\d+ MB', 'SIZE');
 END
 $$;
-\set VERBOSITY default
 SELECT pg_stat_force_next_flush();
 SELECT * FROM big.scans('big.run');
 
