@@ -10,6 +10,8 @@
 \set schema own_changes
 \i :helpers
 \set ECHO none
+-- versions name the place of an error differently
+\set SHOW_CONTEXT never
 CREATE SCHEMA own_plain;
 CREATE TABLE own_plain.run (LIKE run INCLUDING DEFAULTS, PRIMARY KEY (id), UNIQUE ("friendlyId"));
 CREATE TABLE own_plain.attempt (LIKE attempt, PRIMARY KEY (id));

@@ -85,6 +85,7 @@ WITH RECURSIVE t(i, id) AS (SELECT 1, k(1) UNION ALL SELECT i + 1, r.id FROM t J
 
 -- no more on disk than allowed; the session goes on
 SET temp_file_limit = '100kB';
+\set VERBOSITY sqlstate
 SELECT count(meta) FROM (SELECT id, meta FROM run OFFSET 0) r;
 BEGIN;
 SELECT count(*) FROM local;
@@ -93,6 +94,7 @@ SELECT count(meta) FROM (SELECT id, meta FROM run OFFSET 0) r;
 ROLLBACK TO a;
 SELECT count(*) FROM (SELECT id FROM run OFFSET 0) r;
 COMMIT;
+\set VERBOSITY default
 RESET temp_file_limit;
 
 -- the same over asynchronous scans; an error inside a savepoint leaves what was

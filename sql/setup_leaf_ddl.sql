@@ -35,7 +35,7 @@ SELECT runops.attach('"Ldl 2".run', 'id');
 CREATE VIEW objects AS
 	SELECT c.conrelid::regclass AS relation, c.conname AS name, pg_get_constraintdef(c.oid) AS def,
 		obj_description(c.oid, 'pg_constraint') AS comment
-	FROM pg_constraint c WHERE c.conrelid IN ('runops_legacy.run'::regclass, 'ldl.run'::regclass)
+	FROM pg_constraint c WHERE c.contype <> 'n' AND c.conrelid IN ('runops_legacy.run'::regclass, 'ldl.run'::regclass)
 	UNION ALL
 	SELECT i.indrelid::regclass, i.indexrelid::regclass::name, pg_get_indexdef(i.indexrelid), obj_description(i.indexrelid, 'pg_class')
 	FROM pg_index i WHERE i.indrelid IN ('runops_legacy.run'::regclass, 'ldl.run'::regclass)
@@ -209,7 +209,7 @@ CREATE VIEW properties AS
 	SELECT c.oid::regclass AS relation, c.reloptions, c.relreplident, c.relpersistence AS p,
 		(SELECT i.indexrelid::regclass FROM pg_index i WHERE i.indrelid = c.oid AND i.indisclustered) AS clustered,
 		(SELECT i.indexrelid::regclass FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) AS identity,
-		(SELECT format('%s %s', a.attcompression, array_remove(a.attoptions, a.attoptions[1])) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'b') AS b
+		(SELECT format('%s %s', a.attcompression, 'n_distinct=5' = ANY (coalesce(a.attoptions, '{}'))) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'b') AS b
 	FROM pg_class c WHERE c.oid IN ('run'::regclass, 'runops_legacy.run'::regclass) ORDER BY 1;
 ALTER TABLE run SET (fillfactor = 70, autovacuum_enabled = off), CLUSTER ON run_n_idx, REPLICA IDENTITY USING INDEX run_pkey;
 TABLE properties;
@@ -251,7 +251,7 @@ CALL try('ALTER TABLE runops_legacy.run ADD CONSTRAINT f FOREIGN KEY (p) REFEREN
 SELECT runops.add_unique('"Ldl 2".run', '{n}', name => 'run_n_all') IS NOT NULL AS added;
 CREATE TABLE copy (LIKE run INCLUDING ALL);
 SELECT i.indexrelid::regclass, pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = 'copy'::regclass ORDER BY i.indexrelid::regclass::text;
-SELECT c.conname FROM pg_constraint c WHERE c.conrelid = 'copy'::regclass ORDER BY 1;
+SELECT c.conname FROM pg_constraint c WHERE c.contype <> 'n' AND c.conrelid = 'copy'::regclass ORDER BY 1;
 SELECT col_description('copy'::regclass, 3);
 CREATE TABLE copy2 (LIKE run INCLUDING DEFAULTS);
 DROP TABLE copy, copy2;
