@@ -369,7 +369,7 @@ my $leaf = do_sql(q{SELECT ftrelid::regclass FROM pg_foreign_table JOIN pg_forei
 my @any_rows = qw(manyrows norows nulls);
 my @any_count = qw(manycount);
 # What comes behind the answer "COMMIT" does not matter: the store has committed.
-my @behind = qw(aborted intransaction);
+my @behind = qw(aborted intransaction noready);
 
 my @statements = (
 	{ name => 'the start', sql => $update, on => '^START TRANSACTION', slow => 1 },
