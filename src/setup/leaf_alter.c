@@ -408,11 +408,10 @@ divide(Division *division, AlterTableCmd *cmd)
 					break;
 				case CONSTR_CHECK:
 					if (castNode(Constraint, cmd->def)->is_no_inherit)
-					{
 						add_to_leaf(division, cmd);
-						break;
-					}
-					/* FALLTHROUGH */
+					else
+						division->own = lappend(division->own, cmd);
+					break;
 				default:
 					division->own = lappend(division->own, cmd);
 			}
@@ -429,7 +428,8 @@ divide(Division *division, AlterTableCmd *cmd)
 			break;
 		case AT_ClusterOn:
 			cmd->name = runops_leaf_index_name(division->routed, division->leaf, cmd->name);
-			/* FALLTHROUGH */
+			division->leaf_rest = lappend(division->leaf_rest, cmd);
+			break;
 		case AT_DropCluster:
 		case AT_SetRelOptions:
 		case AT_ResetRelOptions:

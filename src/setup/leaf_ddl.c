@@ -583,13 +583,13 @@ replace_statement(Node *stmt, List **instead)
 			changed = drop_of_leaf((DropStmt *) stmt);
 			break;
 		case T_RenameStmt:
-			if (((RenameStmt *) stmt)->renameType != OBJECT_SCHEMA)
+		case T_AlterObjectSchemaStmt:
+			if (IsA(stmt, RenameStmt) &&
+				((RenameStmt *) stmt)->renameType != OBJECT_SCHEMA)
 			{
 				changed = rename_of_leaf((RenameStmt *) stmt);
 				break;
 			}
-			/* FALLTHROUGH */
-		case T_AlterObjectSchemaStmt:
 			*instead = renames_after_move(stmt);
 			changed = *instead != NIL;
 			*instead = lcons(stmt, *instead);
