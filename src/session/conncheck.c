@@ -14,19 +14,11 @@
  */
 #include "postgres.h"
 
-#include <sys/socket.h>
-
 #include "access/xact.h"
-#include "catalog/pg_user_mapping.h"
-#include "lib/ilist.h"
-#include "libpq-events.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"

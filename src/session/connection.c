@@ -71,8 +71,8 @@ mark_stale(Datum arg, int cacheid, uint32 hashvalue)
 /*
  * The kept connection of a user mapping, or NULL.
  */
-RunopsConn *
-runops_conn_find(Oid umid)
+static RunopsConn *
+find_connection(Oid umid)
 {
 	dlist_iter	iter;
 
@@ -290,7 +290,7 @@ RunopsConn *
 runops_conn_get(const RunopsStoreUse *use)
 {
 	UserMapping *user = GetUserMapping(use->userid, use->serverid);
-	RunopsConn *c = runops_conn_find(user->umid);
+	RunopsConn *c = find_connection(user->umid);
 
 	runops_conn_note_use(use->serverid);
 	if (c != NULL)

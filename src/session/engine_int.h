@@ -131,7 +131,6 @@ struct RunopsConn
 
 /* in connection.c */
 extern dlist_head runops_conns;
-extern RunopsConn *runops_conn_find(Oid umid);
 extern void runops_conn_close(RunopsConn *c);
 extern void runops_conn_check_standby(RunopsConn *c, const RunopsStoreUse *use);
 
