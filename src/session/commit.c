@@ -186,11 +186,7 @@ describe_refusal(const CommitResult *result, RemoteFailure *failure)
 									c->session.server->servername),
 						   NULL, _("Repeat the transaction."));
 	else
-	{
-		runops_store_note_error(result->refusal);
-		(void) runops_remote_check(&c->session, result->refusal, 0, failure);
-		runops_remote_blame(failure, COMMIT_SQL);
-	}
+		runops_store_failure(c, result->refusal, COMMIT_SQL, failure);
 }
 
 /*

@@ -164,9 +164,8 @@ extern RunopsStatement *runops_statement_evict(RunopsConn *c);
 extern void runops_statement_forget(RunopsConn *c, RunopsStatement *statement);
 
 /* in store_error.c */
-extern void runops_store_note_error(const PGresult *result);
-pg_noreturn extern void runops_store_raise(RunopsConn *c, const PGresult *res,
-										   const char *sql);
+extern void runops_store_failure(RunopsConn *c, const PGresult *res,
+								 const char *sql, RemoteFailure *failure);
 
 /* in frame.c */
 extern void runops_frame_require(RunopsConn *c, RunopsNeed need,

@@ -92,11 +92,13 @@ lost(RunopsConn *c, const PGresult *res)
 
 	c->lost = true;
 	if (res != NULL && PQresultErrorField(res, PG_DIAG_SQLSTATE) != NULL)
-		runops_store_raise(c, res, c->sql ? c->sql : "");
-
-	runops_remote_fail_libpq(&c->session, &failure);
-	if (c->sql != NULL)
-		runops_remote_blame(&failure, c->sql);
+		runops_store_failure(c, res, c->sql ? c->sql : "", &failure);
+	else
+	{
+		runops_remote_fail_libpq(&c->session, &failure);
+		if (c->sql != NULL)
+			runops_remote_blame(&failure, c->sql);
+	}
 	runops_remote_raise(&failure);
 }
 
@@ -376,9 +378,7 @@ failed(RunopsConn *c, PGresult *res)
 	if (PQstatus(conn) != CONNECTION_OK)
 		lost(c, res);
 
-	runops_store_note_error(res);
-	(void) runops_remote_check(&c->session, res, 0, &failure);
-	runops_remote_blame(&failure, c->sql ? c->sql : "");
+	runops_store_failure(c, res, c->sql ? c->sql : "", &failure);
 	/* the store does not know of an error that libpq has found */
 	if (!reported)
 		give_up(c);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * store_error.c
- *	  Raises an error of a store here, and keeps the fields that name its
+ *	  Reports an error of a store here, and keeps the fields that name its
  *	  object.
  *
  * The names in these fields are those of the store.  The caller's error
@@ -37,8 +37,8 @@ copy_field(char *field, const PGresult *result, int code)
 /*
  * Note the fields of an error.
  */
-void
-runops_store_note_error(const PGresult *result)
+static void
+note_error(const PGresult *result)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
@@ -70,19 +70,16 @@ runops_conn_error(void)
 }
 
 /*
- * Raise the error in a result as the answer to a statement.
- *
- * res is copied into the error, and stays the caller's.
+ * Fill in the failure for an error in a result, which is the answer to a
+ * statement, and note its fields.
  */
 void
-runops_store_raise(RunopsConn *c, const PGresult *res, const char *sql)
+runops_store_failure(RunopsConn *c, const PGresult *res, const char *sql,
+					 RemoteFailure *failure)
 {
-	RemoteFailure failure;
-
-	runops_store_note_error(res);
-	if (runops_remote_check(&c->session, res, 0, &failure))
-		runops_remote_fail_answer(&c->session, &failure,
+	note_error(res);
+	if (runops_remote_check(&c->session, res, 0, failure))
+		runops_remote_fail_answer(&c->session, failure,
 								  _("It sent a result that was not asked for."));
-	runops_remote_blame(&failure, sql);
-	runops_remote_raise(&failure);
+	runops_remote_blame(failure, sql);
 }
