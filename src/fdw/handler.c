@@ -13,11 +13,17 @@
  */
 #include "postgres.h"
 
+#include "access/reloptions.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "fdw/fdw_int.h"
+#include "remote/remote.h"
 
 PG_FUNCTION_INFO_V1(runops_fdw_handler);
 PG_FUNCTION_INFO_V1(runops_fdw_validator);
@@ -46,15 +52,29 @@ runops_fdw_handler(PG_FUNCTION_ARGS)
 }
 
 /*
- * The validator of the wrapper: its options are postgres_fdw's.
+ * The validator of the wrapper.  Our own options are taken out before
+ * postgres_fdw validates the others.
  */
 Datum
 runops_fdw_validator(PG_FUNCTION_ARGS)
 {
+	Oid			catalog = PG_GETARG_OID(1);
+	List	   *options = runops_options_validate(untransformRelOptions(PG_GETARG_DATUM(0)), catalog);
+	ArrayBuildState *others = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 	PGFunction	validator;
+	ListCell   *lc;
 
+	foreach(lc, options)
+	{
+		DefElem    *def = (DefElem *) lfirst(lc);
+
+		accumArrayResult(others,
+						 CStringGetTextDatum(psprintf("%s=%s", def->defname, defGetString(def))),
+						 false, TEXTOID, CurrentMemoryContext);
+	}
 	validator = load_external_function(PGFDW_LIBRARY, "postgres_fdw_validator",
 									   true, NULL);
 
-	return validator(fcinfo);
+	return DirectFunctionCall2(validator, makeArrayResult(others, CurrentMemoryContext),
+							   ObjectIdGetDatum(catalog));
 }

@@ -17,6 +17,7 @@
 #include "datatype/timestamp.h"
 #include "foreign/foreign.h"
 #include "libpq-fe.h"
+#include "nodes/pg_list.h"
 
 #include "base/compat.h"
 
@@ -49,6 +50,18 @@ typedef struct RemoteFailure
 	const char *context;		/* of the remote error, or NULL */
 	bool		timed_out;		/* was it caused by the deadline? */
 } RemoteFailure;
+
+/*
+ * The values of the options of our own, for a server and one of its user
+ * mappings.
+ */
+typedef struct RunopsServerOptions
+{
+	int			idle_timeout;	/* ms after which an unused connection is
+								 * closed; 0 is never */
+	bool		pooled;			/* is there a transaction pooler in between? */
+	bool		prepared_statements;	/* may statements be prepared by name? */
+} RunopsServerOptions;
 
 /* in connect.c */
 extern RemoteSession *runops_remote_session(const char *store);
@@ -86,6 +99,13 @@ extern bool runops_remote_get_bool(RemoteSession *session, int column,
 								   bool *result, RemoteFailure *failure);
 extern bool runops_remote_get_name(RemoteSession *session, int column,
 								   char *result, RemoteFailure *failure);
+
+/* in options.c */
+extern List *runops_options_validate(List *options, Oid catalog);
+extern void runops_options_read(const ForeignServer *server,
+								const UserMapping *user,
+								RunopsServerOptions *values);
+extern bool runops_server_is_pooled(Oid serverid);
 
 /* in cancel.c */
 extern bool runops_conn_is_copy(const PGresult *res);

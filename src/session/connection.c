@@ -153,6 +153,7 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	c->session.preamble = SET_UP;
 	c->server_hash = GetSysCacheHashValue1(FOREIGNSERVEROID, ObjectIdGetDatum(use->serverid));
 	c->mapping_hash = GetSysCacheHashValue1(USERMAPPINGOID, ObjectIdGetDatum(user->umid));
+	runops_options_read(c->session.server, c->session.user, &c->options);
 	c->keep = true;
 	foreach(lc, c->session.server->options)
 	{

@@ -82,6 +82,7 @@ struct RunopsConn
 	Oid			umid;
 	uint32		server_hash;	/* syscache hash values, for invalidations */
 	uint32		mapping_hash;
+	RunopsServerOptions options;
 	bool		keep;			/* keep it after the transaction? */
 	bool		stale;			/* was its server or mapping altered? */
 	bool		standby;		/* is the server in recovery? */

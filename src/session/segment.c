@@ -489,8 +489,8 @@ runops_segment_params(RunopsConn *c, const char *sql, int nparams,
  * Add the statement of the segment.  Its results are read by
  * runops_segment_result().
  *
- * prepared: it will be sent again, so prepare it under a name.  rows: does it
- * return rows?
+ * prepared: it will be sent again, so prepare it under a name, if the server's
+ * options allow that.  rows: does it return rows?
  */
 void
 runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
@@ -501,7 +501,7 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 
 	c->preparing = NULL;
 	c->was_ready = c->again = false;
-	if (prepared)
+	if (prepared && c->options.prepared_statements && !c->options.pooled)
 	{
 		RunopsStatement *old = runops_statement_evict(c);
 
