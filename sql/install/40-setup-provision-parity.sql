@@ -318,7 +318,12 @@ AS $$
 	WITH p AS MATERIALIZED (
 		SELECT x.no, (x.place).relation, x.target, x.here -> 'columns' AS here, x.there -> 'columns' AS there,
 			x.there ->> 'kind' AS kind, (x.there ->> 'ours')::boolean AS ours,
-			(x.there ->> 'children')::boolean AS children
+			(x.there ->> 'children')::boolean AS children,
+			-- the key by which a single row is addressed
+			EXISTS (SELECT FROM jsonb_array_elements(x.here -> 'constraints') k
+					WHERE k ->> 'def' NOT LIKE '% DEFERRABLE%' AND (k ->> 'type' = 'p' OR k ->> 'type' = 'u' AND NOT EXISTS (
+						SELECT FROM jsonb_array_elements(x.here -> 'columns') c
+						WHERE k -> 'columns' ? (c ->> 'name') AND NOT (c ->> 'notnull')::boolean))) AS keyed
 		FROM unnest(pairs) WITH ORDINALITY AS x (place, target, here, there, no)
 	), found (no, part, o, phase, relation, kind, object, action, ddl, detail) AS (
 		SELECT p.no, 1, 0::bigint, 4, p.relation, 'table', 'table ' || p.target, CASE WHEN u.unportable IS NULL THEN 'create' ELSE 'drift' END,
@@ -337,8 +342,8 @@ AS $$
 		UNION ALL
 		SELECT p.no, 1, 1, 4, p.relation, 'partitioned', 'table ' || p.target, 'drift', NULL,
 			CASE p.kind WHEN 'p' THEN 'the table in the store is itself partitioned' ELSE 'the table in the store has children' END
-			|| ', so an UPDATE or DELETE that is not sent there as a whole is refused'
-		FROM p WHERE p.kind = 'p' OR (p.kind = 'r' AND p.children)
+			|| ', and the table has no key here, so an UPDATE or DELETE that is not sent there as a whole is refused'
+		FROM p WHERE (p.kind = 'p' OR (p.kind = 'r' AND p.children)) AND NOT p.keyed
 		UNION ALL
 		-- A column that exists only in the store may be the missing column under its
 		-- old name.  A new column would hide the values of the old one.

@@ -253,11 +253,11 @@ BEGIN
 	SELECT CASE WHEN p.kind IN ('index', 'constraint', 'trigger', 'partitioned') THEN 'warning' ELSE 'error' END,
 		format('store %s: %s', store, p.object), coalesce(p.detail, 'missing in the store'),
 		CASE WHEN p.action = 'create' THEN format('Use runops.provision(%L).', store)
-			 WHEN p.kind = 'partitioned' THEN 'Use a plain table there, or change its rows only by statements that can be sent as a whole.'
+			 WHEN p.kind = 'partitioned' THEN 'Give the table a primary key, or use a plain table there.'
 			 WHEN p.kind = 'trigger' THEN 'Use ALTER FUNCTION ... SET there to set search_path for the function.'
 			 ELSE coalesce('Run there: ' || p.ddl || ';', 'Make the object equal on both sides.') END,
 		format(CASE WHEN p.kind = 'privilege' THEN 'the remote user may not do there what the local role may do here'
-			   WHEN p.kind = 'partitioned' THEN 'the table in the store is itself partitioned or has children, so some statements on it are refused'
+			   WHEN p.kind = 'partitioned' THEN 'the table in the store is itself partitioned or has children, and has no key here, so some statements on it are refused'
 			   WHEN p.action = 'create' THEN '%s is missing in the store' ELSE '%s differs from the one here' END, p.kind)
 	FROM unnest(parity) WITH ORDINALITY AS p (phase, relation, kind, object, action, ddl, detail, o)
 	WHERE p.kind = 'table' OR p.relation IS NULL OR p.relation <> ALL (

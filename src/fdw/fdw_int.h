@@ -41,6 +41,21 @@ typedef struct RunopsFdwCall
 	bool		begins;			/* does the callback connect? */
 } RunopsFdwCall;
 
+/*
+ * The items of the fdw_private for a modification.  All but the last are
+ * postgres_fdw's.
+ */
+enum RunopsModifyItem
+{
+	MODIFY_SQL,
+	MODIFY_TARGET_ATTRS,		/* integer list */
+	MODIFY_VALUES_END,
+	MODIFY_HAS_RETURNING,
+	MODIFY_ATTRS,				/* integer list */
+	MODIFY_KEY					/* integer list; missing if rows are
+								 * identified by their ctid */
+};
+
 /* The parameters of a scan or direct modification. */
 typedef struct RunopsParams
 {
@@ -129,6 +144,7 @@ extern bool runops_fdw_groups_differ(PlannerInfo *root, Oid serverid,
 									 RelOptInfo *output_rel, Node *having);
 
 /* in insert_sql.c */
+extern const char *runops_fdw_remote_column(Relation rel, AttrNumber attno);
 extern char *runops_fdw_insert_sql(ResultRelInfo *rri, bool do_nothing,
 								   List **target_attrs, List **returned_attrs);
 
@@ -180,6 +196,22 @@ extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
 
 /* in modify.c */
 extern void runops_fdw_modify_callbacks(FdwRoutine *routine);
+
+/* in row_key.c */
+extern List *runops_fdw_row_key(Oid relid, Oid *depends);
+extern char *runops_fdw_key_junk(const FormData_pg_attribute *att);
+extern bool runops_fdw_add_key(PlannerInfo *root, Index rtindex, Relation rel);
+extern void runops_fdw_key_condition(StringInfo sql, Relation rel, List *key,
+									 int param);
+extern char *runops_fdw_change_sql(Relation rel, CmdType operation, List *key,
+								   List *assigned, List *returned);
+
+/* in changed_keys.c */
+typedef struct RunopsChangedKeys RunopsChangedKeys;
+
+extern RunopsChangedKeys *runops_fdw_changed_keys(MemoryContext cxt);
+extern bool runops_fdw_change_key(RunopsChangedKeys *keys, int n,
+								  const char *const *values);
 
 /* in note_writes.c */
 extern void runops_fdw_note_write(Oid relid);

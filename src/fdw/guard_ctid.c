@@ -2,9 +2,9 @@
  *
  * guard_ctid.c
  *	  Keeps an UPDATE or DELETE of one row from changing a row of another
- *	  partition of the store's table.
+ *	  partition of the store's table, if the table has no key (row_key.c).
  *
- * postgres_fdw identifies the row only by its ctid.  In a store whose table is
+ * Then only its ctid identifies the row.  In a store whose table is
  * partitioned, or has children, rows of several tables have the same ctid.  So
  * the statement that is sent raises an error if the row with this ctid is not
  * in the table itself.  The condition is not a constant, because PostgreSQL
@@ -77,6 +77,6 @@ runops_fdw_report_guard(EState *estate, Oid relid)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot change single rows of \"%s\" in store \"%s\"",
 					get_rel_name(relid), runops_store_label(relid)),
-			 errdetail("The table in the store is partitioned or has children, and the place of a row does not identify it there."),
-			 errhint("Write an UPDATE or DELETE that can be sent as a whole: with constants and built-in operators, and without other tables.")));
+			 errdetail("The table in the store is partitioned or has children, and has no primary key here: the place of a row does not identify it there."),
+			 errhint("Give the table a primary key, here and in the store.")));
 }

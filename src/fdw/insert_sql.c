@@ -26,8 +26,8 @@
 /*
  * The quoted name of a column in the store.
  */
-static const char *
-remote_column(Relation rel, AttrNumber attno)
+const char *
+runops_fdw_remote_column(Relation rel, AttrNumber attno)
 {
 	const char *name = NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname);
 	ListCell   *lc;
@@ -88,7 +88,7 @@ append_returning(StringInfo sql, ResultRelInfo *rri)
 			(!whole && !bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, attrs)))
 			continue;
 		appendStringInfo(sql, "%s%s", returned == NIL ? " RETURNING " : ", ",
-						 remote_column(rel, attno));
+						 runops_fdw_remote_column(rel, attno));
 		returned = lappend_int(returned, attno);
 	}
 	if (bms_is_member(SelfItemPointerAttributeNumber - FirstLowInvalidHeapAttributeNumber, attrs))
@@ -128,7 +128,7 @@ runops_fdw_insert_sql(ResultRelInfo *rri, bool do_nothing, List **target_attrs,
 
 		if (att->attisdropped)
 			continue;
-		appendStringInfo(&sql, "%s%s", values.len == 0 ? "(" : ", ", remote_column(rel, attno));
+		appendStringInfo(&sql, "%s%s", values.len == 0 ? "(" : ", ", runops_fdw_remote_column(rel, attno));
 		appendStringInfoString(&values, values.len == 0 ? "" : ", ");
 		if (att->attgenerated)
 			appendStringInfoString(&values, "DEFAULT");

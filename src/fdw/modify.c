@@ -37,16 +37,6 @@
 /* the rows that are inserted together, if the option batch_size is not set */
 #define DEFAULT_BATCH_SIZE 100
 
-/* The items of postgres_fdw's fdw_private for a modification. */
-enum ModifyPrivate
-{
-	MODIFY_SQL,
-	MODIFY_TARGET_ATTRS,		/* integer list */
-	MODIFY_VALUES_END,
-	MODIFY_HAS_RETURNING,
-	MODIFY_ATTRS				/* integer list */
-};
-
 /*
  * The state of one result relation while a statement runs.
  *
@@ -59,6 +49,7 @@ typedef struct ModifyState
 	char	   *sql;
 	List	   *target_attrs;	/* columns whose values are parameters */
 	List	   *returned_attrs; /* columns of RETURNING */
+	List	   *key;			/* columns that identify a row; NIL: its ctid */
 	bool		begun;			/* has the first row come? */
 	bool		noted;			/* is the write to the store noted? */
 	RunopsFdwUnique *unique;	/* keys over all stores; NULL if none */
@@ -67,7 +58,10 @@ typedef struct ModifyState
 
 	/* filled when the first row comes */
 	RunopsStoreUse use;
-	AttrNumber	ctid_attno;		/* of the junk column, for UPDATE and DELETE */
+	int			nids;			/* junk columns that identify a row, for
+								 * UPDATE and DELETE */
+	AttrNumber *id_attnos;
+	RunopsChangedKeys *changed; /* NULL if no row can come twice */
 	int			nparams;
 	FmgrInfo   *output;			/* of the parameters */
 	RunopsRowType row;
@@ -106,6 +100,8 @@ runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 	state->target_attrs = (List *) runops_fdw_private(fdw_private, MODIFY_TARGET_ATTRS, T_IntList);
 	if (boolVal(runops_fdw_private(fdw_private, MODIFY_HAS_RETURNING, T_Boolean)))
 		state->returned_attrs = (List *) runops_fdw_private(fdw_private, MODIFY_ATTRS, T_IntList);
+	if (list_length(fdw_private) > MODIFY_KEY)
+		state->key = (List *) runops_fdw_private(fdw_private, MODIFY_KEY, T_IntList);
 	rri->ri_FdwState = state;
 
 	runops_reveal_user(mtstate->ps.state, rri);
@@ -160,9 +156,66 @@ note_write(ModifyState *state)
 }
 
 /*
+ * Add a parameter of a type.
+ */
+static void
+add_param(ModifyState *state, Oid type)
+{
+	Oid			function;
+	bool		isvarlena;
+
+	getTypeOutputInfo(type, &function, &isvarlena);
+	fmgr_info(function, &state->output[state->nparams++]);
+}
+
+/*
+ * Add the parameter that a junk column has.
+ */
+static void
+add_id(ModifyState *state, const char *name, Oid type)
+{
+	Plan	   *plan = outerPlanState(state->mtstate)->plan;
+	AttrNumber	attno = ExecFindJunkAttributeInTlist(plan->targetlist, name);
+
+	if (!AttributeNumberIsValid(attno))
+		elog(ERROR, "could not find junk column \"%s\"", name);
+	state->id_attnos[state->nids++] = attno;
+	add_param(state, type);
+}
+
+/*
+ * Can a plan return a row of the table that it changes only once?
+ */
+static bool
+returns_once(Plan *plan)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(plan))
+	{
+		case T_ForeignScan:
+			return ((ForeignScan *) plan)->scan.scanrelid > 0;
+		case T_Result:
+			return plan->lefttree != NULL && returns_once(plan->lefttree);
+		case T_Append:
+			foreach(lc, ((Append *) plan)->appendplans)
+			{
+				if (IsA(lfirst(lc), ForeignScan) && !returns_once(lfirst(lc)))
+					return false;
+				/* the rows of a local leaf are not written here */
+				if (!IsA(lfirst(lc), ForeignScan) && ((Plan *) lfirst(lc))->lefttree != NULL)
+					return false;
+			}
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
  * Find the parameters of the statement, when the first row comes.
  *
- * The first parameter of an UPDATE or DELETE is the row's ctid.  A generated
+ * The first parameters of an UPDATE or DELETE identify the row.  A generated
  * column has no parameter, because the store computes it.
  */
 static void
@@ -170,19 +223,26 @@ init_params(ModifyState *state)
 {
 	TupleDesc	desc = RelationGetDescr(state->rri->ri_RelationDesc);
 	List	   *attrs = NIL;
-	Oid			function;
-	bool		isvarlena;
 	ListCell   *lc;
 
-	state->output = palloc0_array(FmgrInfo, list_length(state->target_attrs) + 1);
+	if (state->output != NULL)
+		return;
+	state->output = palloc0_array(FmgrInfo, list_length(state->target_attrs) +
+								  list_length(state->key) + 1);
 	if (state->mtstate->operation != CMD_INSERT)
 	{
-		state->ctid_attno =
-			ExecFindJunkAttributeInTlist(outerPlanState(state->mtstate)->plan->targetlist, "ctid");
-		if (!AttributeNumberIsValid(state->ctid_attno))
-			elog(ERROR, "could not find junk ctid column");
-		getTypeOutputInfo(TIDOID, &function, &isvarlena);
-		fmgr_info(function, &state->output[state->nparams++]);
+		state->id_attnos = palloc_array(AttrNumber, list_length(state->key) + 1);
+		foreach(lc, state->key)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, lfirst_int(lc) - 1);
+
+			add_id(state, runops_fdw_key_junk(att), att->atttypid);
+		}
+		if (state->key == NIL)
+			add_id(state, "ctid", TIDOID);
+		if (state->key != NIL && state->mtstate->operation == CMD_UPDATE &&
+			!returns_once(outerPlanState(state->mtstate)->plan))
+			state->changed = runops_fdw_changed_keys(CurrentMemoryContext);
 	}
 	foreach(lc, state->target_attrs)
 	{
@@ -191,8 +251,7 @@ init_params(ModifyState *state)
 		if (att->attgenerated)
 			continue;
 		attrs = lappend_int(attrs, att->attnum);
-		getTypeOutputInfo(att->atttypid, &function, &isvarlena);
-		fmgr_info(function, &state->output[state->nparams++]);
+		add_param(state, att->atttypid);
 	}
 	state->target_attrs = attrs;
 	if (state->returned_attrs != NIL)
@@ -209,10 +268,63 @@ begin(ModifyState *state)
 {
 	runops_fdw_one_role(&state->use, true);
 	runops_fdw_note_commit(state->use.relid);
-	if (state->mtstate->operation != CMD_INSERT)
+	if (state->mtstate->operation != CMD_INSERT && state->key == NIL)
 		state->sql = runops_fdw_guard_ctid(state->sql, state->use.relid);
 	init_params(state);
 	state->begun = true;
+}
+
+/*
+ * The texts of what identifies a row, at values.
+ */
+static void
+output_ids(ModifyState *state, TupleTableSlot *planSlot, const char **values)
+{
+	bool		isnull;
+
+	for (int i = 0; i < state->nids; i++)
+	{
+		Datum		id = ExecGetJunkAttribute(planSlot, state->id_attnos[i], &isnull);
+		Oid			relid = RelationGetRelid(state->rri->ri_RelationDesc);
+
+		if (isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("a row of \"%s\" in store \"%s\" has no key",
+							get_rel_name(relid), runops_store_label(relid)),
+					 errdetail("A column of the key by which the row is identified is NULL there."),
+					 errhint("Run runops.verify() to see how the table in the store differs.")));
+		values[i] = OutputFunctionCall(&state->output[i], id);
+	}
+}
+
+/*
+ * Is this the first change of a row by the statement?
+ */
+static bool
+is_first_change(EState *estate, ModifyState *state, TupleTableSlot *planSlot)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+	const char **values;
+	bool		first;
+	int			level;
+
+	init_params(state);
+	if (state->changed == NULL)
+	{
+		MemoryContextSwitchTo(oldcontext);
+		return true;
+	}
+
+	MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	values = palloc_array(const char *, state->nids);
+	level = runops_fdw_begin_output();
+	output_ids(state, planSlot, values);
+	runops_fdw_end_output(level);
+	first = runops_fdw_change_key(state->changed, state->nids, values);
+	MemoryContextSwitchTo(oldcontext);
+
+	return first;
 }
 
 /*
@@ -223,18 +335,10 @@ output_row(ModifyState *state, TupleTableSlot *slot, TupleTableSlot *planSlot,
 		   const char **values)
 {
 	ListCell   *lc;
-	int			i = 0;
+	int			i = state->nids;
 	bool		isnull;
 
-	if (state->ctid_attno != 0)
-	{
-		Datum		ctid = ExecGetJunkAttribute(planSlot, state->ctid_attno, &isnull);
-
-		if (isnull)
-			elog(ERROR, "ctid is NULL");
-		values[i] = OutputFunctionCall(&state->output[i], ctid);
-		i++;
-	}
+	output_ids(state, planSlot, values);
 	foreach(lc, state->target_attrs)
 	{
 		Datum		value = slot_getattr(slot, lfirst_int(lc), &isnull);
@@ -296,7 +400,7 @@ send_rows(EState *estate, ModifyState *state, TupleTableSlot **slots,
 	}
 	PG_CATCH();
 	{
-		if (operation != CMD_INSERT)
+		if (operation != CMD_INSERT && state->key == NIL)
 			runops_fdw_report_guard(estate, state->use.relid);
 		runops_fdw_rethrow(estate, state->rri, state->use.relid,
 						   n == 1 && operation != CMD_DELETE ? slots[0] : NULL);
@@ -409,6 +513,8 @@ runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 {
 	ModifyState *state = (ModifyState *) rri->ri_FdwState;
 
+	if (!is_first_change(estate, state, planSlot))
+		return NULL;
 	check_row(estate, state, slot, CMD_UPDATE);
 	runops_reference_check_update(rri->ri_RelationDesc,
 								  runops_fdw_old_row(rri, planSlot), slot);

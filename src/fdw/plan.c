@@ -199,7 +199,7 @@ runopsPlanDirectModify(PlannerInfo *root, ModifyTable *plan,
 }
 
 /*
- * Add the columns that identify a row to be changed.
+ * Add the columns that identify a row to be changed: its key, or its ctid.
  *
  * A DELETE needs the whole row for its unique keys; for an UPDATE core adds
  * it.
@@ -209,7 +209,8 @@ runopsAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
 							  RangeTblEntry *target_rte,
 							  Relation target_relation)
 {
-	pgfdw.AddForeignUpdateTargets(root, rtindex, target_rte, target_relation);
+	if (!runops_fdw_add_key(root, rtindex, target_relation))
+		pgfdw.AddForeignUpdateTargets(root, rtindex, target_rte, target_relation);
 
 	if (root->parse->commandType == CMD_DELETE &&
 		runops_unique_keys(RelationGetRelid(target_relation)) != NULL)
@@ -217,6 +218,40 @@ runopsAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
 							 makeVar(rtindex, InvalidAttrNumber, RECORDOID, -1,
 									 InvalidOid, 0),
 							 rtindex, "wholerow");
+}
+
+/*
+ * Plan the statement for single rows: one row is identified by its key.
+ *
+ * The key is a sixth item of the list that postgres_fdw has made.  It is the same
+ * that runopsAddForeignUpdateTargets() has found, because the table with the key
+ * stays locked while the statement is planned.
+ */
+static List *
+runopsPlanForeignModify(PlannerInfo *root, ModifyTable *plan, Index resultRelation,
+						int subplan_index)
+{
+	List	   *items = pgfdw.PlanForeignModify(root, plan, resultRelation, subplan_index);
+	Relation	rel;
+	List	   *key;
+	Oid			depends;
+
+	if (plan->operation != CMD_UPDATE && plan->operation != CMD_DELETE)
+		return items;
+
+	rel = table_open(planner_rt_fetch(resultRelation, root)->relid, NoLock);
+	key = runops_fdw_row_key(RelationGetRelid(rel), &depends);
+	if (key != NIL)
+	{
+		linitial(items) =
+			makeString(runops_fdw_change_sql(rel, plan->operation, key,
+											 (List *) runops_fdw_private(items, MODIFY_TARGET_ATTRS, T_IntList),
+											 (List *) runops_fdw_private(items, MODIFY_ATTRS, T_IntList)));
+		items = lappend(items, key);
+	}
+	table_close(rel, NoLock);
+
+	return items;
 }
 
 /*
@@ -232,4 +267,5 @@ runops_fdw_plan_callbacks(FdwRoutine *routine)
 	routine->GetForeignUpperPaths = runopsGetForeignUpperPaths;
 	routine->PlanDirectModify = runopsPlanDirectModify;
 	routine->AddForeignUpdateTargets = runopsAddForeignUpdateTargets;
+	routine->PlanForeignModify = runopsPlanForeignModify;
 }
