@@ -275,6 +275,13 @@ typedef int16 RunopsCompareType;
 #define F_RANDOM_ F_RANDOM
 #endif
 
+/* PG17 gives a set of events to a resource owner instead of a memory context. */
+#if PG17_GE
+#define create_wait_event_set(cxt, n) CreateWaitEventSet(NULL, n)
+#else
+#define create_wait_event_set(cxt, n) CreateWaitEventSet(cxt, n)
+#endif
+
 /* PG17 wants to be told how a dshash table copies a key. */
 #if PG17_GE
 #define DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy,

@@ -106,6 +106,7 @@ runops_conn_close(RunopsConn *c)
 		q->conn = NULL;
 	}
 	dlist_delete(&c->node);
+	runops_wait_end(c);
 	runops_remote_close(&c->session);
 	MemoryContextDelete(c->cxt);
 }

@@ -20,6 +20,7 @@
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "port/atomics.h"
+#include "storage/latch.h"
 #include "utils/snapshot.h"
 
 #include "base/compat.h"
@@ -89,6 +90,8 @@ struct RunopsConn
 	bool		reading;		/* was this server in recovery then? */
 	uint64		changes;		/* runops_sentinel_changes() when it was asked */
 	long		patience;		/* ms of silence before the server is tested */
+	WaitEventSet *events;		/* for waits; NULL until the first one */
+	bool		waits_writable; /* does it wait until it can send, too? */
 	pg_atomic_uint64 *turns;	/* counter of the table that used it last */
 
 	/* the remote transaction */
@@ -158,6 +161,10 @@ extern bool runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop,
 extern bool runops_segment_cancel(RunopsConn *c);
 extern bool runops_segment_try_send(RunopsConn *c, const char *sql,
 									const char *sql2, RunopsCommandKind kind);
+
+/* in wait.c */
+extern void runops_wait(RunopsConn *c, bool unsent);
+extern void runops_wait_end(RunopsConn *c);
 
 /* in statement_cache.c */
 extern RunopsStatement *runops_statement_get(RunopsConn *c, const char *sql);

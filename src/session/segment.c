@@ -9,9 +9,6 @@
  * fails, the store skips the rest of the segment.  The error is raised here
  * after the Sync message was answered, so the connection is usable again.
  *
- * If no answer comes for as long as connecting may take, the server is tested:
- * a server that is busy still greets a new client.
- *
  * The functions that end with "_try_send", "_drain" and "_cancel" run while a
  * transaction ends.  They raise nothing, and are not interrupted.
  *
@@ -23,8 +20,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -145,39 +140,6 @@ forget_statement(RunopsConn *c, bool always)
 }
 
 /*
- * Wait until the socket is readable, or writable if something is to be sent.
- */
-static void
-wait_socket(RunopsConn *c, bool unsent)
-{
-	PGconn	   *conn = c->session.conn;
-	int			rc;
-
-	rc = WaitLatchOrSocket(MyLatch, WL_EXIT_ON_PM_DEATH | WL_LATCH_SET | WL_SOCKET_READABLE |
-						   (unsent ? WL_SOCKET_WRITEABLE : 0) |
-						   (c->patience > 0 ? WL_TIMEOUT : 0),
-						   PQsocket(conn), c->patience, PG_WAIT_EXTENSION);
-	if (rc & WL_LATCH_SET)
-	{
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	if ((rc & WL_TIMEOUT) && !runops_conn_answers(conn))
-	{
-		c->lost = true;
-		runops_conn_break(conn);
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("server \"%s\" did not answer in time",
-						c->session.server->servername),
-				 errdetail("The connection is open, but the time of connect_timeout is over.")));
-	}
-	/* an error shows itself in the next result */
-	if (rc & WL_SOCKET_READABLE)
-		(void) PQconsumeInput(conn);
-}
-
-/*
  * The next result, which the connection keeps until the next call.
  */
 static PGresult *
@@ -193,7 +155,7 @@ next(RunopsConn *c)
 
 		if (unsent < 0 || PQstatus(conn) != CONNECTION_OK || !PQisBusy(conn))
 			break;
-		wait_socket(c, unsent > 0);
+		runops_wait(c, unsent > 0);
 	}
 	c->session.res = PQgetResult(conn);
 

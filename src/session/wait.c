@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait.c
+ *	  Waits for the answer of a store.
+ *
+ * Each connection keeps its set of events until it is closed.  A set that is
+ * made for one wait costs more system calls than the statement.
+ *
+ * If no answer comes for as long as connecting may take, the server is tested:
+ * a server that is busy still greets a new client.
+ *
+ * Copyright (c) 2026, The runops authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+
+#include "session/engine_int.h"
+
+/* The place of the socket in the set of events. */
+#define SOCKET_POSITION 2
+
+/*
+ * Make the set of events of a connection.
+ */
+static void
+make_events(RunopsConn *c)
+{
+	c->events = create_wait_event_set(c->cxt, SOCKET_POSITION + 1);
+	AddWaitEventToSet(c->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(c->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(c->events, WL_SOCKET_READABLE, PQsocket(c->session.conn), NULL, NULL);
+	c->waits_writable = false;
+}
+
+/*
+ * Free the set of events of a connection that is closed.
+ */
+void
+runops_wait_end(RunopsConn *c)
+{
+	if (c->events != NULL)
+		FreeWaitEventSet(c->events);
+	c->events = NULL;
+}
+
+/*
+ * Wait until the socket of a connection is readable, and read what is there;
+ * or until it is writable, if something is still to be sent.  May return
+ * earlier.
+ *
+ * Raises an error if the server answers neither the connection nor a new
+ * client, or if the wait is interrupted.
+ */
+void
+runops_wait(RunopsConn *c, bool unsent)
+{
+	PGconn	   *conn = c->session.conn;
+	WaitEvent	events[SOCKET_POSITION + 1];
+	int			n;
+
+	if (c->events == NULL)
+		make_events(c);
+	if (c->waits_writable != unsent)
+	{
+		ModifyWaitEvent(c->events, SOCKET_POSITION,
+						WL_SOCKET_READABLE | (unsent ? WL_SOCKET_WRITEABLE : 0), NULL);
+		c->waits_writable = unsent;
+	}
+
+	n = WaitEventSetWait(c->events, c->patience > 0 ? c->patience : -1,
+						 events, lengthof(events), PG_WAIT_EXTENSION);
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+		/* an error shows itself in the next result */
+		if (events[i].events & WL_SOCKET_READABLE)
+			(void) PQconsumeInput(conn);
+	}
+	if (n == 0 && !runops_conn_answers(conn))
+	{
+		c->lost = true;
+		runops_conn_break(conn);
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("server \"%s\" did not answer in time",
+						c->session.server->servername),
+				 errdetail("The connection is open, but the time of connect_timeout is over.")));
+	}
+}
