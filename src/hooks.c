@@ -96,6 +96,7 @@ hook_shmem_request(void)
 
 	runops_shmem_request();
 	runops_stats_shmem_request();
+	runops_server_state_shmem_request();
 	runops_cache_shmem_request();
 }
 
@@ -110,6 +111,7 @@ hook_shmem_startup(void)
 
 	runops_shmem_startup();
 	runops_stats_shmem_startup();
+	runops_server_state_shmem_startup();
 	runops_cache_shmem_startup();
 }
 

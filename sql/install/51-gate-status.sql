@@ -102,7 +102,16 @@ AS $$
 		LEFT JOIN server w ON w.store = s.store AND NOT w.is_reader
 		LEFT JOIN server r ON r.store = s.store AND r.is_reader
 		UNION ALL
-		SELECT 8, format('table:%s.%s', c.relnamespace::regnamespace::name, c.relname),
+		SELECT 8, 'connection:' || v.store, CASE WHEN count(e.since) = 0 THEN 'ok' ELSE 'failing' END,
+			coalesce(string_agg(format('The last use of server "%s" has failed with SQLSTATE %s.', v.server, e.sqlstate), ' ' ORDER BY v.is_reader)
+						FILTER (WHERE e.since IS NOT NULL), 'No use of the store by a statement has failed, or a later one has succeeded.'),
+			min(e.since)
+		FROM server v
+		LEFT JOIN pg_foreign_server f ON f.srvname = v.server
+		LEFT JOIN LATERAL runops._server_state(f.oid) e ON true
+		GROUP BY v.store
+		UNION ALL
+		SELECT 9, format('table:%s.%s', c.relnamespace::regnamespace::name, c.relname),
 			CASE WHEN m.missing IS NULL THEN 'complete' ELSE 'incomplete' END,
 			CASE WHEN m.missing IS NULL THEN format('Its key is %s.', t.key) ELSE format('There is no leaf for store %s.', m.missing) END, NULL
 		FROM runops.routed_tables t
@@ -119,6 +128,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._flag(),
 	runops._gate_reason(),
 	runops._verdict(oid),
+	runops._server_state(oid),
 	runops._same_collation(oid, oid),
 	runops._store_verdicts(),
 	runops.status()
@@ -127,6 +137,7 @@ GRANT EXECUTE ON FUNCTION
 	runops._flag(),
 	runops._gate_reason(),
 	runops._verdict(oid),
+	runops._server_state(oid),
 	runops._store_of_leaf(regclass),
 	runops._store_verdicts(),
 	runops.status()

@@ -190,6 +190,12 @@
 #define CHECK_IS_ENFORCED(check) true
 #endif
 
+/* PG18 split the functions that print properties out of explain.h. */
+#if PG18_GE
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
 /* PG18 no longer has a name of its own for the collation "POSIX". */
 #if PG18_GE
 #define POSIX_COLLATION_OID 951
@@ -280,6 +286,11 @@ typedef int16 RunopsCompareType;
 #define create_wait_event_set(cxt, n) CreateWaitEventSet(NULL, n)
 #else
 #define create_wait_event_set(cxt, n) CreateWaitEventSet(cxt, n)
+#endif
+
+/* PG17 added transaction_timeout. */
+#ifndef ERRCODE_TRANSACTION_TIMEOUT
+#define ERRCODE_TRANSACTION_TIMEOUT MAKE_SQLSTATE('2','5','P','0','4')
 #endif
 
 /* PG17 wants to be told how a dshash table copies a key. */

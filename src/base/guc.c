@@ -106,6 +106,11 @@ int			runops_store_lock_timeout = 30000;
  */
 int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
 
+/*
+ * Measure how long a session waits for a store.
+ */
+bool		runops_track_wait_timing = true;
+
 /* The values of runops.cross_store_writes. */
 static const struct config_enum_entry cross_store_writes_options[] = {
 	{"allow", RUNOPS_CROSS_STORE_ALLOW, false},
@@ -279,6 +284,15 @@ runops_guc_init(void)
 							PGC_USERSET,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("runops.track_wait_timing",
+							 "Measures how long sessions wait for stores.",
+							 "The times are shown by the view \"runops.stats\" and by EXPLAIN ANALYZE.",
+							 &runops_track_wait_timing,
+							 true,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
 
 	if (process_shared_preload_libraries_in_progress)
 		define_boot_settings();

@@ -32,6 +32,7 @@ extern int	runops_commit_timeout;
 extern int	runops_remote_timeout;
 extern int	runops_store_lock_timeout;
 extern int	runops_cross_store_writes;
+extern bool runops_track_wait_timing;
 
 extern void runops_guc_init(void);
 extern void runops_guc_check_boot(void);

@@ -75,7 +75,10 @@ finish_work(RunopsConn *c)
 		runops_segment_finish(c);
 		/* the store may have ended the session meanwhile */
 		if (has_written(c) && runops_conn_is_dead(c->session.conn))
+		{
 			c->lost = true;
+			runops_usage_lost(c, ERRCODE_CONNECTION_FAILURE);
+		}
 	}
 	if (c->lost && (has_written(c) || reads_are_checked(c)))
 		ereport(ERROR,
@@ -205,6 +208,8 @@ commit_failed(CommitResult *result)
 	{
 		refuser = result->refuser->session.server->servername;
 		describe_refusal(result, &failure);
+		if (result->refusal != NULL)
+			runops_usage_error(result->refuser, failure.sqlerrcode);
 		PQclear(result->refusal);
 	}
 	if (result->nunknown == 0 && committed[0] == '\0')
@@ -256,6 +261,7 @@ commit_stores(int nwriters)
 		if (!runops_segment_try_send(c, COMMIT_SQL, NULL, RUNOPS_CMD_END))
 		{
 			c->lost = true;
+			runops_usage_lost(c, ERRCODE_CONNECTION_FAILURE);
 			result.refuser = c;
 		}
 		(void) PQflush(c->session.conn);
@@ -291,6 +297,7 @@ commit_stores(int nwriters)
 		else
 		{
 			c->lost = true;
+			runops_usage_error(c, ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN);
 			add_name(&result.unknown, c);
 			result.nunknown++;
 		}
@@ -374,6 +381,8 @@ rollback_answered(RunopsConn *c, TimestampTz sent)
 		 runops_segment_drain(c, TimestampTzPlusMilliseconds(sent, ROLLBACK_BUDGET), true, &error));
 	ok = ok && error == NULL;
 	PQclear(error);
+	if (!ok)
+		runops_usage_lost(c, ERRCODE_CONNECTION_FAILURE);
 
 	return ok;
 }

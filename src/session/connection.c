@@ -106,6 +106,7 @@ runops_conn_close(RunopsConn *c)
 		q->conn = NULL;
 	}
 	dlist_delete(&c->node);
+	runops_usage_flush(c);
 	runops_wait_end(c);
 	runops_remote_close(&c->session);
 	MemoryContextDelete(c->cxt);
@@ -131,6 +132,7 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	MemoryContext cxt;
 	MemoryContext oldcontext;
 	RunopsConn *c;
+	instr_time	start;
 	ListCell   *lc;
 
 	if (!registered)
@@ -168,7 +170,10 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	/* room for what is sent while a transaction ends */
 	c->maxsent = 16;
 	c->sent = palloc(c->maxsent * sizeof(RunopsSent));
+	c->state = runops_server_state(use->serverid);
+	runops_usage_begin(c, use->relid);
 
+	runops_usage_wait_start(&start);
 	PG_TRY();
 	{
 		runops_remote_open(&c->session);
@@ -181,10 +186,16 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	}
 	PG_CATCH();
 	{
+		runops_usage_wait_end(c, &start);
+		runops_usage_flush(c);
+		runops_usage_error(c, geterrcode());
 		runops_remote_close(&c->session);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	runops_usage_wait_end(c, &start);
+	runops_usage_turn(c);
+	runops_server_state_works(c->state);
 	PQclear(c->session.res);
 	c->session.res = NULL;
 	c->session.preamble = NULL;
@@ -303,14 +314,11 @@ runops_conn_get(const RunopsStoreUse *use)
 	{
 		c = open_connection(use, user);
 		if (OidIsValid(use->relid))
-		{
 			runops_stats_add(use->relid, RUNOPS_CONNECTIONS_OPENED, 1);
-			runops_stats_add(use->relid, RUNOPS_TURNS, 1);
-		}
 	}
 	else
 		runops_conn_check_standby(c, use);
-	c->turns = OidIsValid(use->relid) ? runops_stats_counter(use->relid, RUNOPS_TURNS) : NULL;
+	runops_usage_begin(c, use->relid);
 
 	return c;
 }

@@ -26,6 +26,7 @@
 #include "base/compat.h"
 #include "remote/remote.h"
 #include "session/session.h"
+#include "xact/xact.h"
 
 /* The transaction that is open in a store. */
 typedef enum RunopsFrame
@@ -61,6 +62,7 @@ typedef struct RunopsSent
 	RunopsCommandKind kind;
 	char		word[12];		/* the first word of its tag, or empty */
 	bool		rows;			/* does it return rows? */
+	bool		parsed;			/* was it sent with its text? */
 } RunopsSent;
 
 /* A prepared statement of a connection. */
@@ -92,7 +94,9 @@ struct RunopsConn
 	long		patience;		/* ms of silence before the server is tested */
 	WaitEventSet *events;		/* for waits; NULL until the first one */
 	bool		waits_writable; /* does it wait until it can send, too? */
-	pg_atomic_uint64 *turns;	/* counter of the table that used it last */
+	pg_atomic_uint64 *counters; /* of the table that used it last, or NULL */
+	RunopsUsage unflushed;		/* what is not added to them yet */
+	RunopsServerState *state;	/* of its server, or NULL */
 
 	/* the remote transaction */
 	RunopsFrame frame;
@@ -161,6 +165,24 @@ extern bool runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop,
 extern bool runops_segment_cancel(RunopsConn *c);
 extern bool runops_segment_try_send(RunopsConn *c, const char *sql,
 									const char *sql2, RunopsCommandKind kind);
+
+/* in usage.c */
+extern void runops_usage_begin(RunopsConn *c, Oid relid);
+extern void runops_usage_turn(RunopsConn *c);
+extern void runops_usage_sent(RunopsConn *c, uint64 bytes);
+extern void runops_usage_received(RunopsConn *c, uint64 bytes);
+extern void runops_usage_wait_end(RunopsConn *c, const instr_time *start);
+extern void runops_usage_flush(RunopsConn *c);
+extern void runops_usage_lost(RunopsConn *c, int sqlerrcode);
+extern void runops_usage_error(RunopsConn *c, int sqlerrcode);
+
+/* in wire_size.c */
+extern uint64 runops_parse_size(const char *name, const char *sql);
+extern uint64 runops_execute_size(const char *name, int nparams,
+								  const char *const *values);
+extern uint64 runops_result_size(const RunopsSent *sent, const PGresult *res,
+								 bool begins);
+extern uint64 runops_sync_size(void);
 
 /* in wait.c */
 extern void runops_wait(RunopsConn *c, bool unsent);

@@ -637,6 +637,17 @@ runops_query_close(RunopsQuery *q)
 }
 
 /*
+ * Count a wait for the answer to runops_query_send() that the caller has begun
+ * with runops_usage_wait_start().
+ */
+void
+runops_query_waited(RunopsQuery *q, const instr_time *start)
+{
+	if (q->conn != NULL)
+		runops_usage_wait_end(q->conn, start);
+}
+
+/*
  * The socket on which the answer arrives.
  */
 int

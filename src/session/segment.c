@@ -34,10 +34,12 @@
 /*
  * Append a command to those that were sent.
  *
- * sql is NULL for a message that is answered without a tag.
+ * sql is NULL for a message that is answered without a tag.  size is the number
+ * of bytes that it takes.
  */
 static void
-push(RunopsConn *c, RunopsCommandKind kind, const char *sql, bool rows)
+push(RunopsConn *c, RunopsCommandKind kind, const char *sql, bool rows,
+	 bool parsed, uint64 size)
 {
 	RunopsSent *sent;
 	int			len;
@@ -52,6 +54,8 @@ push(RunopsConn *c, RunopsCommandKind kind, const char *sql, bool rows)
 	sent = &c->sent[c->first_sent + c->nsent++];
 	sent->kind = kind;
 	sent->rows = rows;
+	sent->parsed = parsed;
+	runops_usage_sent(c, size);
 	len = sql == NULL ? 0 : strspn(sql, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 	strlcpy(sent->word, sql == NULL ? "" : sql, Min(len + 1, sizeof(sent->word)));
 }
@@ -94,6 +98,7 @@ lost(RunopsConn *c, const PGresult *res)
 		if (c->sql != NULL)
 			runops_remote_blame(&failure, c->sql);
 	}
+	runops_usage_lost(c, failure.sqlerrcode);
 	runops_remote_raise(&failure);
 }
 
@@ -241,8 +246,15 @@ take(RunopsConn *c, const PGresult *res)
 		c->answered = false;
 		return;
 	}
+	if (res != NULL)
+		runops_usage_received(c, runops_result_size(first(c), res, c->nrows == 0));
 	if (res == NULL || PQresultStatus(res) == PGRES_PIPELINE_SYNC)
 	{
+		if (res != NULL)
+		{
+			runops_usage_flush(c);
+			runops_server_state_works(c->state);
+		}
 		pop(c);
 		return;
 	}
@@ -300,6 +312,7 @@ runops_segment_wrong(RunopsConn *c, const char *detail)
 
 	give_up(c);
 	runops_remote_fail_answer(&c->session, &failure, detail);
+	runops_usage_lost(c, failure.sqlerrcode);
 	runops_remote_blame(&failure, c->sql ? c->sql : "");
 	runops_remote_raise(&failure);
 }
@@ -341,6 +354,7 @@ failed(RunopsConn *c, PGresult *res)
 		lost(c, res);
 
 	runops_store_failure(c, res, c->sql ? c->sql : "", &failure);
+	runops_usage_error(c, failure.sqlerrcode);
 	/* the store does not know of an error that libpq has found */
 	if (!reported)
 		give_up(c);
@@ -425,6 +439,15 @@ step(RunopsConn *c)
 }
 
 /*
+ * The size of the messages for a statement that is sent with its text.
+ */
+static uint64
+text_size(const char *sql, int nparams, const char *const *values)
+{
+	return runops_parse_size("", sql) + runops_execute_size("", nparams, values);
+}
+
+/*
  * Add a command without parameters to the segment.
  */
 void
@@ -432,7 +455,7 @@ runops_segment_command(RunopsConn *c, RunopsCommandKind kind, const char *sql)
 {
 	if (!PQsendQueryParams(c->session.conn, sql, 0, NULL, NULL, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, kind, sql, strncmp(sql, "SELECT", 6) == 0);
+	push(c, kind, sql, strncmp(sql, "SELECT", 6) == 0, true, text_size(sql, 0, NULL));
 }
 
 /*
@@ -444,7 +467,7 @@ runops_segment_params(RunopsConn *c, const char *sql, int nparams,
 {
 	if (!PQsendQueryParams(c->session.conn, sql, nparams, NULL, values, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_OTHER, sql, false);
+	push(c, RUNOPS_CMD_OTHER, sql, false, true, text_size(sql, nparams, values));
 }
 
 /*
@@ -483,7 +506,7 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 			if (!PQsendPrepare(conn, statement->name, sql, 0, NULL))
 				lost(c, NULL);
 			statement->sent = true;
-			push(c, RUNOPS_CMD_PREPARE, NULL, false);
+			push(c, RUNOPS_CMD_PREPARE, NULL, false, true, runops_parse_size(statement->name, sql));
 		}
 	}
 
@@ -491,7 +514,9 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 		!PQsendQueryPrepared(conn, statement->name, nparams, values, NULL, NULL, 0) :
 		!PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_STATEMENT, sql, rows);
+	push(c, RUNOPS_CMD_STATEMENT, sql, rows, statement == NULL,
+		 statement == NULL ? text_size(sql, nparams, values) :
+		 runops_execute_size(statement->name, nparams, values));
 	if (c->nsent == 1 && c->by_rows)
 		(void) PQsetSingleRowMode(conn);
 }
@@ -506,12 +531,12 @@ runops_segment_sync(RunopsConn *c, bool waits)
 {
 	if (!PQpipelineSync(c->session.conn))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_SYNC, NULL, false);
+	push(c, RUNOPS_CMD_SYNC, NULL, false, false, runops_sync_size());
 	c->sent_level = GetCurrentTransactionNestLevel();
 	if (PQflush(c->session.conn) < 0)
 		lost(c, NULL);
-	if (waits && c->turns != NULL)
-		pg_atomic_fetch_add_u64(c->turns, 1);
+	if (waits)
+		runops_usage_turn(c);
 }
 
 /*
@@ -599,8 +624,13 @@ runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop, PGresult **er
 		if (PQisBusy(conn))
 		{
 			TimestampTz look = TimestampTzPlusMilliseconds(now, STOP_SLICE);
+			instr_time	start;
+			bool		ready;
 
-			if (runops_conn_poll(conn, unsent > 0, may_stop ? Min(look, by) : by))
+			runops_usage_wait_start(&start);
+			ready = runops_conn_poll(conn, unsent > 0, may_stop ? Min(look, by) : by);
+			runops_usage_wait_end(c, &start);
+			if (ready)
 				(void) PQconsumeInput(conn);
 			else if (now >= by)
 				return false;
@@ -669,7 +699,10 @@ runops_segment_cancel(RunopsConn *c)
 	PQclear(error);
 	forget_statement(c, false);
 	if (!ok)
+	{
 		runops_conn_break(conn);
+		runops_usage_lost(c, ERRCODE_CONNECTION_FAILURE);
+	}
 
 	return ok;
 }
@@ -688,18 +721,17 @@ runops_segment_try_send(RunopsConn *c, const char *sql, const char *sql2,
 	if (PQstatus(conn) != CONNECTION_OK ||
 		!PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0))
 		return false;
-	push(c, kind, sql, false);
+	push(c, kind, sql, false, true, text_size(sql, 0, NULL));
 	if (sql2 != NULL)
 	{
 		if (!PQsendQueryParams(conn, sql2, 0, NULL, NULL, NULL, NULL, 0))
 			return false;
-		push(c, kind, sql2, false);
+		push(c, kind, sql2, false, true, text_size(sql2, 0, NULL));
 	}
 	/* if this fails, the connection is lost, and no result comes */
 	(void) PQpipelineSync(conn);
-	push(c, RUNOPS_CMD_SYNC, NULL, false);
-	if (c->turns != NULL)
-		pg_atomic_fetch_add_u64(c->turns, 1);
+	push(c, RUNOPS_CMD_SYNC, NULL, false, false, runops_sync_size());
+	runops_usage_turn(c);
 
 	return true;
 }

@@ -23,6 +23,7 @@
 #include "lib/ilist.h"
 #include "libpq-fe.h"
 #include "nodes/execnodes.h"
+#include "portability/instr_time.h"
 #include "utils/resowner.h"
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
@@ -40,6 +41,15 @@ typedef struct RunopsStoreUse
 	Oid			serverid;
 	Oid			userid;
 } RunopsStoreUse;
+
+/* What is exchanged with stores. */
+typedef struct RunopsUsage
+{
+	uint64		turns;			/* waits for an answer */
+	uint64		sent;			/* bytes */
+	uint64		received;
+	instr_time	waited;
+} RunopsUsage;
 
 /* What a statement needs of the transaction in the store. */
 typedef enum RunopsNeed
@@ -177,6 +187,7 @@ extern const RunopsRow *runops_query_next(RunopsQuery *q);
 extern void runops_query_rewind(RunopsQuery *q);
 extern void runops_query_stop(RunopsQuery *q);
 extern void runops_query_close(RunopsQuery *q);
+extern void runops_query_waited(RunopsQuery *q, const instr_time *start);
 extern int	runops_query_socket(RunopsQuery *q);
 
 /* in row.c */
@@ -189,5 +200,9 @@ extern const RunopsStoreError *runops_conn_error(void);
 
 /* in store_sql.c */
 extern List *runops_reader_query(const char *store, const char *sql);
+
+/* in usage.c */
+extern RunopsUsage runops_usage;
+extern void runops_usage_wait_start(instr_time *start);
 
 #endif							/* RUNOPS_SESSION_H */

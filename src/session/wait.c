@@ -49,6 +49,25 @@ runops_wait_end(RunopsConn *c)
 }
 
 /*
+ * Process interrupts.  One that ends the wait counts as an error of the store,
+ * which has not answered in time.
+ */
+static void
+interrupt(RunopsConn *c)
+{
+	PG_TRY();
+	{
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_CATCH();
+	{
+		runops_usage_error(c, geterrcode());
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/*
  * Wait until the socket of a connection is readable, and read what is there;
  * or until it is writable, if something is still to be sent.  May return
  * earlier.
@@ -61,6 +80,7 @@ runops_wait(RunopsConn *c, bool unsent)
 {
 	PGconn	   *conn = c->session.conn;
 	WaitEvent	events[SOCKET_POSITION + 1];
+	instr_time	start;
 	int			n;
 
 	if (c->events == NULL)
@@ -72,14 +92,17 @@ runops_wait(RunopsConn *c, bool unsent)
 		c->waits_writable = unsent;
 	}
 
+	runops_usage_wait_start(&start);
 	n = WaitEventSetWait(c->events, c->patience > 0 ? c->patience : -1,
 						 events, lengthof(events), PG_WAIT_EXTENSION);
+	runops_usage_wait_end(c, &start);
 	for (int i = 0; i < n; i++)
 	{
 		if (events[i].events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
-			CHECK_FOR_INTERRUPTS();
+			if (INTERRUPTS_PENDING_CONDITION())
+				interrupt(c);
 		}
 		/* an error shows itself in the next result */
 		if (events[i].events & WL_SOCKET_READABLE)
@@ -89,6 +112,7 @@ runops_wait(RunopsConn *c, bool unsent)
 	{
 		c->lost = true;
 		runops_conn_break(conn);
+		runops_usage_lost(c, ERRCODE_CONNECTION_FAILURE);
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("server \"%s\" did not answer in time",

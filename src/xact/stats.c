@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stats.c
- *	  Counts the statements, rows and turns of each store, for the view
+ *	  Counts the work, the waits and the errors of each store, for the view
  *	  runops.stats.
  *
  * The counters are in shared memory, in one slot for each database, routed
@@ -245,15 +245,15 @@ runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n)
 }
 
 /*
- * The address of a leaf's counter, for callers that cannot read the catalogs
- * when they count; the counter never moves.  NULL for other relations.
+ * The counters of a leaf, for callers that cannot read the catalogs when they
+ * count; they never move.  NULL for other relations.
  */
 pg_atomic_uint64 *
-runops_stats_counter(Oid leaf_relid, RunopsCounter counter)
+runops_stats_counters(Oid leaf_relid)
 {
 	StatsSlot  *slot = area == NULL ? NULL : leaf_slot(leaf_relid);
 
-	return slot == NULL ? NULL : &slot->counters[counter];
+	return slot == NULL ? NULL : slot->counters;
 }
 
 /*
@@ -387,7 +387,11 @@ runops_stats(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum(slot->store);
 		values[1] = ObjectIdGetDatum(slot->relid);
 		for (int c = 0; c < RUNOPS_NCOUNTERS; c++)
-			values[2 + c] = Int64GetDatum(pg_atomic_read_u64(&slot->counters[c]));
+		{
+			uint64		n = pg_atomic_read_u64(&slot->counters[c]);
+
+			values[2 + c] = c == RUNOPS_WAIT ? Float8GetDatum(n / 1000000.0) : Int64GetDatum(n);
+		}
 		reset_at = (TimestampTz) pg_atomic_read_u64(&slot->reset_at);
 		values[2 + RUNOPS_NCOUNTERS] = TimestampTzGetDatum(reset_at);
 		nulls[2 + RUNOPS_NCOUNTERS] = reset_at == 0;

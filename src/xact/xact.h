@@ -5,7 +5,8 @@
  *	  that.
  *
  * store_writes.c tracks the stores that it has written to, reader_policy.c
- * decides whether a reader may serve it, and stats.c counts.
+ * decides whether a reader may serve it, stats.c counts, and server_state.c
+ * notes which servers fail.
  *
  * The state of a transaction lives in TopTransactionContext and is reset by
  * transaction callbacks; subtransaction callbacks do the same for a
@@ -40,8 +41,18 @@ typedef enum RunopsCounter
 	RUNOPS_GATE_REFUSALS,
 	RUNOPS_UNCLASSIFIABLE,		/* unclassifiable ids, counted when planning */
 	RUNOPS_READER_READS,
+	RUNOPS_BYTES_SENT,
+	RUNOPS_BYTES_RECEIVED,
+	RUNOPS_WAIT,				/* nanoseconds */
+	RUNOPS_ERRORS_CONNECTION,	/* no connection, or it was lost */
+	RUNOPS_ERRORS_CANCELED,		/* canceled, or it took too long */
+	RUNOPS_ERRORS_OTHER,
+	RUNOPS_UNKNOWN_OUTCOMES,	/* commits of which nobody knows the result */
 	RUNOPS_NCOUNTERS
 } RunopsCounter;
+
+/* Whether the last use of a server has succeeded; in shared memory. */
+typedef struct RunopsServerState RunopsServerState;
 
 /* A running statement that may write to legacy leaves of this database. */
 typedef struct RunopsWriteScope
@@ -84,10 +95,16 @@ extern void runops_stats_shmem_request(void);
 extern void runops_stats_shmem_startup(void);
 extern void runops_stats_statement(QueryDesc *queryDesc, int eflags);
 extern void runops_stats_add(Oid leaf_relid, RunopsCounter counter, uint64 n);
-extern pg_atomic_uint64 *runops_stats_counter(Oid leaf_relid,
-											  RunopsCounter counter);
+extern pg_atomic_uint64 *runops_stats_counters(Oid leaf_relid);
 extern void runops_stats_add_legacy(const RunopsRoute *route,
 									RunopsCounter counter);
+
+/* in server_state.c */
+extern void runops_server_state_shmem_request(void);
+extern void runops_server_state_shmem_startup(void);
+extern RunopsServerState *runops_server_state(Oid serverid);
+extern void runops_server_state_failed(RunopsServerState *state, int sqlerrcode);
+extern void runops_server_state_works(RunopsServerState *state);
 
 /* in store_writes.c */
 extern void runops_writes_note(const char *store, Oid relid);

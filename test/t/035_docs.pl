@@ -62,7 +62,8 @@ while ($monitoring =~ /^  - metric_name: (\w+)\n((?:    .*\n)*?)    query: \|\n(
 is($collectors, 2, 'there are queries for sql_exporter');
 
 my %counters = map { $_ => 1 } split /\n/, $split->sql(q{SELECT attname FROM pg_attribute WHERE attrelid = 'runops.stats'::regclass AND attnum > 2 AND attname <> 'stats_reset'});
-my @missing = grep { !$metrics{"runops_stats_$_"} } sort keys %counters;
+# Prometheus wants seconds
+my @missing = grep { !$metrics{"runops_stats_$_"} } map { s/^wait_time$/wait_seconds/r } sort keys %counters;
 
 is("@missing", '', 'every counter is a metric');
 

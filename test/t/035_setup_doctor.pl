@@ -111,7 +111,7 @@ findings();
 $relay->freeze;
 $found = findings();
 like($found, qr/^error \| store new \| (?:could not be checked|the gate is closed)/m, 'a store that does not answer is found, and not waited for');
-is($split->sql('SELECT count(*) FROM runops.status()'), '9', 'status is not delayed');
+is($split->sql('SELECT count(*) FROM runops.status()'), '10', 'status is not delayed');
 $relay->thaw;
 $split->sql($direct);
 is(findings(), '', 'it is gone when the store answers');

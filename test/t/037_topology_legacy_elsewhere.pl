@@ -269,7 +269,7 @@ is(rows("SELECT n FROM run WHERE id = '$new'"), '', 'an id of another store find
 ($stdout, $stderr) = $split->try('TRUNCATE run; ANALYZE run;');
 like($stderr, qr/ERROR:  0A000: cannot truncate.*WARNING:  RO002: skipping "run" --- the gate to store "legacy" is closed/s, 'TRUNCATE and ANALYZE do not take it for empty');
 like($split->sql(q{SELECT finding FROM runops.doctor() WHERE object = 'store legacy'}), qr/the split is off and the store is another database, so statements on routed tables fail/, 'doctor()');
-is($split->sql(q{SELECT count(*) FROM runops.status()}), $split->sql('SELECT 6 + (SELECT count(*) FROM runops.stores) + (SELECT count(*) FROM runops.routed_tables)'), 'status()');
+is($split->sql(q{SELECT count(*) FROM runops.status()}), $split->sql('SELECT 6 + (SELECT count(*) + count(server) FROM runops.stores) + (SELECT count(*) FROM runops.routed_tables)'), 'status()');
 unlike(slurp_file($store->logfile, $log), qr/statement:|connection/, 'nobody was asked');
 
 # the way back
