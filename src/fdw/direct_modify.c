@@ -48,6 +48,7 @@ typedef struct DirectState
 	AttrNumber *columns;		/* for a join: column of the row for each
 								 * column of the result relation, or 0 */
 	AttrNumber	ctid_column;	/* ... for its ctid */
+	RunopsUsage usage;			/* if the node is measured */
 } DirectState;
 
 /*
@@ -130,6 +131,7 @@ execute(ForeignScanState *node, DirectState *state)
 	RunopsFdwCall call;
 
 	runops_fdw_enter_scan(&call, node, false);
+	runops_fdw_measure(&call, &node->ss.ps, &state->usage);
 	PG_TRY();
 	{
 		runops_fdw_eval_params(&state->params, node->ss.ps.ps_ExprContext);
@@ -215,6 +217,7 @@ runopsIterateDirectModify(ForeignScanState *node)
 		RunopsFdwCall call;
 
 		runops_fdw_enter_scan(&call, node, false);
+		runops_fdw_measure(&call, &node->ss.ps, &state->usage);
 		row = runops_query_next(q);
 		if (row != NULL)
 			runops_fdw_store_row(&state->row, row, slot);
@@ -244,6 +247,17 @@ runopsEndDirectModify(ForeignScanState *node)
 }
 
 /*
+ * Show the statement, as postgres_fdw does, and what was exchanged.
+ */
+static void
+runopsExplainDirectModify(ForeignScanState *node, ExplainState *es)
+{
+	pgfdw.ExplainDirectModify(node, es);
+	if (es->analyze && node->fdw_state != NULL)
+		runops_fdw_explain_usage(&((DirectState *) node->fdw_state)->usage, es);
+}
+
+/*
  * Replace the callbacks of postgres_fdw for direct modification by ours.
  */
 void
@@ -251,5 +265,6 @@ runops_fdw_direct_modify_callbacks(FdwRoutine *routine)
 {
 	routine->BeginDirectModify = runopsBeginDirectModify;
 	routine->IterateDirectModify = runopsIterateDirectModify;
+	routine->ExplainDirectModify = runopsExplainDirectModify;
 	routine->EndDirectModify = runopsEndDirectModify;
 }

@@ -294,6 +294,7 @@ runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node, bool begins)
 	call->node = node;
 	call->relid = begins ? runops_fdw_scan_relid(node) : InvalidOid;
 	call->begins = begins;
+	call->usage = NULL;
 	call->callback.callback = store_error_callback;
 	call->callback.arg = call;
 	call->callback.previous = error_context_stack;
@@ -313,6 +314,7 @@ runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins)
 	call->node = NULL;
 	call->relid = relid;
 	call->begins = begins;
+	call->usage = NULL;
 	call->callback.callback = store_error_callback;
 	call->callback.arg = call;
 	call->callback.previous = error_context_stack;
@@ -326,4 +328,6 @@ void
 runops_fdw_leave(RunopsFdwCall *call)
 {
 	error_context_stack = call->callback.previous;
+	if (call->usage != NULL)
+		runops_fdw_measured(call);
 }

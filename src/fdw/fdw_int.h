@@ -23,6 +23,7 @@
 #ifndef RUNOPS_FDW_INT_H
 #define RUNOPS_FDW_INT_H
 
+#include "commands/explain.h"
 #include "foreign/fdwapi.h"
 #include "funcapi.h"
 #include "utils/elog.h"
@@ -39,6 +40,10 @@ typedef struct RunopsFdwCall
 	ForeignScanState *node;		/* the scan, or NULL */
 	Oid			relid;			/* the foreign table, if there is no scan */
 	bool		begins;			/* does the callback connect? */
+	/* for explain.c */
+	RunopsUsage *usage;			/* of the node that is measured, or NULL */
+	RunopsUsage start;
+	RunopsUsage start_claimed;
 } RunopsFdwCall;
 
 /*
@@ -142,6 +147,12 @@ extern bool runops_fdw_sort_differs(const RunopsCollations *known,
 									RelOptInfo *rel, List *pathkeys);
 extern bool runops_fdw_groups_differ(PlannerInfo *root, Oid serverid,
 									 RelOptInfo *output_rel, Node *having);
+
+/* in explain.c */
+extern void runops_fdw_measure(RunopsFdwCall *call, PlanState *ps,
+							   RunopsUsage *usage);
+extern void runops_fdw_measured(RunopsFdwCall *call);
+extern void runops_fdw_explain_usage(const RunopsUsage *usage, ExplainState *es);
 
 /* in insert_sql.c */
 extern const char *runops_fdw_remote_column(Relation rel, AttrNumber attno);

@@ -66,6 +66,7 @@ typedef struct ModifyState
 	FmgrInfo   *output;			/* of the parameters */
 	RunopsRowType row;
 	MemoryContext cxt;			/* for the texts of the rows that are sent */
+	RunopsUsage usage;			/* if the node is measured */
 } ModifyState;
 
 /*
@@ -370,6 +371,7 @@ send_rows(EState *estate, ModifyState *state, TupleTableSlot **slots,
 
 	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
 	runops_fdw_enter_table(&call, state->use.relid, first);
+	runops_fdw_measure(&call, &state->mtstate->ps, &state->usage);
 	if (first)
 		begin(state);
 	MemoryContextReset(state->cxt);
@@ -558,6 +560,18 @@ runopsEndForeignModify(EState *estate, ResultRelInfo *rri)
 }
 
 /*
+ * Show the statement, as postgres_fdw does, and what was exchanged.
+ */
+static void
+runopsExplainForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
+						   List *fdw_private, int subplan_index, ExplainState *es)
+{
+	pgfdw.ExplainForeignModify(mtstate, rri, fdw_private, subplan_index, es);
+	if (es->analyze && rri->ri_FdwState != NULL)
+		runops_fdw_explain_usage(&((ModifyState *) rri->ri_FdwState)->usage, es);
+}
+
+/*
  * Replace the callbacks of postgres_fdw for single rows by ours.
  */
 void
@@ -570,6 +584,7 @@ runops_fdw_modify_callbacks(FdwRoutine *routine)
 	routine->GetForeignModifyBatchSize = runopsGetForeignModifyBatchSize;
 	routine->ExecForeignUpdate = runopsExecForeignUpdate;
 	routine->ExecForeignDelete = runopsExecForeignDelete;
+	routine->ExplainForeignModify = runopsExplainForeignModify;
 	routine->EndForeignModify = runopsEndForeignModify;
 	routine->EndForeignInsert = runopsEndForeignModify;
 }

@@ -50,6 +50,8 @@ typedef struct RemoteScan
 	bool		begun;			/* are the parameters evaluated? */
 	MemoryContext scratch;		/* reset when the scan begins again */
 	Oid			reader;			/* foreign table of the reader, or InvalidOid */
+	RunopsUsage usage;			/* if the node is measured */
+	instr_time	wait_start;		/* of core, for an asynchronous scan */
 } RemoteScan;
 
 /*
@@ -107,6 +109,18 @@ is_single(ForeignScanState *node, const Bitmapset *params)
 }
 
 static void start_scan(void *arg);
+
+/*
+ * Begin a call for a scan.
+ *
+ * begins: does the call connect?
+ */
+static void
+enter(RunopsFdwCall *call, ForeignScanState *node, bool begins)
+{
+	runops_fdw_enter_scan(call, node, begins);
+	runops_fdw_measure(call, &node->ss.ps, &((RemoteScan *) node->fdw_state)->usage);
+}
 
 /*
  * Begin a scan.  The real work is done when its first row is wanted.
@@ -204,7 +218,7 @@ open_scan(ForeignScanState *node, bool wait)
 	MemoryContextReset(state->scratch);
 	oldcontext = MemoryContextSwitchTo(state->scratch);
 	(void) runops_fdw_use(state->query.use.relid, state->query.use.userid);
-	runops_fdw_enter_scan(&call, node, true);
+	enter(&call, node, true);
 	begin_scan(node);
 	if (wait)
 		runops_query_open(&state->query);
@@ -241,7 +255,7 @@ runopsIterateForeignScan(ForeignScanState *node)
 	/* an asynchronous scan must not wait here */
 	if (node->ss.ps.async_capable && !runops_query_has_row(&state->query))
 		return ExecClearTuple(slot);
-	runops_fdw_enter_scan(&call, node, false);
+	enter(&call, node, false);
 	row = runops_query_next(&state->query);
 	if (row != NULL)
 	{
@@ -271,7 +285,7 @@ runopsReScanForeignScan(ForeignScanState *node)
 
 	MemoryContextReset(state->scratch);
 	oldcontext = MemoryContextSwitchTo(state->scratch);
-	runops_fdw_enter_scan(&call, node, false);
+	enter(&call, node, false);
 	if (bms_overlap(node->ss.ps.chgParam, state->exec_params))
 	{
 		runops_query_stop(&state->query);
@@ -294,7 +308,7 @@ runopsEndForeignScan(ForeignScanState *node)
 
 	if (state == NULL)
 		return;
-	runops_fdw_enter_scan(&call, node, false);
+	enter(&call, node, false);
 	runops_query_close(&state->query);
 	runops_fdw_leave(&call);
 }
@@ -343,7 +357,7 @@ runopsForeignAsyncRequest(AsyncRequest *areq)
 	RunopsFdwCall call;
 
 	open_scan(node, false);
-	runops_fdw_enter_scan(&call, node, false);
+	enter(&call, node, false);
 	answer_request(areq);
 	runops_fdw_leave(&call);
 }
@@ -362,7 +376,7 @@ runopsForeignAsyncConfigureWait(AsyncRequest *areq)
 	AppendState *append = (AppendState *) areq->requestor;
 	RunopsFdwCall call;
 
-	runops_fdw_enter_scan(&call, node, false);
+	enter(&call, node, false);
 	if (runops_query_arrived(q))
 	{
 		areq->callback_pending = false;
@@ -370,13 +384,19 @@ runopsForeignAsyncConfigureWait(AsyncRequest *areq)
 		ExecAsyncResponse(areq);
 	}
 	if (areq->callback_pending)
+	{
 		AddWaitEventToSet(append->as_eventset, WL_SOCKET_READABLE,
 						  runops_query_socket(q), NULL, areq);
+		runops_usage_wait_start(&((RemoteScan *) node->fdw_state)->wait_start);
+	}
 	runops_fdw_leave(&call);
 }
 
 /*
  * Process the answer of the store to an asynchronous scan.
+ *
+ * Core has waited for all stores at once.  The wait counts for those that have
+ * ended it.
  */
 static void
 runopsForeignAsyncNotify(AsyncRequest *areq)
@@ -385,12 +405,24 @@ runopsForeignAsyncNotify(AsyncRequest *areq)
 	RunopsQuery *q = &((RemoteScan *) node->fdw_state)->query;
 	RunopsFdwCall call;
 
-	runops_fdw_enter_scan(&call, node, false);
+	enter(&call, node, false);
+	runops_query_waited(q, &((RemoteScan *) node->fdw_state)->wait_start);
 	if (runops_query_arrived(q))
 		answer_request(areq);
 	else
 		ExecAsyncRequestPending(areq);
 	runops_fdw_leave(&call);
+}
+
+/*
+ * Show the statement, as postgres_fdw does, and what was exchanged.
+ */
+static void
+runopsExplainForeignScan(ForeignScanState *node, ExplainState *es)
+{
+	pgfdw.ExplainForeignScan(node, es);
+	if (es->analyze && node->fdw_state != NULL)
+		runops_fdw_explain_usage(&((RemoteScan *) node->fdw_state)->usage, es);
 }
 
 /*
@@ -403,6 +435,7 @@ runops_fdw_scan_callbacks(FdwRoutine *routine)
 	routine->IterateForeignScan = runopsIterateForeignScan;
 	routine->ReScanForeignScan = runopsReScanForeignScan;
 	routine->EndForeignScan = runopsEndForeignScan;
+	routine->ExplainForeignScan = runopsExplainForeignScan;
 	routine->ForeignAsyncRequest = runopsForeignAsyncRequest;
 	routine->ForeignAsyncConfigureWait = runopsForeignAsyncConfigureWait;
 	routine->ForeignAsyncNotify = runopsForeignAsyncNotify;
