@@ -74,13 +74,8 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  *
  * question may be NULL: then the owner is not asked for.
  *
- * Managed servers deny access to the system identifier; that is not a failure.
- * The query reads it only if the user has the privilege.  A denial would write
- * a line to the store's log for each connection, and would abort an open
- * transaction.  PostgreSQL checks privileges before a statement runs, so the
- * identifier is read by a query inside the query.  Among the functions that
- * run a query and return its result, ts_stat() exists also in a server built
- * without libxml.  The preamble of the session travels in front of the question.
+ * The preamble of the session travels in front of the question.  The system
+ * identifier and the incarnation of the server stay with the session.
  *
  * *collations is the answer about the collations of the database, or NULL; see
  * collations.c.
@@ -97,15 +92,12 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 	const char *owner_columns = runops_owner_columns(session, question, &owner_from);
 
 	if (!runops_remote_try_query(session,
-								 psprintf("%sSELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
-										  " THEN (SELECT word FROM pg_catalog.ts_stat("
-										  "'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])"
-										  " FROM pg_catalog.pg_control_system()')) END,"
+								 psprintf("%sSELECT " RUNOPS_SYSID_SQL ","
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
-										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s, %s%s",
+										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s, %s, " RUNOPS_INCARNATION_SQL "%s",
 										  session->preamble ? session->preamble : "",
 										  (int64) lock_key, owner_columns, runops_collations_sql(), owner_from),
-								 7, failure))
+								 8, failure))
 		return false;
 
 	memset(identity, 0, sizeof(RunopsIdentity));
@@ -114,6 +106,9 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 		!runops_remote_get_int64(session, 0, &sysid, failure))
 		return false;
 	identity->sysid = (uint64) sysid;
+	session->sysid_known = identity->sysid_known;
+	session->sysid = identity->sysid;
+	strlcpy(session->incarnation, PQgetvalue(session->res, 0, 7), RUNOPS_INCARNATION_LEN);
 
 	*collations = NULL;
 	if (!PQgetisnull(session->res, 0, 6))

@@ -21,6 +21,39 @@
 
 #include "base/compat.h"
 
+/*
+ * SQL for the system identifier of a server, or NULL if the role may not read it.
+ *
+ * Managed servers deny access to it; that is not a failure.  A denial would
+ * write a line to the store's log for each connection, and would abort an open
+ * transaction.  PostgreSQL checks privileges before a statement runs, so the
+ * identifier is read by a query inside the query.  Among the functions that
+ * run a query and return its result, ts_stat() exists also in a server built
+ * without libxml.
+ */
+#define RUNOPS_SYSID_SQL \
+	"CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')" \
+	" THEN (SELECT word FROM pg_catalog.ts_stat(" \
+	"'SELECT pg_catalog.array_to_tsvector(ARRAY[system_identifier::pg_catalog.text])" \
+	" FROM pg_catalog.pg_control_system()')) END"
+
+/*
+ * SQL for the incarnation of a server: a text that is another one after each
+ * start and after each crash.
+ *
+ * The postmaster survives the crash of a backend, but the counters do not, and
+ * the time of their reset is set.  Everybody may read both.  A reset by hand
+ * looks like a crash.  The timeline is left out: a standby gets a new one
+ * without a new start, but nothing has been written through a connection that
+ * is older than its promotion.
+ */
+#define RUNOPS_INCARNATION_SQL \
+	"pg_catalog.concat(pg_catalog.encode(pg_catalog.timestamptz_send(pg_catalog.pg_postmaster_start_time()), 'hex'), '/'," \
+	" (SELECT pg_catalog.encode(pg_catalog.timestamptz_send(stats_reset), 'hex') FROM pg_catalog.pg_stat_bgwriter))"
+
+/* Length of that text, with its terminator. */
+#define RUNOPS_INCARNATION_LEN 40
+
 /* The number of columns of SQL of a user, which may give rows or not. */
 #define REMOTE_ANY_SHAPE (-1)
 
@@ -38,6 +71,11 @@ typedef struct RemoteSession
 	const char *application;	/* fallback_application_name; NULL: "runops" */
 	const char *preamble;		/* commands in front of the question for the
 								 * identity, or NULL */
+	bool		sysid_known;	/* what it has told of its server, when it was
+								 * asked for the identity: */
+	uint64		sysid;			/* ... the system identifier */
+	char		incarnation[RUNOPS_INCARNATION_LEN];	/* ... and since when it
+														 * runs */
 } RemoteSession;
 
 /* The reason for a missing connection or answer, as the parts of an error. */

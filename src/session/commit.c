@@ -11,7 +11,8 @@
  * all of them at once.  From there until the local commit the backend ignores
  * cancel and terminate, because a store that has committed cannot be rolled
  * back.  So the wait has a limit of its own.  A store whose answer does not come
- * may have committed or not, and the error says so.
+ * is asked on a new connection, within the same limit, whether it has committed
+ * (outcome.c).  If that is not found out either, the error says so.
  *
  * Transaction callbacks run in the opposite order of their registration.  Ours
  * is registered when the library is loaded, so that it runs last.
@@ -26,6 +27,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -37,6 +39,12 @@
 
 /* Milliseconds that a store may take to roll back. */
 #define ROLLBACK_BUDGET 30000
+
+/*
+ * Milliseconds of runops.commit_timeout that are left for the question whether a
+ * store has committed, if it has not answered: a quarter, and at most these.
+ */
+#define ASK_BUDGET 10000
 
 #define COMMIT_SQL "COMMIT TRANSACTION"
 
@@ -148,89 +156,193 @@ check_deferred_constraints(void)
 	}
 }
 
-/*
- * What became of a transaction whose stores were told to commit.
- *
- * The names of servers are a list for messages.  Their memory is allocated
- * before the first COMMIT is sent.
- */
-typedef struct CommitResult
+/* A store that was told to commit. */
+typedef struct Part
 {
-	StringInfoData committed;
-	StringInfoData unknown;
-	int			nunknown;
-	RunopsConn *refuser;		/* a store that has refused */
-	PGresult   *refusal;		/* ... and its answer, NULL if not asked */
-} CommitResult;
+	RunopsConn *conn;
+	RunopsOutcome outcome;
+	bool		asked;			/* is it known by asking, or unknown? */
+	PGresult   *refusal;		/* why it has rolled back, if it has said so */
+} Part;
 
 /*
- * Add a name to a list.
+ * The stores that were told to commit, until the local transaction ends; in
+ * TopTransactionContext.
  */
-static void
-add_name(StringInfo names, const RunopsConn *c)
+static Part *parts = NULL;
+static int	nparts = 0;
+
+/*
+ * The names of the servers with an outcome, as a list for messages.
+ */
+static char *
+servers(RunopsOutcome outcome)
 {
-	appendStringInfo(names, "%s\"%s\"", names->len > 0 ? ", " : "",
-					 c->session.server->servername);
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < nparts; i++)
+	{
+		if (parts[i].outcome == outcome)
+			appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "",
+							 parts[i].conn->session.server->servername);
+	}
+
+	return names.data;
 }
 
 /*
- * Describe why a store has refused to commit.
+ * Describe why a store has rolled back.
  */
 static void
-describe_refusal(const CommitResult *result, RemoteFailure *failure)
+describe_refusal(const Part *part, RemoteFailure *failure)
 {
-	RunopsConn *c = result->refuser;
+	RunopsConn *c = part->conn;
 
-	if (result->refusal == NULL)
+	if (part->asked)
+		runops_remote_fail(failure, ERRCODE_CONNECTION_FAILURE,
+						   psprintf(_("connection to server \"%s\" was lost in COMMIT"),
+									c->session.server->servername),
+						   _("The server was asked again: it has rolled back the transaction."),
+						   _("Repeat the transaction."));
+	else if (part->refusal == NULL)
 		runops_remote_fail_libpq(&c->session, failure);
-	else if (PQresultStatus(result->refusal) == PGRES_COMMAND_OK)
+	else if (PQresultStatus(part->refusal) == PGRES_COMMAND_OK)
 		runops_remote_fail(failure, ERRCODE_TRANSACTION_ROLLBACK,
 						   psprintf(_("server \"%s\" has rolled back the transaction instead of committing it"),
 									c->session.server->servername),
 						   NULL, _("Repeat the transaction."));
 	else
-		runops_store_failure(c, result->refusal, COMMIT_SQL, failure);
+		runops_store_failure(c, part->refusal, COMMIT_SQL, failure);
 }
 
 /*
  * Raise the error of a transaction that could not be committed in all stores.
  * Interrupts are held, and the error ends that.
+ *
+ * A store that has told its reason comes before one that was lost.
  */
 pg_noreturn static void
-commit_failed(CommitResult *result)
+commit_failed(void)
 {
-	const char *committed = result->committed.data;
-	const char *refuser = "";
+	char	   *committed = servers(RUNOPS_OUTCOME_COMMITTED);
+	char	   *unknown = servers(RUNOPS_OUTCOME_UNKNOWN);
 	RemoteFailure failure = {0};
+	const Part *refuser = NULL;
 
 	holding = false;
-	if (result->refuser != NULL)
+	for (int i = 0; i < nparts; i++)
 	{
-		refuser = result->refuser->session.server->servername;
-		describe_refusal(result, &failure);
-		if (result->refusal != NULL)
-			runops_usage_error(result->refuser, failure.sqlerrcode);
-		PQclear(result->refusal);
+		if (parts[i].outcome == RUNOPS_OUTCOME_ROLLED_BACK &&
+			(refuser == NULL || (refuser->refusal == NULL && parts[i].refusal != NULL)))
+			refuser = &parts[i];
 	}
-	if (result->nunknown == 0 && committed[0] == '\0')
-		runops_remote_raise(&failure);
+	if (refuser != NULL)
+		describe_refusal(refuser, &failure);
+	if (refuser != NULL && refuser->refusal != NULL)
+		runops_usage_error(refuser->conn, failure.sqlerrcode);
+	for (int i = 0; i < nparts; i++)
+	{
+		PQclear(parts[i].refusal);
+		parts[i].refusal = NULL;
+	}
 
-	if (result->nunknown == 0)
+	if (unknown[0] == '\0' && committed[0] == '\0')
+		runops_remote_raise(&failure);
+	if (unknown[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_RUNOPS_PARTLY_COMMITTED),
 				 errmsg("only a part of the transaction is committed"),
 				 errdetail("It is committed in server %s, and rolled back in server \"%s\" and in this database: %s",
-						   committed, refuser, failure.message),
+						   committed, refuser->conn->session.server->servername, failure.message),
 				 errhint("Do not repeat the whole transaction.  Complete it, or undo what is committed.")));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
-			 errmsg("it is not known whether server %s has committed", result->unknown.data),
+			 errmsg("it is not known whether server %s has committed", unknown),
 			 committed[0] != '\0' ?
-			 errdetail("It was told to commit, and its answer did not come.  The transaction is committed in server %s, and rolled back in this database.",
+			 errdetail("It was told to commit, its answer did not come, and it could not be asked.  The transaction is committed in server %s, and rolled back in this database.",
 					   committed) :
-			 errdetail("It was told to commit, and its answer did not come.  The transaction is rolled back in this database."),
+			 errdetail("It was told to commit, its answer did not come, and it could not be asked.  The transaction is rolled back in this database."),
 			 errhint("Look for the rows of the transaction there before repeating it.")));
+}
+
+/*
+ * List the stores that were written to.  This is the last that needs memory
+ * before they commit.
+ */
+static void
+list_parts(int nwriters)
+{
+	dlist_iter	iter;
+
+	parts = MemoryContextAllocZero(TopTransactionContext, nwriters * sizeof(Part));
+	nparts = 0;
+	dlist_foreach(iter, &runops_conns)
+	{
+		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
+
+		if (has_written(c))
+			parts[nparts++].conn = c;
+	}
+}
+
+/*
+ * Read the answer of a store to COMMIT.
+ */
+static void
+read_answer(Part *part, TimestampTz by)
+{
+	RunopsConn *c = part->conn;
+	PGresult   *answer = NULL;
+	bool		complete = runops_segment_drain(c, by, false, &answer);
+
+	/* whatever comes behind the answer "COMMIT" does not matter */
+	c->lost = !complete;
+	if (c->frame == RUNOPS_FRAME_NONE)
+		part->outcome = RUNOPS_OUTCOME_COMMITTED;
+	else if (complete && answer != NULL &&
+			 (PQresultStatus(answer) != PGRES_COMMAND_OK ||
+			  strcmp(PQcmdStatus(answer), "ROLLBACK") == 0))
+	{
+		/* the store has ended the transaction */
+		c->frame = RUNOPS_FRAME_NONE;
+		part->outcome = RUNOPS_OUTCOME_ROLLED_BACK;
+		part->refusal = answer;
+		answer = NULL;
+	}
+	else
+		c->lost = true;
+	PQclear(answer);
+}
+
+/*
+ * Ask the stores that have not answered what they have done; their number is
+ * nunknown.  Each gets the same share of the time that is left.
+ */
+static void
+ask_outcomes(int nunknown, TimestampTz by)
+{
+	for (int i = 0; i < nparts && nunknown > 0; i++)
+	{
+		Part	   *part = &parts[i];
+		RunopsConn *c = part->conn;
+		TimestampTz now = GetCurrentTimestamp();
+		RunopsRemoteXact xact;
+
+		if (part->outcome != RUNOPS_OUTCOME_UNKNOWN)
+			continue;
+		part->asked = true;
+		runops_conn_xact(c, &xact);
+		/* a transaction without a number has written nothing */
+		part->outcome = c->xid_told && c->xid == 0 ? RUNOPS_OUTCOME_COMMITTED :
+			runops_outcome_ask_again(c->session.conn, &xact, now + (by - now) / nunknown);
+		if (part->outcome != RUNOPS_OUTCOME_UNKNOWN)
+			c->frame = RUNOPS_FRAME_NONE;
+		runops_usage_error(c, part->outcome == RUNOPS_OUTCOME_UNKNOWN ?
+						   ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN : ERRCODE_CONNECTION_FAILURE);
+		nunknown--;
+	}
 }
 
 /*
@@ -239,76 +351,45 @@ commit_failed(CommitResult *result)
 static void
 commit_stores(int nwriters)
 {
-	CommitResult result = {0};
+	int			nunknown = 0;
+	bool		all = true;
 	TimestampTz by;
-	dlist_iter	iter;
+	TimestampTz answers_by;
 
-	initStringInfo(&result.committed);
-	initStringInfo(&result.unknown);
-	enlargeStringInfo(&result.committed, nwriters * (NAMEDATALEN + 4));
-	enlargeStringInfo(&result.unknown, nwriters * (NAMEDATALEN + 4));
-
+	list_parts(nwriters);
 	HOLD_INTERRUPTS();
 	holding = true;
 	by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), runops_commit_timeout);
-	dlist_foreach(iter, &runops_conns)
+	answers_by = TimestampTzPlusMilliseconds(by, -Min(runops_commit_timeout / 4, ASK_BUDGET));
+	for (int i = 0; i < nparts; i++)
 	{
-		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
+		RunopsConn *c = parts[i].conn;
 
-		if (!has_written(c))
-			continue;
 		resetStringInfo(&c->later);
 		if (!runops_segment_try_send(c, COMMIT_SQL, NULL, RUNOPS_CMD_END))
 		{
 			c->lost = true;
 			runops_usage_lost(c, ERRCODE_CONNECTION_FAILURE);
-			result.refuser = c;
+			parts[i].outcome = RUNOPS_OUTCOME_ROLLED_BACK;
 		}
 		(void) PQflush(c->session.conn);
 	}
 
 	pgstat_report_wait_start(PG_WAIT_EXTENSION);
-	dlist_foreach(iter, &runops_conns)
+	for (int i = 0; i < nparts; i++)
 	{
-		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
-		PGresult   *answer = NULL;
-		bool		complete;
-
-		if (!has_written(c) || c->lost)
-			continue;
-		complete = runops_segment_drain(c, by, false, &answer);
-		/* whatever comes behind the answer "COMMIT" does not matter */
-		c->lost = !complete;
-		if (c->frame == RUNOPS_FRAME_NONE)
-			add_name(&result.committed, c);
-		else if (complete && answer != NULL &&
-				 (PQresultStatus(answer) != PGRES_COMMAND_OK ||
-				  strcmp(PQcmdStatus(answer), "ROLLBACK") == 0))
-		{
-			/* the store has ended the transaction */
-			c->frame = RUNOPS_FRAME_NONE;
-			if (result.refuser == NULL || result.refusal == NULL)
-			{
-				result.refuser = c;
-				result.refusal = answer;
-				answer = NULL;
-			}
-		}
-		else
-		{
-			c->lost = true;
-			runops_usage_error(c, ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN);
-			add_name(&result.unknown, c);
-			result.nunknown++;
-		}
-		PQclear(answer);
+		if (!parts[i].conn->lost)
+			read_answer(&parts[i], answers_by);
+		if (parts[i].outcome == RUNOPS_OUTCOME_UNKNOWN)
+			nunknown++;
 	}
+	ask_outcomes(nunknown, by);
 	pgstat_report_wait_end();
 
-	if (result.refuser != NULL || result.nunknown > 0)
-		commit_failed(&result);
-	pfree(result.committed.data);
-	pfree(result.unknown.data);
+	for (int i = 0; i < nparts; i++)
+		all = all && parts[i].outcome == RUNOPS_OUTCOME_COMMITTED;
+	if (!all)
+		commit_failed();
 }
 
 /*
@@ -350,6 +431,8 @@ after_commit(void)
 	if (holding)
 		RESUME_INTERRUPTS();
 	holding = false;
+	parts = NULL;
+	nparts = 0;
 	dlist_foreach_modify(iter, &runops_conns)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
@@ -400,6 +483,8 @@ abort_all(void)
 
 	/* the error has reset the count */
 	holding = false;
+	parts = NULL;
+	nparts = 0;
 	dlist_foreach_modify(iter, &runops_conns)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);

@@ -44,6 +44,7 @@ typedef enum RunopsCommandKind
 	RUNOPS_CMD_SAVEPOINT,		/* sets a savepoint one level deeper */
 	RUNOPS_CMD_END,				/* ends the frame */
 	RUNOPS_CMD_PREPARE,			/* prepares conn->preparing */
+	RUNOPS_CMD_XID,				/* asks for the transaction's number */
 	RUNOPS_CMD_OTHER,			/* changes nothing here */
 	RUNOPS_CMD_STATEMENT,		/* its results are the caller's */
 	RUNOPS_CMD_SYNC				/* the end of a segment */
@@ -76,6 +77,30 @@ typedef struct RunopsStatement
 	bool		ready;			/* has the store prepared it? */
 } RunopsStatement;
 
+/* The table in a store that has the tokens of transactions; see frame.c. */
+#define RUNOPS_TOKEN_TABLE "runops_commit.token"
+
+/* What has become of a transaction in a store. */
+typedef enum RunopsOutcome
+{
+	RUNOPS_OUTCOME_UNKNOWN,
+	RUNOPS_OUTCOME_COMMITTED,
+	RUNOPS_OUTCOME_ROLLED_BACK
+} RunopsOutcome;
+
+/* What identifies a transaction in a store, to ask what became of it. */
+typedef struct RunopsRemoteXact
+{
+	uint64		xid;			/* with its epoch; 0: not known */
+	int			pid;			/* of the process that has executed it */
+	int64		writer;			/* the row of its token */
+	int64		token;			/* 0: it has written none */
+	bool		sysid_known;	/* of its server: */
+	uint64		sysid;			/* ... the system identifier */
+	char		incarnation[RUNOPS_INCARNATION_LEN];	/* ... and since when it
+														 * runs */
+} RunopsRemoteXact;
+
 /* A connection of this backend; it lives in a memory context of its own. */
 struct RunopsConn
 {
@@ -107,6 +132,10 @@ struct RunopsConn
 	Snapshot	snapshot;		/* of a read frame; registered */
 	bool		wrote;			/* was a write or lock sent in this frame? */
 	List	   *written;		/* of RunopsWritten */
+	bool		xid_told;		/* has the store answered what follows? */
+	uint64		xid;			/* the transaction's number there, with its
+								 * epoch; 0 if it has none */
+	int			backend_pid;	/* the process that executes it */
 	StringInfoData later;		/* commands to be sent with the next segment,
 								 * each with its terminator */
 	int			lock_timeout;	/* ms, as set in the frame; -1 if not set */
@@ -197,6 +226,12 @@ extern void runops_statement_forget(RunopsConn *c, RunopsStatement *statement);
 extern void runops_store_failure(RunopsConn *c, const PGresult *res,
 								 const char *sql, RemoteFailure *failure);
 
+/* in outcome.c */
+extern RunopsOutcome runops_outcome_ask(PGconn *conn, const RunopsRemoteXact *xact,
+										TimestampTz by);
+extern RunopsOutcome runops_outcome_ask_again(PGconn *old, const RunopsRemoteXact *xact,
+											  TimestampTz by);
+
 /* in frame.c */
 extern void runops_frame_require(RunopsConn *c, RunopsNeed need,
 								 Snapshot snapshot);
@@ -208,6 +243,7 @@ extern bool runops_frame_again(RunopsConn *c);
 extern void runops_frame_check_read(RunopsConn *c, const RunopsQuery *q);
 extern bool runops_frame_has_open(RunopsConn *c);
 extern void runops_frame_forget(RunopsConn *c);
+extern void runops_conn_xact(const RunopsConn *c, RunopsRemoteXact *xact);
 extern dlist_head runops_queries;
 
 #endif							/* RUNOPS_ENGINE_INT_H */

@@ -151,8 +151,25 @@ runops_frame_forget(RunopsConn *c)
 	c->written = NIL;
 	c->frame = RUNOPS_FRAME_NONE;
 	c->wrote = false;
+	c->xid_told = false;
+	c->xid = 0;
 	c->lock_timeout = -1;
 	resetStringInfo(&c->later);
+}
+
+/*
+ * What identifies the transaction of a connection, to ask later what became of
+ * it.
+ */
+void
+runops_conn_xact(const RunopsConn *c, RunopsRemoteXact *xact)
+{
+	memset(xact, 0, sizeof(RunopsRemoteXact));
+	xact->xid = c->xid_told ? c->xid : 0;
+	xact->pid = c->backend_pid;
+	xact->sysid_known = c->session.sysid_known;
+	xact->sysid = c->session.sysid;
+	strlcpy(xact->incarnation, c->session.incarnation, RUNOPS_INCARNATION_LEN);
 }
 
 /*

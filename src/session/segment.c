@@ -31,6 +31,10 @@
 /* Milliseconds after which a wait looks for a cancel. */
 #define STOP_SLICE 100
 
+/* What commit.c must know to ask later what became of a transaction. */
+#define XID_SQL \
+	"SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_backend_pid()"
+
 /*
  * Append a command to those that were sent.
  *
@@ -103,6 +107,24 @@ lost(RunopsConn *c, const PGresult *res)
 }
 
 /*
+ * Note the number of the transaction.  An answer that makes no sense is none.
+ */
+static void
+note_xid(RunopsConn *c, const PGresult *res)
+{
+	const char *pid = PQgetisnull(res, 0, 1) ? "" : PQgetvalue(res, 0, 1);
+	const char *xid = PQgetisnull(res, 0, 0) ? "0" : PQgetvalue(res, 0, 0);
+	char	   *xid_end;
+	char	   *pid_end;
+
+	errno = 0;
+	c->xid = strtou64(xid, &xid_end, 10);
+	c->backend_pid = strtol(pid, &pid_end, 10);
+	c->xid_told = errno == 0 && xid_end != xid && *xid_end == '\0' &&
+		pid_end != pid && *pid_end == '\0';
+}
+
+/*
  * Note what a command has done.
  */
 static void
@@ -123,6 +145,10 @@ apply(RunopsConn *c, const PGresult *res)
 		case RUNOPS_CMD_PREPARE:
 			if (c->preparing != NULL)
 				c->preparing->ready = true;
+			break;
+		case RUNOPS_CMD_XID:
+			if (PQntuples(res) == 1 && PQnfields(res) == 2)
+				note_xid(c, res);
 			break;
 		case RUNOPS_CMD_OTHER:
 		case RUNOPS_CMD_STATEMENT:
@@ -259,7 +285,8 @@ take(RunopsConn *c, const PGresult *res)
 		return;
 	}
 
-	if (PQresultStatus(res) == PGRES_COMMAND_OK)
+	if (PQresultStatus(res) == PGRES_COMMAND_OK ||
+		(PQresultStatus(res) == PGRES_TUPLES_OK && first(c)->kind == RUNOPS_CMD_XID))
 		apply(c, res);
 	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
 		c->failed = true;
@@ -522,6 +549,20 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 }
 
 /*
+ * Is the store to be asked for the number of the transaction in this segment?
+ *
+ * A transaction has a number after its first write or row lock.  Until it has
+ * one, each segment asks for it, because any of them may be the last one before
+ * COMMIT.
+ */
+static bool
+asks_xid(const RunopsConn *c)
+{
+	return c->wrote && c->xid == 0 && c->nsent > 0 &&
+		c->sent[c->first_sent + c->nsent - 1].kind != RUNOPS_CMD_END;
+}
+
+/*
  * End the segment, and start to send it.
  *
  * waits: will the caller wait for its results, so that it counts as a turn?
@@ -529,6 +570,8 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 void
 runops_segment_sync(RunopsConn *c, bool waits)
 {
+	if (asks_xid(c))
+		runops_segment_command(c, RUNOPS_CMD_XID, XID_SQL);
 	if (!PQpipelineSync(c->session.conn))
 		lost(c, NULL);
 	push(c, RUNOPS_CMD_SYNC, NULL, false, false, runops_sync_size());

@@ -635,7 +635,8 @@ sub _serve_extended
 	}
 	$self->_note($sql);
 	$self->_note_transaction($sql);
-	$self->{last} = $sql;
+	# this question travels behind the statement that matters
+	$self->{last} = $sql unless $sql =~ /pg_current_xact_id_if_assigned/;
 	substr($answer, 0, length $described, '') unless $self->_misbehaves('E', $sql);
 	$self->_answer_or_misbehave('E', $sql, $answer, $rows, $columns, '');
 	return;
@@ -767,8 +768,9 @@ sub _answer
 	$tag .= ' 0' if $tag eq 'INSERT';
 	if ($sql =~ /pg_is_in_recovery\(\),.*pg_try_advisory_xact_lock/s)
 	{
-		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef, '1 2' ];
+		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef, '1 2', 'run 1' ];
 	}
+	elsif ($sql =~ /^SELECT pg_catalog\.pg_current_xact_id_if_assigned/) { @rows = [ '750', '4711' ]; }
 	elsif ($sql =~ /^SELECT pg_catalog\.pg_try_advisory_xact_lock/) { @rows = ['t']; }
 	elsif ($sql =~ /pg_catalog\.count\(\*\)/) { @rows = [3]; }
 	elsif ($sql =~ /^SELECT pg_catalog\.to_jsonb\(q\)/)

@@ -86,7 +86,7 @@ use PostgreSQL::Test::Utils;
 use Relay;
 
 # the session settings of postgres_fdw's connections, what a new one is asked, and the record of the owner
-my $session_setup = qr/^(?:SELECT .*pg_try_advisory_xact_lock\(|DO '.*COMMENT ON SCHEMA runops_store|SELECT \(SELECT d\.description |SET (?:search_path|timezone|datestyle|intervalstyle|extra_float_digits)\b|RESET\b)/i;
+my $session_setup = qr/^(?:SELECT .*pg_try_advisory_xact_lock\(|SELECT pg_catalog\.pg_current_xact_id_if_assigned\(|DO '.*COMMENT ON SCHEMA runops_store|SELECT \(SELECT d\.description |SET (?:search_path|timezone|datestyle|intervalstyle|extra_float_digits)\b|RESET\b)/i;
 
 # Start the clusters and connect the one to the other.
 sub new

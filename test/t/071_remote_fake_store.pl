@@ -377,6 +377,7 @@ my @statements = (
 	{ name => 'the preparation', sql => $update, on => '^UPDATE', at => 'P', fine => ['othertag'] },
 	{ name => 'the binding', sql => $update, on => '^UPDATE', at => 'B', fine => [qw(noresult othertag)] },
 	{ name => 'the description', sql => $update, on => '^UPDATE', at => 'D', fine => [qw(noresult othertag)] },
+	{ name => 'the number of the transaction', sql => $update, on => 'pg_current_xact_id_if_assigned', fine => [qw(nulls nocolumns manycolumns manyrows fewcolumns garbage badencoding hugevalue hugenumber empty_values)] },
 	{ name => 'the synchronization', sql => $update, on => '^UPDATE', at => 'S', fine => ['othertag'] },
 	{ name => 'an UPDATE', sql => $update, on => '^UPDATE', fine => \@any_count, slow => 1 },
 	{ name => 'an UPDATE that returns', sql => "UPDATE run SET n = n + 1 WHERE id = '$new_id' RETURNING n", on => '^UPDATE', fine => \@any_rows, slow => 1 },

@@ -127,7 +127,10 @@ my $holder = $store->background_psql('run_ops');
 sub hold { $holder->query_safe('SELECT pg_advisory_lock(1)'); return; }
 sub let_go { $holder->query_safe('SELECT pg_advisory_unlock(1)'); return; }
 
-my $unknown = qr/ERROR:  it is not known whether server "run_ops" has committed\nDETAIL:  It was told to commit, and its answer did not come\.  The transaction is rolled back in this database\.\nHINT:  Look for the rows/;
+my $unknown = qr/ERROR:  it is not known whether server "run_ops" has committed\nDETAIL:  It was told to commit, its answer did not come, and it could not be asked\.  The transaction is rolled back in this database\.\nHINT:  Look for the rows/;
+
+# the store was asked, on another connection
+my $lost = qr/ERROR:  connection to server "run_ops" was lost in COMMIT\nDETAIL:  The server was asked again: it has rolled back the transaction\.\nHINT:  Repeat the transaction/;
 
 # the connection is cut as COMMIT is on its way, before it arrives and after; with
 # a legacy row, a row of a plain table, and an entry of a unique key
@@ -144,10 +147,21 @@ foreach my $what (qw(legacy note entry))
 
 		is(errors($session, "BEGIN; $first INSERT INTO run VALUES ('$new', 'key $what $when', 1)"), '', "$what, cut $when COMMIT: writes");
 		$relay->drop_on('^COMMIT', $when);
-		like(errors($session, 'COMMIT'), $unknown, "$what, cut $when COMMIT: the outcome is unknown");
-		is(where_is($legacy, $new), $when eq 'before' ? '' : 'new', "$what, cut $when COMMIT: what is committed");
+		if ($when eq 'before')
+		{
+			like(errors($session, 'COMMIT'), $lost, "$what, cut $when COMMIT: the store has rolled back");
+			is(where_is($legacy, $new), '', "$what, cut $when COMMIT: nothing is committed");
+			is(errors($session, "INSERT INTO run VALUES ('$legacy', 'key $what $when', 1)"), '', "$what, cut $when COMMIT: no entry stays here");
+		}
+		else
+		{
+			my $here = { legacy => 'here new', note => 'note new', entry => 'new' }->{$what};
+
+			is(errors($session, 'COMMIT'), '', "$what, cut $when COMMIT: the store has committed");
+			is(where_is($legacy, $new), $here, "$what, cut $when COMMIT: everything is committed");
+			like(errors($session, "INSERT INTO run VALUES ('c$new', 'key $what $when', 1)"), qr/ERROR:  /, "$what, cut $when COMMIT: the entry stays here");
+		}
 		goes_on($session, "$what, cut $when COMMIT");
-		is(errors($session, "INSERT INTO run VALUES ('$legacy', 'key $what $when', 1)"), '', "$what, cut $when COMMIT: no entry stays here");
 		$session->quit;
 	}
 }
@@ -168,20 +182,19 @@ foreach my $what (qw(legacy note entry))
 	$session->quit;
 }
 
-# a store that takes longer to commit is not canceled: it may be waiting for its own standby
+# a store that takes longer to commit: its process is ended, and has not committed
 {
 	my ($legacy, $new) = ids();
 	my $session = session();
 
 	hold();
-	errors($session, "SET runops.commit_timeout = '500ms'; BEGIN; INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$new', '$new', -1)");
+	errors($session, "SET runops.commit_timeout = '8s'; BEGIN; INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$new', '$new', -1)");
 	commit_waits($session);
-	like(commit_ends($session), $unknown, 'slow: runops.commit_timeout ends the wait');
-	is($store->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND wait_event_type = 'Lock'}), '1', 'slow: the store still commits');
+	like(commit_ends($session), $lost, 'slow: runops.commit_timeout ends the wait');
+	is($store->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND wait_event_type = 'Lock'}), '0', 'slow: the store does not commit any more');
 	goes_on($session, 'slow');
 	let_go();
-	$store->poll_query_until('run_ops', "SELECT count(*) = 1 FROM run WHERE id = '$new'") or die 'the store has not committed';
-	is(where_is($legacy, $new), 'new', 'slow: what is committed');
+	is(where_is($legacy, $new), '', 'slow: nothing is committed');
 	$session->quit;
 }
 
@@ -284,14 +297,19 @@ foreach my $how (qw(cancel terminate))
 		($legacy, $new, $a) = ids();
 		errors($session, "BEGIN; INSERT INTO run SELECT i, i, 1 FROM unnest('{$legacy,$new,$a}'::text[]) i");
 		$relay->drop_on('^COMMIT', $when);
-		my $errors = errors($session, 'COMMIT');
+		my $errors = errors($session, '\\set VERBOSITY verbose' . "\nCOMMIT;\n" . '\\set VERBOSITY default');
 
-		like($errors, qr/ERROR:  it is not known whether server "run_ops2?" has committed\nDETAIL:  It was told to commit, and its answer did not come\.  The transaction is committed in server "run_ops2?", and rolled back in this database\.\n/,
-			"one of two cut $when COMMIT: the error says where it is committed");
-		my ($cut) = $errors =~ /whether server "(\w+)"/;
-		my %name = (run_ops => 'new', run_ops2 => 'a');
+		if ($when eq 'after')
+		{
+			is($errors, '', 'one of two cut after COMMIT: no error');
+			is(where_is($legacy, $new, $a), 'here new a', 'one of two cut after COMMIT: everything is committed');
+			next;
+		}
+		like($errors, qr/ERROR:  RO008: only a part of the transaction is committed\nDETAIL:  It is committed in server "run_ops2?", and rolled back in server "run_ops2?" and in this database: connection to server "run_ops2?" was lost in COMMIT\n/,
+			'one of two cut before COMMIT: the error says where it is committed');
+		my ($cut) = $errors =~ /rolled back in server "(\w+)"/;
 
-		is(where_is($legacy, $new, $a), $when eq 'after' ? 'new a' : $cut eq 'run_ops' ? 'a' : 'new', "one of two cut $when COMMIT: and that is so");
+		is(where_is($legacy, $new, $a), $cut eq 'run_ops' ? 'a' : 'new', 'one of two cut before COMMIT: and that is so');
 	}
 	goes_on($session, 'one of two cut');
 	$session->quit;
@@ -483,7 +501,7 @@ foreach my $how (qw(cancel terminate))
 	my $session = session();
 
 	hold();
-	errors($session, "SET runops.commit_timeout = '2s'; BEGIN; INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$new', '$new', -1)");
+	errors($session, "SET runops.commit_timeout = '8s'; BEGIN; INSERT INTO run VALUES ('$legacy', '$legacy', 1), ('$new', '$new', -1)");
 	commit_waits($session);
 	$control->stop('fast');
 	pass('a fast shutdown ends while a store commits');
@@ -491,7 +509,7 @@ foreach my $how (qw(cancel terminate))
 	let_go();
 	$control->start;
 	$store->poll_query_until('run_ops', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'runops/%' AND xact_start IS NOT NULL}) or die 'the store does not end the transaction';
-	is(where_is($legacy, $new), 'new', 'the store had been told to commit');
+	is(where_is($legacy, $new), '', 'the store was asked, and has not committed');
 }
 
 $holder->quit;
