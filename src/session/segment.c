@@ -366,6 +366,17 @@ skip(RunopsConn *c, PGresult *res)
 }
 
 /*
+ * Has the store reported this error, and not libpq found it?
+ */
+static bool
+is_reported(const PGresult *res)
+{
+	return PQresultErrorField(res, PG_DIAG_SEVERITY) != NULL ||
+		PQresultErrorField(res, PG_DIAG_SQLSTATE) != NULL ||
+		PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) != NULL;
+}
+
+/*
  * A command has failed: read the rest, and raise its error.
  */
 pg_noreturn static void
@@ -373,9 +384,6 @@ failed(RunopsConn *c, PGresult *res)
 {
 	PGconn	   *conn = c->session.conn;
 	RemoteFailure failure;
-	bool		reported = PQresultErrorField(res, PG_DIAG_SEVERITY) != NULL ||
-		PQresultErrorField(res, PG_DIAG_SQLSTATE) != NULL ||
-		PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) != NULL;
 
 	if (PQstatus(conn) != CONNECTION_OK)
 		lost(c, res);
@@ -383,7 +391,7 @@ failed(RunopsConn *c, PGresult *res)
 	runops_store_failure(c, res, c->sql ? c->sql : "", &failure);
 	runops_usage_error(c, failure.sqlerrcode);
 	/* the store does not know of an error that libpq has found */
-	if (!reported)
+	if (!is_reported(res))
 		give_up(c);
 	else
 		skip(c, res);
@@ -689,7 +697,9 @@ runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop, PGresult **er
 			*error = res;
 			continue;
 		}
-		if (PQstatus(conn) != CONNECTION_OK || misfit(c, res) != NULL)
+		/* what libpq could not read may be the answer of a success */
+		if (PQstatus(conn) != CONNECTION_OK || misfit(c, res) != NULL ||
+			(res != NULL && PQresultStatus(res) == PGRES_FATAL_ERROR && !is_reported(res)))
 		{
 			PQclear(res);
 			give_up(c);
