@@ -21,6 +21,7 @@
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
+#include "utils/lsyscache.h"
 
 #include "base/compat.h"
 #include "fdw/fdw_int.h"
@@ -113,7 +114,8 @@ query_changes(Query *query, Oid leaf_relid, Oid parent_relid)
 static bool
 statement_changes(PlannerInfo *root, Oid leaf_relid)
 {
-	Oid			parent_relid = get_partition_parent(leaf_relid, true);
+	Oid			parent_relid = get_rel_relispartition(leaf_relid) ?
+		get_partition_parent(leaf_relid, true) : InvalidOid;
 
 	for (; root != NULL; root = root->parent_root)
 	{

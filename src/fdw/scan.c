@@ -52,6 +52,7 @@ typedef struct RemoteScan
 	Oid			reader;			/* foreign table of the reader, or InvalidOid */
 	RunopsUsage usage;			/* if the node is measured */
 	instr_time	wait_start;		/* of core, for an asynchronous scan */
+	AsyncRequest *request;		/* of the Append, if it is asynchronous */
 } RemoteScan;
 
 /*
@@ -132,6 +133,7 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 	RemoteScan *state;
 	RunopsQuery *q;
 	Relation	rel = plan->scan.scanrelid > 0 ? node->ss.ss_currentRelation : NULL;
+	Bitmapset  *here_params = NULL;
 	int			rti = -1;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
@@ -157,7 +159,14 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 		is_single(node, state->exec_params) ? RUNOPS_NEED_NOTHING : RUNOPS_NEED_SNAPSHOT;
 	q->whole = q->need != RUNOPS_NEED_LOCKS && plan->scan.plan.plan_rows <= FEW_ROWS &&
 		plan->scan.plan.qual == NIL;
-	q->rewinds = (eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) != 0;
+
+	/*
+	 * core does not announce that a sub-plan is executed again for an outer
+	 * row, on which only a condition depends that is evaluated here
+	 */
+	(void) collect_params((Node *) plan->scan.plan.qual, &here_params);
+	q->rewinds = (eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) != 0 ||
+		(bms_is_empty(state->exec_params) && !bms_is_empty(here_params));
 	q->fixable = bms_is_empty(state->exec_params);
 	q->fetch_size = intVal(runops_fdw_private(plan->fdw_private, SCAN_FETCH_SIZE, T_Integer));
 	q->snapshot = node->ss.ps.state->es_snapshot;
@@ -314,11 +323,32 @@ runopsEndForeignScan(ForeignScanState *node)
 }
 
 /*
+ * Does the connection of an asynchronous scan wait for another one of the same
+ * Append?
+ */
+static bool
+serves_other(AsyncRequest *areq)
+{
+	RunopsQuery *q = &((RemoteScan *) ((ForeignScanState *) areq->requestee)->fdw_state)->query;
+	RunopsQuery *running = runops_query_running(q);
+	AsyncRequest *other;
+
+	if (running == NULL || running == q || running->start != start_scan)
+		return false;
+	other = ((RemoteScan *) ((RunopsRowType *) running->arg)->node->fdw_state)->request;
+
+	return other != NULL && other->requestor == areq->requestor && other->callback_pending;
+}
+
+/*
  * Answer an asynchronous request by a row, or by the end, if that is here;
  * otherwise fetch, and leave the request pending.
+ *
+ * may_fetch: may the connection be used?  If not, the request is left pending
+ * without having sent anything.
  */
 static void
-answer_request(AsyncRequest *areq)
+answer_request(AsyncRequest *areq, bool may_fetch)
 {
 	ForeignScanState *node = castNode(ForeignScanState, areq->requestee);
 	RunopsQuery *q = &((RemoteScan *) node->fdw_state)->query;
@@ -334,6 +364,11 @@ answer_request(AsyncRequest *areq)
 				ExecAsyncRequestDone(areq, TupIsNull(slot) ? NULL : slot);
 				return;
 			}
+		}
+		if (q->state == RUNOPS_QUERY_OPEN && !may_fetch)
+		{
+			ExecAsyncRequestPending(areq);
+			return;
 		}
 		if (q->state == RUNOPS_QUERY_OPEN)
 			runops_query_send(q);
@@ -356,9 +391,10 @@ runopsForeignAsyncRequest(AsyncRequest *areq)
 	ForeignScanState *node = castNode(ForeignScanState, areq->requestee);
 	RunopsFdwCall call;
 
+	((RemoteScan *) node->fdw_state)->request = areq;
 	open_scan(node, false);
 	enter(&call, node, false);
-	answer_request(areq);
+	answer_request(areq, true);
 	runops_fdw_leave(&call);
 }
 
@@ -366,7 +402,10 @@ runopsForeignAsyncRequest(AsyncRequest *areq)
  * Wait for the store of an asynchronous scan.
  *
  * The answer may be here already: it was read when the connection was needed
- * for something else.
+ * for something else.  If none of its rows satisfies the conditions that are
+ * evaluated here, more must be fetched.  If the connection serves another scan of
+ * the same Append meanwhile, that comes first: both would wait for the same
+ * socket, and a set of events can contain it only once.
  */
 static void
 runopsForeignAsyncConfigureWait(AsyncRequest *areq)
@@ -380,10 +419,13 @@ runopsForeignAsyncConfigureWait(AsyncRequest *areq)
 	if (runops_query_arrived(q))
 	{
 		areq->callback_pending = false;
-		answer_request(areq);
+		answer_request(areq, !serves_other(areq));
+		/* core counts no rows of this callback */
+		if (areq->request_complete && node->ss.ps.instrument)
+			InstrUpdateTupleCount(node->ss.ps.instrument, TupIsNull(areq->result) ? 0.0 : 1.0);
 		ExecAsyncResponse(areq);
 	}
-	if (areq->callback_pending)
+	if (areq->callback_pending && q->state == RUNOPS_QUERY_SENT)
 	{
 		AddWaitEventToSet(append->as_eventset, WL_SOCKET_READABLE,
 						  runops_query_socket(q), NULL, areq);
@@ -408,7 +450,7 @@ runopsForeignAsyncNotify(AsyncRequest *areq)
 	enter(&call, node, false);
 	runops_query_waited(q, &((RemoteScan *) node->fdw_state)->wait_start);
 	if (runops_query_arrived(q))
-		answer_request(areq);
+		answer_request(areq, true);
 	else
 		ExecAsyncRequestPending(areq);
 	runops_fdw_leave(&call);

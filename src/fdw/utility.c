@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -187,6 +188,28 @@ runopsAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 }
 
 /*
+ * Is a foreign table truncatable by its options, or else by those of its server?
+ */
+static bool
+is_truncatable(Oid relid)
+{
+	ForeignTable *table = GetForeignTable(relid);
+	List	   *options = list_concat_copy(GetForeignServer(table->serverid)->options, table->options);
+	bool		truncatable = true;
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (strcmp(def->defname, "truncatable") == 0)
+			truncatable = defGetBoolean(def);
+	}
+
+	return truncatable;
+}
+
+/*
  * Truncate foreign tables; while the flag is off they are empty already.
  */
 static void
@@ -209,6 +232,11 @@ runopsExecForeignTruncate(List *rels, DropBehavior behavior, bool restart_seqs)
 		const char *schema;
 		const char *table;
 
+		if (!is_truncatable(RelationGetRelid((Relation) lfirst(lc))))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("foreign table \"%s\" does not allow truncates",
+							RelationGetRelationName((Relation) lfirst(lc)))));
 		runops_fdw_remote_name(RelationGetRelid((Relation) lfirst(lc)), &schema, &table);
 		appendStringInfo(&sql, "%s%s", sql.len == 0 ? "TRUNCATE " : ", ",
 						 quote_qualified_identifier(schema, table));

@@ -648,6 +648,16 @@ runops_query_waited(RunopsQuery *q, const instr_time *start)
 }
 
 /*
+ * The query whose answer is on the way on the connection of a query that was
+ * opened; NULL if there is none.
+ */
+RunopsQuery *
+runops_query_running(const RunopsQuery *q)
+{
+	return q->conn == NULL ? NULL : q->conn->running;
+}
+
+/*
  * The socket on which the answer arrives.
  */
 int

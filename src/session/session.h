@@ -188,6 +188,7 @@ extern void runops_query_rewind(RunopsQuery *q);
 extern void runops_query_stop(RunopsQuery *q);
 extern void runops_query_close(RunopsQuery *q);
 extern void runops_query_waited(RunopsQuery *q, const instr_time *start);
+extern RunopsQuery *runops_query_running(const RunopsQuery *q);
 extern int	runops_query_socket(RunopsQuery *q);
 
 /* in row.c */
