@@ -105,6 +105,10 @@ check-memory:
 bench:
 	@$(GIVEN_PG_CONFIG) test/run bench
 
+## fault-walk: do harm at every message between control plane and store; takes half an hour; ARGS="--only REGEX"
+fault-walk:
+	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run fault_walk
+
 ## demo: show a split on two throw-away clusters, which KEEP=1 leaves running
 demo:
 	@$(GIVEN_PG_CONFIG) KEEP='$(KEEP)' test/demo/run
@@ -124,4 +128,4 @@ freeze: $(DATA_built)
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 18
 
-.PHONY: test test-versions lint callgraph bench demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
+.PHONY: test test-versions lint callgraph bench fault-walk demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help

@@ -84,7 +84,7 @@ sub _collect
 		my ($type, $body) = $self->_read;
 		if (!defined $type)
 		{
-			push @res, { error => { C => '57P02', M => 'connection lost' } };
+			push @res, { error => { C => '57P02', V => 'FATAL', M => 'connection lost' } };
 			return \@res;
 		}
 		if ($type eq 'T')
@@ -137,6 +137,7 @@ sub _collect
 		{
 			die "only trust authentication is supported\n" if unpack('N', $body) != 0;
 		}
+		elsif ($type eq 'K') { $self->{pid} = unpack('N', $body); }
 		elsif ($type eq 'Z')
 		{
 			$self->{status} = $body;

@@ -45,7 +45,8 @@ connection has turns too; call C<reset> once it stands.
 
 C<to_host>, C<to_port>: the server; a host that starts with a slash is the
 directory of a unix socket.  C<tcp>: listen on 127.0.0.1 and not on a unix
-socket of a temporary directory.
+socket of a temporary directory.  C<messages>: pass on whole messages only, for
+C<fault_at>.
 
 =item host, port
 
@@ -100,10 +101,38 @@ Close a connection once it sends SQL that matches.  With C<before> (the default)
 the server does not get the statement; with C<after> it gets and runs it, but the
 answer is lost.  It acts once; an undefined regex takes it back.
 
+=item fault_at($direction, $n, $fault)
+
+Do a fault (see L<RelayFault>) at the C<$n>-th message, from now on, that travels
+in this direction: C<client> for what a client sends, or C<server>.  It acts
+once.  The relay must have been started with C<messages>.
+
+=item counts
+
+How many messages have travelled since C<fault_at> or C<reset>: what clients
+have sent, and what servers have sent.
+
+=item hit
+
+The database of the connection at which the fault of C<fault_at> has happened;
+undef if it has not happened yet.
+
+=item event
+
+A file handle that becomes readable when the fault of C<fault_at> happens.
+
+=item go_on
+
+Pass on again what was kept by the fault C<pause>, and do no fault any more.
+
 =item replace($from, $to)
 
 Put C<$to> in the place of C<$from>, which has the same length, in what a client
 sends.  It acts once.
+
+=item rewrite($from, $to)
+
+The same, each time.
 
 =item refuse, accept
 
@@ -128,6 +157,7 @@ use IO::Handle;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
+use RelayFault;
 use Socket;
 use Time::HiRes qw(time);
 
@@ -162,6 +192,7 @@ sub start
 	  or die "socketpair: $!";
 	$self->{control} = $ours;
 	$self->{control}->autoflush(1);
+	pipe(my $event, my $tell) or die "pipe: $!";
 	$self->{pid} = fork();
 	die "fork: $!" unless defined $self->{pid};
 	if ($self->{pid} == 0)
@@ -172,15 +203,17 @@ sub start
 			foreach my $fd (3 .. 255)
 			{
 				POSIX::close($fd)
-				  unless $fd == fileno($theirs) || $fd == fileno($listener);
+				  unless grep { $fd == fileno($_) } ($theirs, $listener, $tell);
 			}
-			_serve($self, $listener, $theirs, \%options);
+			_serve($self, $listener, $theirs, $tell, \%options);
 		};
 		print STDERR "relay: $@" if $@;
 		POSIX::_exit($@ ? 1 : 0);
 	}
 	close $theirs;
 	close $listener;
+	close $tell;
+	$self->{event} = $event;
 	return $self;
 }
 
@@ -217,6 +250,53 @@ sub replace
 	die 'the texts have different lengths' if length $from != length $to;
 	$self->_ask('replace ' . unpack('H*', $from) . ' ' . unpack('H*', $to));
 	return;
+}
+
+sub rewrite
+{
+	my ($self, $from, $to) = @_;
+
+	die 'the texts have different lengths' if length $from != length $to;
+	$self->_ask('rewrite ' . unpack('H*', $from) . ' ' . unpack('H*', $to));
+	return;
+}
+
+sub fault_at
+{
+	my ($self, $direction, $n, $fault) = @_;
+
+	# what earlier faults have told
+	$self->_ask('fault_at none');
+	while (_is_readable($self->{event}))
+	{
+		sysread($self->{event}, my $old, 100) or last;
+	}
+	$self->_ask("fault_at $direction $n $fault");
+	return;
+}
+
+sub event { return $_[0]->{event}; }
+sub go_on { $_[0]->_ask('go_on'); return; }
+
+sub counts
+{
+	return split / /, $_[0]->_ask('counts');
+}
+
+sub hit
+{
+	my $answer = $_[0]->_ask('hit');
+
+	return $answer eq '' ? undef : $answer;
+}
+
+# Can this be read without waiting?
+sub _is_readable
+{
+	my $bits = '';
+
+	vec($bits, fileno($_[0]), 1) = 1;
+	return select($bits, undef, undef, 0) > 0;
 }
 
 sub freeze_on { $_[0]->_ask('freeze_on ' . unpack('H*', $_[1] // '')); return; }
@@ -320,8 +400,11 @@ sub _listen
 # The process: forward, count and obey until the parent goes away.
 sub _serve
 {
-	my ($self, $listener, $control, $options) = @_;
+	my ($self, $listener, $control, $tell, $options) = @_;
 	my $r = {
+		tell => $tell,
+		counts => [ 0, 0 ],
+		hit => '',
 		address => $self,
 		options => $options,
 		listener => $listener,
@@ -359,7 +442,7 @@ sub _serve
 					vec($readable, fileno($side->{socket}), 1) = 1
 					  if !$side->{eof} && $other->{waiting} < MAX_QUEUE;
 					vec($writable, fileno($side->{socket}), 1) = 1
-					  if @{ $side->{queue} } && $side->{queue}[0][0] <= $now;
+					  if @{ $side->{queue} } && $side->{queue}[0][0] <= $now && !$c->{paused};
 				}
 			}
 		}
@@ -406,7 +489,7 @@ sub _wait
 		{
 			my $piece = $side->{queue}[0] or next;
 
-			next if $piece->[0] <= $now;
+			next if $piece->[0] <= $now || $c->{paused};
 			$wait = $piece->[0] - $now
 			  if !defined $wait || $piece->[0] - $now < $wait;
 		}
@@ -454,6 +537,28 @@ sub _run
 		}
 		$r->{statements} = [];
 		$r->{connects} = 0;
+		$r->{counts} = [ 0, 0 ];
+	}
+	elsif ($command eq 'fault_at')
+	{
+		my ($direction, $n, $fault) = @args;
+
+		@$r{qw(counts hit fault)} = ([ 0, 0 ], '', undef);
+		$r->{fault} = { from => $direction eq 'client' ? 0 : 1, n => $n, what => $fault }
+		  if $direction ne 'none';
+	}
+	elsif ($command eq 'counts')
+	{
+		return join(' ', @{ $r->{counts} });
+	}
+	elsif ($command eq 'hit')
+	{
+		return $r->{hit};
+	}
+	elsif ($command eq 'go_on')
+	{
+		$r->{fault} = undef;
+		$_->{paused} = 0 foreach @{ $r->{connections} };
 	}
 	elsif ($command eq 'connections')
 	{
@@ -501,6 +606,10 @@ sub _run
 	elsif ($command eq 'replace')
 	{
 		$r->{replace} = [ map { pack('H*', $_) } @args ];
+	}
+	elsif ($command eq 'rewrite')
+	{
+		$r->{rewrite} = [ map { pack('H*', $_) } @args ];
 	}
 	elsif ($command eq 'refuse')
 	{
@@ -553,6 +662,10 @@ sub _accept
 		sending => 0,
 		unparsed => '',
 		started => 0,
+		partial => [ '', '' ],
+		typed => 0,
+		database => undef,
+		paused => 0,
 		sides => [
 			map { { socket => $_, queue => [], waiting => 0, eof => 0 } }
 			  ($client, $server)
@@ -584,6 +697,7 @@ sub _receive
 		{
 			$r->{replace} = undef;
 		}
+		$data =~ s/\Q$r->{rewrite}[0]\E/$r->{rewrite}[1]/g if $r->{rewrite};
 		my $drop = _parse($r, $c, $data);
 
 		$c->{sending} = 1;
@@ -608,9 +722,54 @@ sub _receive
 		$c->{sending} = 0;
 		$c->{turns}++;
 	}
-	push @{ $to->{queue} }, [ time + $r->{delay}, $data ];
-	$to->{waiting} += $n;
+	foreach my $piece ($r->{options}{messages} ? RelayFault::messages($c, $from, $data) : $data)
+	{
+		$piece = _fault($r, $c, $from, $piece) if $r->{options}{messages};
+		return unless $c->{open};
+		push @{ $to->{queue} }, [ time + $r->{delay}, $piece ];
+		$to->{waiting} += length $piece;
+	}
 	return;
+}
+
+# Count a message, and do the fault that is to happen at it.  Returns what is to
+# be passed on.
+sub _fault
+{
+	my ($r, $c, $from, $message) = @_;
+	my $fault = $r->{fault};
+
+	$r->{counts}[$from]++;
+	return $message
+	  unless $fault && $fault->{from} == $from && $fault->{n} == $r->{counts}[$from];
+
+	$r->{fault} = undef;
+	$r->{hit} = $c->{database} // 'cancel';
+	syswrite($r->{tell}, '.');
+
+	# what has come before is passed on whatever happens to this message
+	my $pass = sub {
+		my $side = $c->{sides}[ 1 - $from ];
+
+		$side->{socket}->blocking(1);
+		foreach my $data ((map { $_->[1] // '' } splice @{ $side->{queue} }), @_)
+		{
+			syswrite($side->{socket}, $data);
+		}
+		$side->{socket}->blocking(0);
+		$side->{waiting} = 0;
+	};
+	my $end = sub {
+		my $side = $c->{sides}[ $_[0] ];
+
+		shutdown($side->{socket}, 1);
+	};
+
+	$pass->();
+	my $rest = RelayFault::apply($c, $from, $message, $fault->{what}, $pass, $end);
+
+	_close($c) unless defined $rest;
+	return $rest;
 }
 
 # Write what is due to one side.
@@ -620,6 +779,7 @@ sub _send
 	my $side = $c->{sides}[$to];
 	my $now = time;
 
+	return if $c->{paused};
 	while (@{ $side->{queue} } && $side->{queue}[0][0] <= $now)
 	{
 		my $piece = $side->{queue}[0];
