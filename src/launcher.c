@@ -15,7 +15,8 @@
  * With the flag off no store is asked.  A single prover then warns of rows
  * that the flag hides.
  *
- * The launcher also starts the cleaners; see cascade/worker.c.
+ * The launcher also starts the cleaners (cascade/worker.c) and the finishers
+ * (session/finisher_worker.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -50,6 +51,7 @@
 #include "base/worker.h"
 #include "cascade/cascade.h"
 #include "gate/gate.h"
+#include "session/session.h"
 #include "topology/topology.h"
 #include "launcher.h"
 #include "topology/topology.h"
@@ -365,8 +367,8 @@ prove_if_due(Oid dbid)
 }
 
 /*
- * The launcher: runs provers with pauses, and cleaners when they are needed,
- * as long as the server runs.
+ * The launcher: runs provers with pauses, and cleaners and finishers when they are
+ * needed, as long as the server runs.
  */
 void
 runops_launcher_main(Datum arg)
@@ -392,6 +394,7 @@ runops_launcher_main(Datum arg)
 		dbid = find_database();
 		nap = prove_if_due(dbid);
 		nap = Min(nap, runops_cleaner_manage(dbid));
+		nap = Min(nap, runops_finisher_manage(dbid));
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 nap, PG_WAIT_EXTENSION);

@@ -442,10 +442,12 @@ BEGIN
 
 	-- Ask the store before taking locks, and again when the locks keep writers out.
 	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_finished(store, what);
 		PERFORM runops._require_no_rows(leaves, what);
 	END IF;
 	PERFORM runops._lock_table(i.inhparent) FROM pg_inherits i WHERE i.inhrelid = ANY (leaves);
 	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_finished(store, what);
 		PERFORM runops._require_no_rows(leaves, what);
 	END IF;
 

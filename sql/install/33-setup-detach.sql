@@ -240,6 +240,7 @@ DECLARE
 BEGIN
 	-- Ask the stores before taking locks, and again when the locks keep writers out.
 	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_finished(s, what) FROM unnest(runops._leaf_stores(relation)) s;
 		PERFORM runops._require_no_rows(runops._foreign_leaves(relation), what);
 	END IF;
 
@@ -248,6 +249,7 @@ BEGIN
 	PERFORM runops._lock_table(relation);
 	config := runops._check_routed(relation);
 	IF NOT coalesce(force, false) THEN
+		PERFORM runops._require_finished(s, what) FROM unnest(runops._leaf_stores(relation)) s;
 		PERFORM runops._require_no_rows(runops._foreign_leaves(relation), what);
 	END IF;
 

@@ -45,6 +45,27 @@ BEGIN
 END
 $$;
 
+/* A row if the server of a store has the option two_phase, and the store can prepare no transaction. */
+CREATE FUNCTION runops._two_phase_parity(store text) RETURNS TABLE (object text, action text, ddl text, detail text)
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	server name;
+BEGIN
+	SELECT s.server INTO server
+	FROM runops.stores s JOIN pg_foreign_server f ON f.srvname = s.server
+	CROSS JOIN LATERAL pg_options_to_table(f.srvoptions) o
+	WHERE s.store = _two_phase_parity.store AND o.option_name = 'two_phase' AND o.option_value::boolean;
+	IF FOUND AND runops._remote_object(store,
+			'SELECT jsonb_build_object(''max'', current_setting(''max_prepared_transactions'')::bigint) AS max',
+			'{"max": "number"}') ->> 'max' = '0' THEN
+		RETURN QUERY SELECT format('server %I', server), 'drift',
+			'ALTER SYSTEM SET max_prepared_transactions = 100',
+			'"max_prepared_transactions" is 0 there, so no transaction can be prepared, and those over two databases fail; the change needs a restart';
+	END IF;
+END
+$$;
+
 /*
  * One remote transaction creates everything except the labels of enums.  Another
  * transaction adds these first, because a new label cannot be used in the
@@ -103,6 +124,7 @@ BEGIN
 	END IF;
 
 	RETURN QUERY SELECT r.object, r.action, r.ddl, r.detail FROM unnest(rows) r;
+	RETURN QUERY SELECT r.object, r.action, r.ddl, r.detail FROM runops._two_phase_parity(store) r;
 END
 $$;
 COMMENT ON FUNCTION runops.provision(text, boolean, regclass) IS 'creates in a store the objects that routed tables need there, and reports differences';
@@ -113,5 +135,6 @@ REVOKE EXECUTE ON FUNCTION
 	runops._parity_rows(text, regclass[], jsonb),
 	runops._mapped_users(text),
 	runops._privilege_parity(text, regclass[], jsonb),
+	runops._two_phase_parity(text),
 	runops.provision(text, boolean, regclass)
 FROM PUBLIC;

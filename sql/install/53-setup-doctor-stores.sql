@@ -25,6 +25,10 @@ BEGIN
 						  FROM pg_database d WHERE d.datname = current_database()),
 			'settings', (SELECT jsonb_object_agg(s.name, s.setting::bigint) FROM pg_settings s
 						 WHERE s.name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')),
+			'max_prepared', current_setting('max_prepared_transactions')::bigint,
+			'prepared', (SELECT coalesce(jsonb_agg(x.gid ORDER BY x.prepared), '[]') FROM pg_prepared_xacts x
+						 WHERE x.database = current_database() AND starts_with(x.gid, 'runops_')
+							AND x.prepared < clock_timestamp() - '1 min'::interval),
 			'connections', (SELECT least(
 					(SELECT sum(CASE WHEN s.name = 'max_connections' THEN s.setting::bigint ELSE - s.setting::bigint END) FROM pg_settings s
 					 WHERE s.name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')),
@@ -60,7 +64,7 @@ BEGIN
 				WHERE x.size > 0)
 			) AS state$q$, tables),
 		'{"recovery": "boolean", "read_only": "boolean", "port": "string", "role": "string", "triggers": "object",
-		  "rules": "array", "unlogged": "array", "unanalyzed": "array", "filled": "array"}');
+		  "max_prepared": "number", "prepared": "array", "rules": "array", "unlogged": "array", "unanalyzed": "array", "filled": "array"}');
 END
 $$;
 
@@ -74,6 +78,12 @@ AS $$
 		(SELECT least(current_setting('max_connections')::bigint, nullif(d.datconnlimit, -1))
 		 FROM pg_database d WHERE d.datname = current_database()),
 		(state ->> 'connections')::bigint) AS l (connections, remote_connections)
+	CROSS JOIN (SELECT count(x.decision) AS ours, count(*) - count(x.decision) AS others
+				FROM jsonb_array_elements_text(state -> 'prepared') g
+				CROSS JOIN LATERAL (SELECT runops._prepared_decision(g) AS decision) x) AS p
+	CROSS JOIN LATERAL (SELECT EXISTS (
+		SELECT FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
+		WHERE f.srvname = w.server AND o.option_name = 'two_phase' AND o.option_value::boolean) AS two_phase) AS t
 	LEFT JOIN LATERAL (SELECT o.option_value AS port FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
 					   WHERE f.srvname = w.server AND o.option_name = 'port') AS o ON true
 	CROSS JOIN LATERAL (VALUES
@@ -91,6 +101,22 @@ AS $$
 			format('up to %s sessions of this database may each hold a connection, but the store allows only %s', l.connections, l.remote_connections),
 			'Raise "max_connections" in the store, or limit the connections of this database.',
 			'each session of this database may hold a connection, but the store allows fewer connections'),
+		(t.two_phase AND state -> 'max_prepared' = '0', 'error',
+			format('server %I has the option "two_phase", but "max_prepared_transactions" is 0 there, so transactions over two databases fail', w.server),
+			'Raise "max_prepared_transactions" in the store and restart it, or set the option "two_phase" of the server to false.',
+			'its server has the option "two_phase", but "max_prepared_transactions" is 0 there, so transactions over two databases fail'),
+		(t.two_phase AND state -> 'max_prepared' <> '0' AND l.connections > (state ->> 'max_prepared')::bigint, 'info',
+			format('up to %s sessions of this database may each prepare a transaction, but "max_prepared_transactions" is %s there', l.connections, state ->> 'max_prepared'),
+			'Raise "max_prepared_transactions" in the store to the number of sessions that write to several databases at once.',
+			'each session of this database may prepare a transaction, but "max_prepared_transactions" is lower there'),
+		(p.ours > 0, 'warning',
+			format('transactions of this database are prepared there for a minute or more, and hold locks; number: %s', p.ours),
+			'The view "runops.prepared_transactions" shows why they are not finished.',
+			'transactions of this database are prepared there for a minute or more, and hold locks'),
+		(p.others > 0, 'warning',
+			format('transactions of another control plane are prepared there for a minute or more, and hold locks; number: %s', p.others),
+			'If that control plane does not exist any more, finish them in the store by COMMIT PREPARED or ROLLBACK PREPARED.',
+			'transactions of another control plane are prepared there for a minute or more, and hold locks'),
 		(state -> 'pooled' = 'true', 'info',
 			format('server %I is a connection pooler, because the process that answers is not the process that accepted the connection', w.server),
 			'Use session mode or connect to the store itself, because a pooler in transaction mode loses the session settings and the prepared statements of the extension.',

@@ -53,6 +53,8 @@ runops_shmem_startup(void)
 			pg_atomic_init_u64(&runops_shared->proofs[i].changes, 0);
 			ConditionVariableInit(&runops_shared->proofs[i].probed);
 		}
+		for (int i = 0; i < RUNOPS_TWO_PHASE_NCOUNTERS; i++)
+			pg_atomic_init_u64(&runops_shared->finisher.counters[i], 0);
 		for (int i = 0; i < RUNOPS_MAX_PROGRESS; i++)
 		{
 			pg_atomic_init_u64(&runops_shared->progress[i].blocks_done, 0);

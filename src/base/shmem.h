@@ -99,6 +99,31 @@ typedef struct RunopsCleaner
 	RunopsStoreTrouble troubles[RUNOPS_MAX_TROUBLES];
 } RunopsCleaner;
 
+/* The counters of runops.two_phase_stats, in the order of its columns. */
+typedef enum RunopsTwoPhaseCounter
+{
+	RUNOPS_TWO_PHASE_COMMITTED, /* in a store, by the backend itself */
+	RUNOPS_TWO_PHASE_ROLLED_BACK,	/* the same */
+	RUNOPS_TWO_PHASE_LEFT,		/* left to the finisher */
+	RUNOPS_TWO_PHASE_FINISHED_COMMIT,	/* by the finisher */
+	RUNOPS_TWO_PHASE_FINISHED_ROLLBACK, /* the same */
+	RUNOPS_TWO_PHASE_NCOUNTERS
+} RunopsTwoPhaseCounter;
+
+/*
+ * The state that the launcher and the finishers share; see
+ * session/finisher_worker.c.
+ */
+typedef struct RunopsFinisher
+{
+	bool		wanted;			/* has a backend left something prepared? */
+	Oid			dbid;			/* the database of that backend */
+	bool		ended;			/* has the finisher finished its pass? */
+	bool		left;			/* ... and has it left something? */
+	bool		found;			/* ... or has it found something? */
+	pg_atomic_uint64 counters[RUNOPS_TWO_PHASE_NCOUNTERS];
+} RunopsFinisher;
+
 /* How many backends can show a progress, counting all databases. */
 #define RUNOPS_MAX_PROGRESS 64
 
@@ -121,6 +146,7 @@ typedef struct RunopsShared
 	LWLock	   *lock;
 	RunopsProverOutcome outcome;	/* the result of the last prover */
 	RunopsCleaner cleaner;
+	RunopsFinisher finisher;
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
 	RunopsProgress progress[RUNOPS_MAX_PROGRESS];
 	/* see integrity/reference.c */

@@ -48,6 +48,7 @@ static const Option options_table[] = {
 	{"idle_timeout", OPTION_TIME, true, offsetof(RunopsServerOptions, idle_timeout)},
 	{"pooled", OPTION_BOOL, false, offsetof(RunopsServerOptions, pooled)},
 	{"prepared_statements", OPTION_BOOL, true, offsetof(RunopsServerOptions, prepared_statements)},
+	{"two_phase", OPTION_BOOL, false, offsetof(RunopsServerOptions, two_phase)},
 };
 
 /* The values of options that are not set. */

@@ -99,6 +99,7 @@ typedef struct RunopsServerOptions
 								 * closed; 0 is never */
 	bool		pooled;			/* is there a transaction pooler in between? */
 	bool		prepared_statements;	/* may statements be prepared by name? */
+	bool		two_phase;		/* does it take part in two-phase commits? */
 } RunopsServerOptions;
 
 /* in connect.c */

@@ -399,24 +399,23 @@ static void
 pre_commit(void)
 {
 	int			nwriters = 0;
+	bool		two_phase;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &runops_conns)
-	{
-		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
-
-		finish_work(c);
-		if (has_written(c))
-			nwriters++;
-	}
+		finish_work(dlist_container(RunopsConn, node, iter.cur));
+	two_phase = runops_two_phase_begin(&nwriters);
 	if (nwriters > 1)
 		check_deferred_constraints();
 	commit_checked_readers();
-	if (nwriters == 0)
-		return;
-	if (IsolationIsSerializable())
+	if (two_phase)
+		runops_two_phase_decide();
+	if (IsolationIsSerializable() && (two_phase || nwriters > 0))
 		PreCommit_CheckForSerializationFailure();
-	commit_stores(nwriters);
+	if (two_phase)
+		runops_two_phase_prepare();
+	if (nwriters > 0)
+		commit_stores(nwriters);
 }
 
 /*
@@ -428,6 +427,7 @@ after_commit(void)
 {
 	dlist_mutable_iter iter;
 
+	runops_two_phase_commit();
 	if (holding)
 		RESUME_INTERRUPTS();
 	holding = false;
@@ -499,6 +499,8 @@ abort_all(void)
 			c->lost = !runops_segment_try_send(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END);
 			(void) PQflush(c->session.conn);
 		}
+		else if (!c->lost && !runops_two_phase_send_rollback(c))
+			c->lost = true;
 	}
 
 	now = GetCurrentTimestamp();
@@ -508,6 +510,12 @@ abort_all(void)
 
 		if (!c->lost && c->nsent > 0 && !rollback_answered(c, now))
 			c->lost = true;
+	}
+	runops_two_phase_abort();
+	dlist_foreach_modify(iter, &runops_conns)
+	{
+		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
+
 		if (c->lost || !c->keep)
 			runops_conn_close(c);
 		else

@@ -133,6 +133,7 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	MemoryContext oldcontext;
 	RunopsConn *c;
 	instr_time	start;
+	bool		is_reader;
 	ListCell   *lc;
 
 	if (!registered)
@@ -158,6 +159,15 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	c->mapping_hash = GetSysCacheHashValue1(USERMAPPINGOID, ObjectIdGetDatum(user->umid));
 	runops_options_read(c->session.server, c->session.user, &c->options);
 	c->keep = true;
+	c->two_phase = c->options.two_phase;
+	if (c->two_phase)
+	{
+		RunopsStore *store = runops_server_store(runops_stores(), use->serverid, &is_reader);
+
+		/* only the writer of a store, because the finisher asks the stores */
+		c->two_phase = store != NULL && !is_reader;
+		c->store = c->two_phase ? pstrdup(store->store) : NULL;
+	}
 	foreach(lc, c->session.server->options)
 	{
 		DefElem    *def = (DefElem *) lfirst(lc);

@@ -43,12 +43,34 @@ typedef enum RunopsCommandKind
 	RUNOPS_CMD_BEGIN,			/* begins the frame conn->next_frame */
 	RUNOPS_CMD_SAVEPOINT,		/* sets a savepoint one level deeper */
 	RUNOPS_CMD_END,				/* ends the frame */
+	RUNOPS_CMD_PREPARE_TRANSACTION, /* ends it, prepared for two phases */
 	RUNOPS_CMD_PREPARE,			/* prepares conn->preparing */
 	RUNOPS_CMD_XID,				/* asks for the transaction's number */
 	RUNOPS_CMD_OTHER,			/* changes nothing here */
 	RUNOPS_CMD_STATEMENT,		/* its results are the caller's */
 	RUNOPS_CMD_SYNC				/* the end of a segment */
 } RunopsCommandKind;
+
+/* Has the store prepared the transaction for two phases? */
+typedef enum RunopsPrepared
+{
+	RUNOPS_PREPARED_NOT,
+	RUNOPS_PREPARED_PERHAPS,	/* it was told to */
+	RUNOPS_PREPARED_DONE
+} RunopsPrepared;
+
+/* The longest name of a prepared transaction, with its terminator. */
+#define RUNOPS_GID_LEN 128
+
+/* How the names of prepared transactions of all control planes begin. */
+#define RUNOPS_GID_START "runops_"
+
+/* columns of commit_decision, in the order of 38-session-two-phase.sql */
+#define RUNOPS_NATTS_COMMIT_DECISION 4
+#define RUNOPS_ANUM_DECISION_TRANSACTION 1
+#define RUNOPS_ANUM_DECISION_DECIDED_AT 2
+#define RUNOPS_ANUM_DECISION_STORES 3
+#define RUNOPS_ANUM_DECISION_GIDS 4
 
 /* A foreign table that the frame has written to. */
 typedef struct RunopsWritten
@@ -116,6 +138,8 @@ struct RunopsConn
 	bool		standby;		/* is the server in recovery? */
 	bool		reading;		/* was this server in recovery then? */
 	uint64		changes;		/* runops_sentinel_changes() when it was asked */
+	bool		two_phase;		/* does it take part in two-phase commits? */
+	char	   *store;			/* the store, if it does */
 	long		patience;		/* ms of silence before the server is tested */
 	WaitEventSet *events;		/* for waits; NULL until the first one */
 	bool		waits_writable; /* does it wait until it can send, too? */
@@ -136,6 +160,9 @@ struct RunopsConn
 	uint64		xid;			/* the transaction's number there, with its
 								 * epoch; 0 if it has none */
 	int			backend_pid;	/* the process that executes it */
+	char		gid[RUNOPS_GID_LEN];	/* name under which it is or will be
+										 * prepared, or empty */
+	RunopsPrepared prepared;
 	StringInfoData later;		/* commands to be sent with the next segment,
 								 * each with its terminator */
 	int			lock_timeout;	/* ms, as set in the frame; -1 if not set */
@@ -231,6 +258,15 @@ extern RunopsOutcome runops_outcome_ask(PGconn *conn, const RunopsRemoteXact *xa
 										TimestampTz by);
 extern RunopsOutcome runops_outcome_ask_again(PGconn *old, const RunopsRemoteXact *xact,
 											  TimestampTz by);
+
+/* in two_phase.c */
+extern bool runops_two_phase_begin(int *nplain);
+extern void runops_two_phase_decide(void);
+extern void runops_two_phase_prepare(void);
+extern void runops_two_phase_commit(void);
+extern bool runops_two_phase_send_rollback(RunopsConn *c);
+extern void runops_two_phase_abort(void);
+extern char *runops_two_phase_prefix(void);
 
 /* in frame.c */
 extern void runops_frame_require(RunopsConn *c, RunopsNeed need,

@@ -142,6 +142,11 @@ apply(RunopsConn *c, const PGresult *res)
 			c->frame = RUNOPS_FRAME_NONE;
 			c->wrote = false;
 			break;
+		case RUNOPS_CMD_PREPARE_TRANSACTION:
+			c->frame = RUNOPS_FRAME_NONE;
+			c->wrote = false;
+			c->prepared = RUNOPS_PREPARED_DONE;
+			break;
 		case RUNOPS_CMD_PREPARE:
 			if (c->preparing != NULL)
 				c->preparing->ready = true;
@@ -261,6 +266,17 @@ misfit(const RunopsConn *c, PGresult *res)
 }
 
 /*
+ * Has the store reported an error after which its session goes on?
+ */
+static bool
+is_error(const PGresult *res)
+{
+	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	return severity != NULL && strcmp(severity, "ERROR") == 0;
+}
+
+/*
  * Note a result that fits.  At the end of a command, remove the command.
  */
 static void
@@ -289,7 +305,12 @@ take(RunopsConn *c, const PGresult *res)
 		(PQresultStatus(res) == PGRES_TUPLES_OK && first(c)->kind == RUNOPS_CMD_XID))
 		apply(c, res);
 	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+	{
 		c->failed = true;
+		/* an error of the store, and not the end of the connection */
+		if (first(c)->kind == RUNOPS_CMD_PREPARE_TRANSACTION && is_error(res))
+			c->prepared = RUNOPS_PREPARED_NOT;
+	}
 	c->nrows += PQntuples(res);
 	c->answered = PQresultStatus(res) != PGRES_SINGLE_TUPLE;
 }
@@ -441,6 +462,22 @@ rejects_prepared(RunopsConn *c, PGresult *res)
 }
 
 /*
+ * A store has rolled back a transaction instead of preparing it, as it does
+ * with one that has failed there.
+ */
+pg_noreturn static void
+not_prepared(RunopsConn *c)
+{
+	c->prepared = RUNOPS_PREPARED_NOT;
+	give_up(c);
+	ereport(ERROR,
+			(errcode(ERRCODE_TRANSACTION_ROLLBACK),
+			 errmsg("server \"%s\" has rolled back the transaction instead of preparing it",
+					c->session.server->servername),
+			 errhint("Repeat the transaction.")));
+}
+
+/*
  * Read one result.  Returns true if it belongs to the statement, and is
  * c->session.res, or NULL at the statement's end.
  */
@@ -460,6 +497,9 @@ step(RunopsConn *c)
 			return false;
 		failed(c, res);
 	}
+	if (kind == RUNOPS_CMD_PREPARE_TRANSACTION && res != NULL &&
+		strcmp(PQcmdStatus(res), "ROLLBACK") == 0)
+		not_prepared(c);
 	wrong = misfit(c, res);
 	if (wrong != NULL)
 		runops_segment_wrong(c, wrong);

@@ -19,6 +19,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "commands/defrem.h"
 #include "foreign/fdwapi.h"
 #include "foreign/foreign.h"
 #include "utils/builtins.h"
@@ -295,6 +296,25 @@ runops_store_server(const char *store)
 			 errmsg("store \"%s\" is not configured", store),
 			 errdetail("There is no row for it in the view \"%s.stores\".", RUNOPS_SCHEMA),
 			 errhint("Configure it with %s.add_store().", RUNOPS_SCHEMA)));
+}
+
+/*
+ * Does a server take part in two-phase commits?
+ */
+bool
+runops_server_two_phase(Oid serverid)
+{
+	ListCell   *lc;
+
+	foreach(lc, GetForeignServer(serverid)->options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (strcmp(def->defname, "two_phase") == 0)
+			return defGetBoolean(def);
+	}
+
+	return false;
 }
 
 /*

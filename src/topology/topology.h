@@ -99,6 +99,7 @@ extern bool runops_store_exists(const char *name, bool server);
 extern List *runops_stores(void);
 extern bool runops_stores_meet(const RunopsStore *a, const RunopsStore *b);
 extern Oid	runops_store_server(const char *store);
+extern bool runops_server_two_phase(Oid serverid);
 extern const char *runops_store_label(Oid relid);
 extern bool runops_reader_table_store(Oid relid, char *store);
 extern Oid	runops_reader_table(const char *store);

@@ -5,7 +5,7 @@
  *	  two.
  *
  * Each store commits separately, so a transaction that writes to two of them is
- * not atomic.  Only rows of routed tables count.  Legacy and the tables of the
+ * not atomic, unless they commit by two phases.  Only rows of routed tables count.  Legacy and the tables of the
  * control plane are written by one commit.
  *
  * A store has at most two entries, one for rows and one for locks only.  Each
@@ -33,6 +33,7 @@
 #include "base/errcodes.h"
 #include "base/guc.h"
 #include "gate/gate.h"
+#include "topology/topology.h"
 #include "xact/xact_int.h"
 
 /* A store that was written to, or in which rows were locked. */
@@ -148,12 +149,33 @@ report_second_store(const StoreWrite *first, const char *store, Oid relid)
 }
 
 /*
+ * Does a store commit together with others, by two phases?  This database does.
+ */
+static bool
+commits_together(const char *store)
+{
+	ListCell   *lc;
+
+	foreach(lc, runops_stores())
+	{
+		RunopsStore *s = (RunopsStore *) lfirst(lc);
+
+		if (strcmp(s->store, store) == 0 && OidIsValid(s->serverid))
+			return runops_server_two_phase(s->serverid);
+	}
+
+	return runops_is_legacy(store);
+}
+
+/*
  * The guard: if no row of this store was written yet, check for rows of other
- * stores.
+ * stores.  Stores that commit together are no reason to report.
  */
 static void
 guard_second_store(const char *store, Oid relid)
 {
+	bool		together = false;
+	bool		known = false;
 	ListCell   *lc;
 
 	if (runops_cross_store_writes == RUNOPS_CROSS_STORE_ALLOW ||
@@ -166,6 +188,11 @@ guard_second_store(const char *store, Oid relid)
 		StoreWrite *entry = lfirst(lc);
 
 		if (!entry->rows || strcmp(entry->store, store) == 0)
+			continue;
+		if (!known)
+			together = commits_together(store);
+		known = true;
+		if (together && commits_together(entry->store))
 			continue;
 		report_second_store(entry, store, relid);
 		warned = true;

@@ -85,6 +85,8 @@ INSERT INTO documented VALUES
 	('f', 'add_cascade', 'parent regclass, child regclass, child_column name, action text DEFAULT ''delete''::text', 'void', 'v', false, 'u', false),
 	('f', 'drop_cascade', 'parent regclass, child regclass, child_column name, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
 	('f', 'cleanup', 'max_rows integer DEFAULT 1000', 'bigint', 'v', false, 'u', false),
+	-- two-phase commit
+	('f', 'finish_prepared', 'store text DEFAULT NULL::text', 'bigint', 'v', false, 'u', false),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),
