@@ -606,8 +606,13 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 static bool
 asks_xid(const RunopsConn *c)
 {
-	return c->wrote && c->xid == 0 && c->nsent > 0 &&
-		c->sent[c->first_sent + c->nsent - 1].kind != RUNOPS_CMD_END;
+	RunopsCommandKind last;
+
+	if (!c->wrote || c->xid != 0 || c->nsent == 0)
+		return false;
+	last = c->sent[c->first_sent + c->nsent - 1].kind;
+
+	return last != RUNOPS_CMD_END && last != RUNOPS_CMD_PREPARE_TRANSACTION;
 }
 
 /*
