@@ -522,6 +522,44 @@ $$;
 COMMENT ON PROCEDURE runops.validate_reference(regclass, name, regclass) IS
 	'checks the rows for a reference that add_reference has added with not_valid, while writers go on';
 
+/*
+ * Find the values of a child that refer to missing rows.
+ *
+ * The stores are not read at one time, and a store commits before this database.
+ * So what seems to be missing is looked for again, under locks that wait for all
+ * who write either table.
+ */
+CREATE FUNCTION runops.check_reference(child regclass DEFAULT NULL, max_values int DEFAULT 1000)
+RETURNS TABLE (relation regclass, child_column name, parent regclass, value text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r runops.reference_config;
+	suspects text[];
+	old_timeout text;
+BEGIN
+	PERFORM runops._require_read_committed('runops.check_reference()');
+	FOR r IN
+		SELECT * FROM runops.reference_config c WHERE c.child = check_reference.child OR check_reference.child IS NULL
+		ORDER BY c.child::oid, c.child_column
+	LOOP
+		r := runops._own_reference(r.child, r.child_column, r.parent);
+		suspects := runops._missing_references(r, max_values);
+		CONTINUE WHEN suspects = '{}';
+		old_timeout := runops._limit_lock_wait();
+		PERFORM runops._lock_table(r.child, 'SHARE ROW EXCLUSIVE');
+		PERFORM runops._lock_table(r.parent, 'SHARE ROW EXCLUSIVE');
+		PERFORM set_config('lock_timeout', old_timeout, true);
+		RETURN QUERY
+		SELECT r.child, r.child_column, r.parent, x.value
+		FROM (SELECT DISTINCT v.value FROM unnest(runops._missing_references(r, max_values, suspects)) v (value)) AS x
+		ORDER BY x.value LIMIT max_values;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION runops.check_reference(regclass, int) IS
+	'finds values, in every store, that refer to a missing row of the parent of a reference';
+
 /* Drop the triggers and the record of a reference. */
 CREATE FUNCTION runops._drop_reference(r runops.reference_config) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -659,6 +697,7 @@ REVOKE EXECUTE ON ROUTINE
 	runops._suspect_references(regclass, name, regclass),
 	runops._recheck_references(regclass, name, regclass, text[]),
 	runops.validate_reference(regclass, name, regclass),
+	runops.check_reference(regclass, int),
 	runops._drop_reference(runops.reference_config),
 	runops._release_references(regclass),
 	runops._resume_references(jsonb, regclass, regclass),

@@ -611,7 +611,104 @@ CREATE EVENT TRIGGER runops_cascade_drop ON sql_drop
 	EXECUTE FUNCTION runops._cascade_drop();
 COMMENT ON EVENT TRIGGER runops_cascade_drop IS 'removes the cascades of tables that are dropped';
 
+-- Wakes the worker when the transaction has committed.
+CREATE FUNCTION runops._cascade_wake() RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'runops_cascade_wake';
+
+/*
+ * Values of a child that refer to a missing row of the parent and are not queued,
+ * as text; only these values if some are given.
+ */
+CREATE FUNCTION runops._cascade_strays(c runops.cascade_config, max_values int, only_values text[] DEFAULT NULL) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r runops.reference_config;
+BEGIN
+	r.child := c.child;
+	r.child_column := c.child_column;
+	r.parent := c.parent;
+	r.parent_column := runops._cascade_key(c.parent);
+	RETURN ARRAY(
+		SELECT DISTINCT m.value FROM unnest(runops._missing_references(r, max_values, only_values)) AS m (value)
+		WHERE NOT EXISTS (SELECT FROM jsonb_array_elements_text(runops._own_step('queued', jsonb_build_object('parent', c.parent::oid))) q (value)
+						  WHERE q.value = m.value)
+		ORDER BY m.value LIMIT max_values);
+END
+$$;
+
+/* Step: the deleted rows of a parent that are queued. */
+CREATE FUNCTION runops._step_queued(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM runops._check_owner(caller, (arguments ->> 'parent')::oid::regclass);
+	RETURN (SELECT coalesce(jsonb_agg(q.value), '[]') FROM runops.cascade_queue q WHERE q.parent = (arguments ->> 'parent')::oid);
+END
+$$;
+
+/* Step: queue rows of a parent as deleted. */
+CREATE FUNCTION runops._step_requeue(caller oid, arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	task CONSTANT bigint := pg_current_xact_id()::text::bigint;
+BEGIN
+	PERFORM runops._check_owner(caller, (arguments ->> 'parent')::oid::regclass);
+	INSERT INTO runops.cascade_task (id, turn) VALUES (task, nextval('runops.cascade_seq')) ON CONFLICT DO NOTHING;
+	INSERT INTO runops.cascade_queue (id, task, parent, value, queued_at, turn)
+	SELECT s.n, task, (arguments ->> 'parent')::oid, s.value, clock_timestamp(), s.n
+	FROM (SELECT nextval('runops.cascade_seq') AS n, v.value FROM jsonb_array_elements_text(arguments -> 'values') v (value) OFFSET 0) AS s;
+	PERFORM runops._cascade_wake();
+	RETURN NULL;
+END
+$$;
+
+/*
+ * A row may refer to a parent that is committed a moment later: the store commits
+ * first.  So before values are queued they are looked at again, under a lock that
+ * waits for all who write the parent.
+ */
+CREATE FUNCTION runops.check_cascade(parent regclass DEFAULT NULL, repair boolean DEFAULT false, max_values int DEFAULT 1000)
+RETURNS TABLE (cascade_parent regclass, child regclass, child_column name, value text, queued boolean)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = '1'
+AS $$
+DECLARE
+	c runops.cascade_config;
+	strays text[];
+	old_timeout text;
+BEGIN
+	PERFORM runops._require_read_committed('runops.check_cascade()');
+	FOR c IN
+		SELECT x.parent, x.child, x.child_column, x.action, x.ord FROM runops.cascades x
+		WHERE x.parent = check_cascade.parent OR check_cascade.parent IS NULL ORDER BY x.parent::oid, x.ord, x.child_column
+	LOOP
+		PERFORM runops._cascade_check_table(c.parent, 'parent');
+		strays := runops._cascade_strays(c, max_values);
+		CONTINUE WHEN strays = '{}';
+		IF repair THEN
+			old_timeout := runops._limit_lock_wait();
+			PERFORM runops._lock_table(c.parent, 'SHARE ROW EXCLUSIVE');
+			PERFORM set_config('lock_timeout', old_timeout, true);
+			strays := runops._cascade_strays(c, max_values, strays);
+			CONTINUE WHEN strays = '{}';
+			PERFORM runops._own_step('requeue', jsonb_build_object('parent', c.parent::oid, 'values', strays));
+		END IF;
+		RETURN QUERY SELECT c.parent, c.child, c.child_column, v.value, coalesce(repair, false) FROM unnest(strays) v (value);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION runops.check_cascade(regclass, boolean, int) IS
+	'finds rows, in every store, that refer to a deleted parent of a cascade and are not queued for cleanup; with repair it queues them';
+
 REVOKE EXECUTE ON FUNCTION
+	runops._cascade_wake(),
+	runops._cascade_strays(runops.cascade_config, int, text[]),
+	runops._step_queued(oid, jsonb),
+	runops._step_requeue(oid, jsonb),
+	runops.check_cascade(regclass, boolean, int),
 	runops._cascade_queue(),
 	runops._cascade_queue_row(),
 	runops._cascade_truncate(),

@@ -39,6 +39,7 @@ static bool callback_registered = false;
 PG_FUNCTION_INFO_V1(runops_cascade_queue);
 PG_FUNCTION_INFO_V1(runops_cascade_queue_row);
 PG_FUNCTION_INFO_V1(runops_cascade_truncate);
+PG_FUNCTION_INFO_V1(runops_cascade_wake);
 
 /*
  * Transaction callback: the queued rows are committed, so wake the worker.
@@ -242,4 +243,15 @@ runops_cascade_truncate(PG_FUNCTION_ARGS)
 					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
 			 errdetail("The rows that depend on the truncated rows would not be cleaned up."),
 			 errhint("Use DELETE, or runops.drop_cascade() first.")));
+}
+
+/*
+ * _cascade_wake(): wake the worker when the transaction has committed.
+ */
+Datum
+runops_cascade_wake(PG_FUNCTION_ARGS)
+{
+	note_queued();
+
+	PG_RETURN_VOID();
 }

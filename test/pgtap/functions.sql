@@ -84,6 +84,8 @@ INSERT INTO documented VALUES
 	-- cascades
 	('f', 'add_cascade', 'parent regclass, child regclass, child_column name, action text DEFAULT ''delete''::text', 'void', 'v', false, 'u', false),
 	('f', 'drop_cascade', 'parent regclass, child regclass, child_column name, if_exists boolean DEFAULT false', 'void', 'v', false, 'u', false),
+	('f', 'check_reference', 'child regclass DEFAULT NULL::regclass, max_values integer DEFAULT 1000', 'TABLE(relation regclass, child_column name, parent regclass, value text)', 'v', false, 'u', false),
+	('f', 'check_cascade', 'parent regclass DEFAULT NULL::regclass, repair boolean DEFAULT false, max_values integer DEFAULT 1000', 'TABLE(cascade_parent regclass, child regclass, child_column name, value text, queued boolean)', 'v', false, 'u', false),
 	('f', 'cleanup', 'max_rows integer DEFAULT 1000', 'bigint', 'v', false, 'u', false),
 	-- two-phase commit
 	('f', 'finish_prepared', 'store text DEFAULT NULL::text', 'bigint', 'v', false, 'u', false),
