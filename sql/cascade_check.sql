@@ -65,6 +65,11 @@ BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT * FROM runops.check_reference();
 ROLLBACK;
 
+-- failed commits: nothing here
+SELECT * FROM runops.commit_failures;
+SELECT runops.resolve_commits();
+SELECT runops.forget_commit(NULL);
+
 SET client_min_messages = warning;
 SELECT runops.drop_reference('note', 'run', 'run');
 SELECT runops.drop_cascade('run', 'note', 'run');

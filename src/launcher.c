@@ -15,8 +15,9 @@
  * With the flag off no store is asked.  A single prover then warns of rows
  * that the flag hides.
  *
- * The launcher also starts the cleaners (cascade/worker.c) and the finishers
- * (session/finisher_worker.c).
+ * The launcher also starts the cleaners (cascade/worker.c), the finishers
+ * (session/finisher_worker.c), and the worker that asks what stores have
+ * committed (session/commit_record.c).
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -395,6 +396,7 @@ runops_launcher_main(Datum arg)
 		nap = prove_if_due(dbid);
 		nap = Min(nap, runops_cleaner_manage(dbid));
 		nap = Min(nap, runops_finisher_manage(dbid));
+		nap = Min(nap, runops_commits_manage(dbid));
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 nap, PG_WAIT_EXTENSION);

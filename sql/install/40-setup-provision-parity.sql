@@ -143,6 +143,7 @@ BEGIN
 	RETURN runops._remote_object(store, format($q$
 		SELECT jsonb_build_object('database', (%s), 'tables', %s, 'types', %s, 'collations', %s) || jsonb_build_object(
 			'version', current_setting('server_version_num')::int,
+			'tokens', to_regclass('runops_commit.token') IS NOT NULL,
 			'schemas', (SELECT coalesce(jsonb_agg(n.nspname), '[]') FROM pg_namespace n
 						WHERE n.nspname IN (%s)),
 			'extensions', (SELECT coalesce(jsonb_agg(x.extname), '[]') FROM pg_extension x),

@@ -215,6 +215,31 @@ END
 $$;
 
 /*
+ * The table for the tokens of transactions, if the server of the store has the
+ * option commit_token; see src/session/frame.c.
+ *
+ * Every role of the store may write there, and sees its own rows only.
+ */
+CREATE FUNCTION runops._token_parity(store text, there jsonb) RETURNS SETOF runops._parity
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 9, NULL::regclass, 'table', v.object, CASE WHEN (there ->> 'tokens')::boolean THEN 'exists' ELSE 'create' END,
+		CASE WHEN NOT (there ->> 'tokens')::boolean THEN v.ddl END, NULL::text
+	FROM (VALUES
+		(1, 'table runops_commit.token', 'CREATE SCHEMA runops_commit CREATE TABLE token (writer bigint NOT NULL PRIMARY KEY, token bigint NOT NULL, '
+			'role name NOT NULL DEFAULT current_user, written_at timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50)'),
+		(2, 'privileges of runops_commit', 'GRANT USAGE ON SCHEMA runops_commit TO PUBLIC'),
+		(3, 'privileges of runops_commit.token', 'GRANT SELECT, INSERT, UPDATE, DELETE ON runops_commit.token TO PUBLIC'),
+		(4, 'row security of runops_commit.token', 'ALTER TABLE runops_commit.token ENABLE ROW LEVEL SECURITY'),
+		(5, 'policy of runops_commit.token', 'CREATE POLICY own_tokens ON runops_commit.token USING (role = current_user)')) AS v (o, object, ddl)
+	WHERE EXISTS (SELECT FROM runops.stores s JOIN pg_foreign_server f ON f.srvname = s.server
+				  CROSS JOIN LATERAL pg_options_to_table(f.srvoptions) o
+				  WHERE s.store = _token_parity.store AND o.option_name = 'commit_token' AND o.option_value::boolean)
+		AND (v.o = 1 OR NOT (there ->> 'tokens')::boolean)
+	ORDER BY v.o
+$$;
+
+/*
  * All parity rows of the relations in one store, in the order in which DDL can
  * run.  jit is off, because compiling queries on the catalogs takes ten times as
  * long as running them.
@@ -254,7 +279,9 @@ BEGIN
 		UNION ALL
 		SELECT 6, x.* FROM runops._trigger_parity(pairs) WITH ORDINALITY AS x (phase, relation, kind, object, action, ddl, detail, o)
 		UNION ALL
-		SELECT 7, x.* FROM runops._privilege_parity(store, relations, there) WITH ORDINALITY AS x (phase, relation, kind, object, action, ddl, detail, o))
+		SELECT 7, x.* FROM runops._token_parity(store, there) WITH ORDINALITY AS x (phase, relation, kind, object, action, ddl, detail, o)
+		UNION ALL
+		SELECT 8, x.* FROM runops._privilege_parity(store, relations, there) WITH ORDINALITY AS x (phase, relation, kind, object, action, ddl, detail, o))
 	SELECT f.phase, f.relation, f.kind, f.object, f.action, f.ddl, f.detail FROM found f ORDER BY f.phase, f.part, f.o;
 END
 $$;

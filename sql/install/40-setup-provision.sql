@@ -134,6 +134,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._facts_there(text, regclass[], jsonb),
 	runops._parity_rows(text, regclass[], jsonb),
 	runops._mapped_users(text),
+	runops._token_parity(text, jsonb),
 	runops._privilege_parity(text, regclass[], jsonb),
 	runops._two_phase_parity(text),
 	runops.provision(text, boolean, regclass)

@@ -119,6 +119,14 @@ AS $$
 		CROSS JOIN LATERAL (SELECT string_agg(s.store, ', ' ORDER BY s.store) FROM runops.stores s
 							WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = t.relation
 											  AND runops._store_of_leaf(i.inhrelid) = s.store)) AS m (missing)
+		UNION ALL
+		-- nothing, while there is nothing to tell
+		SELECT 9, 'commits', CASE WHEN bool_or(f.outcome = 'unknown') THEN 'unknown' ELSE 'committed' END,
+			format('Transactions that are rolled back here: %s committed in a store, %s perhaps committed. The view "runops.commit_failures" lists them.',
+				   count(DISTINCT f.id) FILTER (WHERE f.outcome = 'committed'), count(DISTINCT f.id) FILTER (WHERE f.outcome = 'unknown')),
+			min(f.failed_at)
+		FROM runops.commit_failures f WHERE f.outcome <> 'rolled back'
+		HAVING count(*) > 0
 	) AS x (o, item, state, reason, since)
 	ORDER BY x.o, x.item
 $$;

@@ -385,6 +385,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM runops._doctor_try('objects', 'SELECT * FROM runops._doctor_bound($1)', remote);
 	RETURN QUERY SELECT * FROM runops._doctor_try('tables', 'SELECT * FROM runops._doctor_tables()');
 	RETURN QUERY SELECT * FROM runops._doctor_try('cascades', 'SELECT * FROM runops._doctor_cascades()');
+	RETURN QUERY SELECT * FROM runops._doctor_try('transactions', 'SELECT * FROM runops._doctor_commits()');
 END
 $$;
 

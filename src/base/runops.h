@@ -152,6 +152,33 @@ typedef struct RunopsCollations
 	bool		deterministic[RUNOPS_MAX_COLLATIONS];	/* there */
 } RunopsCollations;
 
+/*
+ * Length of the text for an incarnation of a server, with its terminator; see
+ * RUNOPS_INCARNATION_SQL.
+ */
+#define RUNOPS_INCARNATION_LEN 40
+
+/* What has become of a transaction in a store. */
+typedef enum RunopsOutcome
+{
+	RUNOPS_OUTCOME_UNKNOWN,
+	RUNOPS_OUTCOME_COMMITTED,
+	RUNOPS_OUTCOME_ROLLED_BACK
+} RunopsOutcome;
+
+/* What identifies a transaction in a store, to ask what became of it. */
+typedef struct RunopsRemoteXact
+{
+	uint64		xid;			/* with its epoch; 0: not known */
+	int			pid;			/* of the process that has executed it */
+	int64		writer;			/* the row of its token */
+	int64		token;			/* 0: it has written none */
+	bool		sysid_known;	/* of its server: */
+	uint64		sysid;			/* ... the system identifier */
+	char		incarnation[RUNOPS_INCARNATION_LEN];	/* ... and since when it
+														 * runs */
+} RunopsRemoteXact;
+
 /* The last verdict on a server, as status() and the gate show it. */
 typedef struct RunopsProofState
 {

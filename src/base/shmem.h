@@ -141,12 +141,48 @@ typedef struct RunopsProgress
 	pg_atomic_uint64 rows_done;
 } RunopsProgress;
 
+/* How many outcomes wait to be copied to the table, counting all databases. */
+#define RUNOPS_MAX_COMMIT_PARTS 128
+
+/* The most foreign tables that are kept for one of them. */
+#define RUNOPS_MAX_COMMIT_TABLES 16
+
+/*
+ * What one store has done with a transaction that this database has rolled back;
+ * see session/commit_record.c.
+ */
+typedef struct RunopsCommitPart
+{
+	uint64		id;				/* number of the transaction; 0 if the slot is
+								 * free */
+	Oid			dbid;
+	Oid			userid;			/* whose user mapping was used */
+	char		server[NAMEDATALEN];
+	RunopsOutcome outcome;
+	TimestampTz failed_at;
+	RunopsRemoteXact xact;
+	int			ntables;
+	Oid			tables[RUNOPS_MAX_COMMIT_TABLES];	/* foreign tables that
+													 * were written to */
+} RunopsCommitPart;
+
+/* The outcomes that are not in the table yet, and the worker that copies them. */
+typedef struct RunopsCommits
+{
+	uint64		last;			/* number of the last transaction */
+	bool		wanted;			/* has a backend left something? */
+	int64		left;			/* how many are unknown after the worker has
+								 * ended; -1 if it has failed */
+	RunopsCommitPart parts[RUNOPS_MAX_COMMIT_PARTS];
+} RunopsCommits;
+
 typedef struct RunopsShared
 {
 	LWLock	   *lock;
 	RunopsProverOutcome outcome;	/* the result of the last prover */
 	RunopsCleaner cleaner;
 	RunopsFinisher finisher;
+	RunopsCommits commits;
 	RunopsProof proofs[RUNOPS_MAX_PROOFS];
 	RunopsProgress progress[RUNOPS_MAX_PROGRESS];
 	/* see integrity/reference.c */

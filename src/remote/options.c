@@ -45,6 +45,7 @@ typedef struct Option
 } Option;
 
 static const Option options_table[] = {
+	{"commit_token", OPTION_BOOL, false, offsetof(RunopsServerOptions, commit_token)},
 	{"idle_timeout", OPTION_TIME, true, offsetof(RunopsServerOptions, idle_timeout)},
 	{"pooled", OPTION_BOOL, false, offsetof(RunopsServerOptions, pooled)},
 	{"prepared_statements", OPTION_BOOL, true, offsetof(RunopsServerOptions, prepared_statements)},

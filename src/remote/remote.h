@@ -20,6 +20,7 @@
 #include "nodes/pg_list.h"
 
 #include "base/compat.h"
+#include "base/runops.h"
 
 /*
  * SQL for the system identifier of a server, or NULL if the role may not read it.
@@ -50,9 +51,6 @@
 #define RUNOPS_INCARNATION_SQL \
 	"pg_catalog.concat(pg_catalog.encode(pg_catalog.timestamptz_send(pg_catalog.pg_postmaster_start_time()), 'hex'), '/'," \
 	" (SELECT pg_catalog.encode(pg_catalog.timestamptz_send(stats_reset), 'hex') FROM pg_catalog.pg_stat_bgwriter))"
-
-/* Length of that text, with its terminator. */
-#define RUNOPS_INCARNATION_LEN 40
 
 /* The number of columns of SQL of a user, which may give rows or not. */
 #define REMOTE_ANY_SHAPE (-1)
@@ -97,6 +95,7 @@ typedef struct RunopsServerOptions
 {
 	int			idle_timeout;	/* ms after which an unused connection is
 								 * closed; 0 is never */
+	bool		commit_token;	/* do transactions leave a token in the store? */
 	bool		pooled;			/* is there a transaction pooler in between? */
 	bool		prepared_statements;	/* may statements be prepared by name? */
 	bool		two_phase;		/* does it take part in two-phase commits? */

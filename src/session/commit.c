@@ -41,8 +41,8 @@
 #define ROLLBACK_BUDGET 30000
 
 /*
- * Milliseconds of runops.commit_timeout that are left for the question whether a
- * store has committed, if it has not answered: a quarter, and at most these.
+ * The most milliseconds for the question whether a store has committed.  A quarter
+ * of runops.commit_timeout is kept for it, if that is less.
  */
 #define ASK_BUDGET 10000
 
@@ -217,6 +217,26 @@ describe_refusal(const Part *part, RemoteFailure *failure)
 }
 
 /*
+ * Keep what the stores have done, if it is not the same as what this database
+ * does, which is to roll back.
+ */
+static void
+record_parts(void)
+{
+	bool		half = false;
+	uint64		id;
+
+	for (int i = 0; i < nparts; i++)
+		half = half || parts[i].outcome != RUNOPS_OUTCOME_ROLLED_BACK;
+	if (!half)
+		return;
+
+	id = runops_commit_record_begin();
+	for (int i = 0; i < nparts; i++)
+		runops_commit_record_part(id, parts[i].conn, parts[i].outcome);
+}
+
+/*
  * Raise the error of a transaction that could not be committed in all stores.
  * Interrupts are held, and the error ends that.
  *
@@ -247,6 +267,8 @@ commit_failed(void)
 		parts[i].refusal = NULL;
 	}
 
+	record_parts();
+	nparts = 0;
 	if (unknown[0] == '\0' && committed[0] == '\0')
 		runops_remote_raise(&failure);
 	if (unknown[0] == '\0')
@@ -323,6 +345,7 @@ read_answer(Part *part, TimestampTz by)
 static void
 ask_outcomes(int nunknown, TimestampTz by)
 {
+	by = Min(by, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASK_BUDGET));
 	for (int i = 0; i < nparts && nunknown > 0; i++)
 	{
 		Part	   *part = &parts[i];
@@ -481,6 +504,9 @@ abort_all(void)
 	TimestampTz now;
 	dlist_mutable_iter iter;
 
+	/* the stores have committed, and then this database has failed */
+	if (holding)
+		record_parts();
 	/* the error has reset the count */
 	holding = false;
 	parts = NULL;
@@ -563,6 +589,9 @@ abort_level(RunopsConn *c, int level)
 		c->lost = true;
 	c->running = NULL;
 	fail_queries(c, level);
+	/* the next write writes it again */
+	if (c->token_level >= level)
+		c->token_level = 0;
 	if (c->frame == RUNOPS_FRAME_NONE)
 		return;
 
@@ -598,6 +627,7 @@ commit_level(RunopsConn *c, int level)
 {
 	char		release[48];
 
+	c->token_level = Min(c->token_level, level - 1);
 	if (c->base_level >= level)
 	{
 		c->base_level = level - 1;

@@ -102,27 +102,6 @@ typedef struct RunopsStatement
 /* The table in a store that has the tokens of transactions; see frame.c. */
 #define RUNOPS_TOKEN_TABLE "runops_commit.token"
 
-/* What has become of a transaction in a store. */
-typedef enum RunopsOutcome
-{
-	RUNOPS_OUTCOME_UNKNOWN,
-	RUNOPS_OUTCOME_COMMITTED,
-	RUNOPS_OUTCOME_ROLLED_BACK
-} RunopsOutcome;
-
-/* What identifies a transaction in a store, to ask what became of it. */
-typedef struct RunopsRemoteXact
-{
-	uint64		xid;			/* with its epoch; 0: not known */
-	int			pid;			/* of the process that has executed it */
-	int64		writer;			/* the row of its token */
-	int64		token;			/* 0: it has written none */
-	bool		sysid_known;	/* of its server: */
-	uint64		sysid;			/* ... the system identifier */
-	char		incarnation[RUNOPS_INCARNATION_LEN];	/* ... and since when it
-														 * runs */
-} RunopsRemoteXact;
-
 /* A connection of this backend; it lives in a memory context of its own. */
 struct RunopsConn
 {
@@ -163,6 +142,11 @@ struct RunopsConn
 	char		gid[RUNOPS_GID_LEN];	/* name under which it is or will be
 										 * prepared, or empty */
 	RunopsPrepared prepared;
+	int64		writer;			/* the row of the connection's tokens; 0: none
+								 * yet */
+	int64		token;			/* the last of them */
+	int			token_level;	/* nest level at which the transaction has
+								 * written it; 0: it has not */
 	StringInfoData later;		/* commands to be sent with the next segment,
 								 * each with its terminator */
 	int			lock_timeout;	/* ms, as set in the frame; -1 if not set */
@@ -253,9 +237,15 @@ extern void runops_statement_forget(RunopsConn *c, RunopsStatement *statement);
 extern void runops_store_failure(RunopsConn *c, const PGresult *res,
 								 const char *sql, RemoteFailure *failure);
 
+/* in commit_record.c */
+extern uint64 runops_commit_record_begin(void);
+extern void runops_commit_record_part(uint64 id, const RunopsConn *c,
+									  RunopsOutcome outcome);
+extern int64 runops_commits_resolve(void);
+
 /* in outcome.c */
 extern RunopsOutcome runops_outcome_ask(PGconn *conn, const RunopsRemoteXact *xact,
-										TimestampTz by);
+										TimestampTz by, bool *answered);
 extern RunopsOutcome runops_outcome_ask_again(PGconn *old, const RunopsRemoteXact *xact,
 											  TimestampTz by);
 

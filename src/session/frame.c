@@ -153,6 +153,7 @@ runops_frame_forget(RunopsConn *c)
 	c->wrote = false;
 	c->xid_told = false;
 	c->xid = 0;
+	c->token_level = 0;
 	c->lock_timeout = -1;
 	resetStringInfo(&c->later);
 }
@@ -167,6 +168,11 @@ runops_conn_xact(const RunopsConn *c, RunopsRemoteXact *xact)
 	memset(xact, 0, sizeof(RunopsRemoteXact));
 	xact->xid = c->xid_told ? c->xid : 0;
 	xact->pid = c->backend_pid;
+	if (c->token_level > 0)
+	{
+		xact->writer = c->writer;
+		xact->token = c->token;
+	}
 	xact->sysid_known = c->session.sysid_known;
 	xact->sysid = c->session.sysid;
 	strlcpy(xact->incarnation, c->session.incarnation, RUNOPS_INCARNATION_LEN);
@@ -380,6 +386,43 @@ set_lock_timeout(RunopsConn *c)
 }
 
 /*
+ * Write the token of the transaction, which tells later that it has committed.
+ *
+ * A connection has one row for its tokens, and a token is a number that grows.
+ * A connection whose COMMIT is not answered is closed, so the row keeps the
+ * token that matters.  The first token of a connection removes rows of this role
+ * that have not been used for a week; a row that is in use is locked then.
+ */
+static void
+write_token(RunopsConn *c, RunopsFrame frame)
+{
+	char		writer[32];
+	char		token[32];
+	const char *values[2] = {writer, token};
+
+	while (c->writer == 0)
+	{
+		if (!pg_strong_random(&c->writer, sizeof(c->writer)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		if (frame != RUNOPS_FRAME_WRITE)
+			continue;
+		runops_segment_command(c, RUNOPS_CMD_OTHER,
+							   "DELETE FROM " RUNOPS_TOKEN_TABLE " t WHERE t.writer IN ("
+							   "SELECT o.writer FROM " RUNOPS_TOKEN_TABLE " o WHERE o.role = current_user"
+							   " AND o.written_at < now() - '7 days'::interval LIMIT 100 FOR UPDATE SKIP LOCKED)");
+	}
+	c->token++;
+	snprintf(writer, sizeof(writer), INT64_FORMAT, c->writer);
+	snprintf(token, sizeof(token), INT64_FORMAT, c->token);
+	runops_segment_params(c, "INSERT INTO " RUNOPS_TOKEN_TABLE " (writer, token) VALUES ($1, $2)"
+						  " ON CONFLICT (writer) DO UPDATE SET token = excluded.token, written_at = excluded.written_at",
+						  2, values);
+	c->token_level = GetCurrentTransactionNestLevel();
+}
+
+/*
  * Make sure that nothing is under way on a connection, and add to its next
  * segment what a statement needs of the transaction.
  *
@@ -442,6 +485,8 @@ runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 	{
 		set_lock_timeout(c);
 		c->wrote = true;
+		if (c->options.commit_token && c->token_level == 0)
+			write_token(c, wanted);
 	}
 	for (const char *const *command = on_use; command != NULL && *command != NULL; command++)
 		runops_segment_command(c, RUNOPS_CMD_OTHER, *command);

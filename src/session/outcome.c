@@ -248,17 +248,22 @@ terminate(PGconn *conn, const RunopsRemoteXact *xact, TimestampTz by)
  * What became of a transaction, asked on a connection that is in no transaction.
  *
  * This takes no longer than until "by", and leaves the connection in any state.
+ * *answered is false if another try may find out more.
  */
 RunopsOutcome
-runops_outcome_ask(PGconn *conn, const RunopsRemoteXact *xact, TimestampTz by)
+runops_outcome_ask(PGconn *conn, const RunopsRemoteXact *xact, TimestampTz by,
+				   bool *answered)
 {
+	RunopsOutcome outcome;
 	Answer		answer;
 
+	*answered = true;
 	if (xact->xid == 0)
 		return RUNOPS_OUTCOME_UNKNOWN;
 	for (;;)
 	{
-		if (!ask_status(conn, xact, by, &answer) || answer.standby || answer.other_cluster)
+		*answered = ask_status(conn, xact, by, &answer);
+		if (!*answered || answer.standby || answer.other_cluster)
 			return RUNOPS_OUTCOME_UNKNOWN;
 		if (strcmp(answer.status, "in progress") != 0)
 			break;
@@ -277,18 +282,22 @@ runops_outcome_ask(PGconn *conn, const RunopsRemoteXact *xact, TimestampTz by)
 		(strcmp(answer.status, "aborted") == 0 || strcmp(answer.status, "future") == 0))
 		return RUNOPS_OUTCOME_ROLLED_BACK;
 
-	return ask_token(conn, xact, by);
+	outcome = ask_token(conn, xact, by);
+	*answered = xact->token == 0 || outcome != RUNOPS_OUTCOME_UNKNOWN;
+
+	return outcome;
 }
 
 /*
  * The same, on a new connection that is made like an old one.
  */
-RunopsOutcome
-runops_outcome_ask_again(PGconn *old, const RunopsRemoteXact *xact, TimestampTz by)
+static RunopsOutcome
+ask_once(PGconn *old, const RunopsRemoteXact *xact, TimestampTz by, bool *answered)
 {
 	RunopsOutcome outcome = RUNOPS_OUTCOME_UNKNOWN;
 	PGconn	   *conn;
 
+	*answered = false;
 	if (!AcquireExternalFD())
 		return outcome;
 	conn = start_like(old);
@@ -297,9 +306,29 @@ runops_outcome_ask_again(PGconn *old, const RunopsRemoteXact *xact, TimestampTz 
 	/* what the mapping requires of the server, the old connection has shown */
 	if (conn != NULL && complete(conn, by) &&
 		(!PQconnectionUsedPassword(old) || PQconnectionUsedPassword(conn)))
-		outcome = runops_outcome_ask(conn, xact, by);
+		outcome = runops_outcome_ask(conn, xact, by, answered);
 	PQfinish(conn);
 	ReleaseExternalFD();
 
 	return outcome;
+}
+
+/*
+ * What became of a transaction of a connection that is lost.
+ *
+ * A server that cannot be reached may be about to come back, so it is tried until
+ * the time is over.
+ */
+RunopsOutcome
+runops_outcome_ask_again(PGconn *old, const RunopsRemoteXact *xact, TimestampTz by)
+{
+	for (;;)
+	{
+		bool		answered;
+		RunopsOutcome outcome = ask_once(old, xact, by, &answered);
+
+		if (answered || GetCurrentTimestamp() >= by)
+			return outcome;
+		pg_usleep(ASK_AGAIN * 1000L);
+	}
 }

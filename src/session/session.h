@@ -174,6 +174,9 @@ extern void runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 /* in commit.c */
 extern void runops_engine_init(void);
 
+/* in commit_record.c */
+extern long runops_commits_manage(Oid dbid);
+
 /* in finisher_worker.c */
 extern long runops_finisher_manage(Oid dbid);
 

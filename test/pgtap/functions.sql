@@ -91,6 +91,8 @@ INSERT INTO documented VALUES
 	('f', 'finish_prepared', 'store text DEFAULT NULL::text', 'bigint', 'v', false, 'u', false),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
+	('f', 'resolve_commits', '', 'bigint', 'v', false, 'u', false),
+	('f', 'forget_commit', 'id bigint', 'void', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),
 	('f', 'doctor', 'detail boolean DEFAULT false', 'TABLE(severity text, count bigint, object text, finding text, hint text)', 'v', false, 'u', false),
 	('f', 'reset_stats', '', 'void', 'v', true, 'u', false);

@@ -27,6 +27,7 @@ SELECT set_eq(
 		'runops.cascade_seq',
 		'runops.cascade_task',
 		'runops.claim_entry',
+		'runops.commit_failure',
 		'runops.held_rows',
 		'runops.idempotency_config',
 		'runops.mint_config',
@@ -64,6 +65,9 @@ SELECT has_view('runops', 'reference_keys', 'runops.reference_keys is a view');
 SELECT columns_are('runops', 'cascade_config', '{parent,child,child_column,action,ord,registered}'::name[]);
 SELECT col_is_pk('runops', 'cascade_config', '{parent,child,child_column}'::name[], 'a column hangs on a parent once');
 SELECT has_view('runops', 'cascades', 'runops.cascades is a view');
+SELECT col_is_pk('runops', 'commit_failure', '{id,server,role}'::name[], 'a transaction has a row for each user mapping');
+SELECT columns_are('runops', 'commit_failures', '{id,server,role,failed_at,outcome,known_at,asked_at,message,tables,xid,pid}'::name[]);
+SELECT ok(NOT has_table_privilege('public', 'runops.commit_failures', 'SELECT'), 'not everybody may see which commits have failed');
 SELECT columns_are('runops', 'progress', '{task,object,phase,done,total,rate,started,unit,pid}'::name[]);
 SELECT ok(NOT has_table_privilege('public', 'runops.progress', 'SELECT'), 'not everybody may see what is cleaned up');
 SELECT has_view('runops', 'claims', 'runops.claims is a view');
