@@ -55,6 +55,7 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 #include "control_plane/control_plane.h"
+#include "fdw/fdw.h"
 #include "planner/planner.h"
 #include "setup/setup.h"
 #include "xact/xact.h"
@@ -287,6 +288,7 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 		frame.names = runops_routed_names(queryDesc->plannedstmt);
 	}
 	frame.moves = queryDesc->operation == CMD_UPDATE;
+	runops_fdw_note_limit(queryDesc, count);
 
 	if (!frame_needed(&frame))
 	{

@@ -35,6 +35,12 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* PG18 moved what EXPLAIN exports to headers of their own. */
+#if PG18_GE
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
 /* PG16 split the varlena macros out of postgres.h. */
 #if PG16_GE
 #include "varatt.h"
@@ -174,6 +180,22 @@
 #define RUNOPS_EXPLAIN_GENERIC EXEC_FLAG_EXPLAIN_GENERIC
 #else
 #define RUNOPS_EXPLAIN_GENERIC 0
+#endif
+
+/*
+ * The conversion of a row of the root of a partition tree to one of its
+ * partitions; NULL if none is needed.  PG16 has a function for it.
+ */
+#if PG16_GE
+#define ROOT_TO_CHILD_MAP(rri, estate) ExecGetRootToChildMap(rri, estate)
+#else
+#define ROOT_TO_CHILD_MAP(rri, estate) ((rri)->ri_RootToPartitionMap)
+#endif
+
+/* PG16 added this. */
+#ifndef repalloc_array
+#define repalloc_array(pointer, type, count) \
+	((type *) repalloc(pointer, sizeof(type) * (count)))
 #endif
 
 /* PG18 keeps NOT NULL constraints in an array of their own. */

@@ -158,6 +158,9 @@ extern void runops_fdw_explain_usage(const RunopsUsage *usage, ExplainState *es)
 extern const char *runops_fdw_remote_column(Relation rel, AttrNumber attno);
 extern char *runops_fdw_insert_sql(ResultRelInfo *rri, bool do_nothing,
 								   List **target_attrs, List **returned_attrs);
+extern bool runops_fdw_fires_after_insert(ResultRelInfo *rri);
+extern char *runops_fdw_insert_many_sql(Relation rel, List *attrs,
+										bool do_nothing);
 
 /* in join.c */
 extern void runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,

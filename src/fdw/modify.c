@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/explain.h"
 #include "executor/executor.h"
 #include "foreign/foreign.h"
 #include "utils/guc.h"
@@ -27,7 +28,7 @@
 
 #include "base/compat.h"
 #include "base/errcodes.h"
-#include "fdw/fdw_int.h"
+#include "fdw/modify_int.h"
 #include "gate/gate.h"
 #include "integrity/integrity.h"
 #include "planner/planner.h"
@@ -35,47 +36,15 @@
 #include "xact/xact.h"
 
 /* the rows that are inserted together, if the option batch_size is not set */
-#define DEFAULT_BATCH_SIZE 100
-
-/*
- * The state of one result relation while a statement runs.
- *
- * It lives in the memory context in which Begin was called.
- */
-typedef struct ModifyState
-{
-	ModifyTableState *mtstate;
-	ResultRelInfo *rri;
-	char	   *sql;
-	List	   *target_attrs;	/* columns whose values are parameters */
-	List	   *returned_attrs; /* columns of RETURNING */
-	List	   *key;			/* columns that identify a row; NIL: its ctid */
-	bool		begun;			/* has the first row come? */
-	bool		noted;			/* is the write to the store noted? */
-	RunopsFdwUnique *unique;	/* keys over all stores; NULL if none */
-	bool		checks_known;	/* is the next field filled? */
-	List	   *alias_checks;
-
-	/* filled when the first row comes */
-	RunopsStoreUse use;
-	int			nids;			/* junk columns that identify a row, for
-								 * UPDATE and DELETE */
-	AttrNumber *id_attnos;
-	RunopsChangedKeys *changed; /* NULL if no row can come twice */
-	int			nparams;
-	FmgrInfo   *output;			/* of the parameters */
-	RunopsRowType row;
-	MemoryContext cxt;			/* for the texts of the rows that are sent */
-	RunopsUsage usage;			/* if the node is measured */
-} ModifyState;
+#define DEFAULT_BATCH_SIZE 1000
 
 /*
  * Make the state of a result relation.
  */
-static ModifyState *
+static RunopsModify *
 make_state(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
-	ModifyState *state = palloc0(sizeof(ModifyState));
+	RunopsModify *state = palloc0(sizeof(RunopsModify));
 
 	state->mtstate = mtstate;
 	state->rri = rri;
@@ -91,7 +60,7 @@ static void
 runopsBeginForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 						 List *fdw_private, int subplan_index, int eflags)
 {
-	ModifyState *state;
+	RunopsModify *state;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -120,7 +89,7 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
 	ModifyTable *plan = (ModifyTable *) mtstate->ps.plan;
 	Oid			relid = RelationGetRelid(rri->ri_RelationDesc);
-	ModifyState *state;
+	RunopsModify *state;
 
 	if (mtstate->operation != CMD_INSERT)
 		ereport(ERROR,
@@ -146,347 +115,12 @@ runopsBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *rri)
 }
 
 /*
- * Note once that rows of a result relation are written.
- */
-static void
-note_write(ModifyState *state)
-{
-	if (!state->noted)
-		runops_fdw_note_write(state->use.relid);
-	state->noted = true;
-}
-
-/*
- * Add a parameter of a type.
- */
-static void
-add_param(ModifyState *state, Oid type)
-{
-	Oid			function;
-	bool		isvarlena;
-
-	getTypeOutputInfo(type, &function, &isvarlena);
-	fmgr_info(function, &state->output[state->nparams++]);
-}
-
-/*
- * Add the parameter that a junk column has.
- */
-static void
-add_id(ModifyState *state, const char *name, Oid type)
-{
-	Plan	   *plan = outerPlanState(state->mtstate)->plan;
-	AttrNumber	attno = ExecFindJunkAttributeInTlist(plan->targetlist, name);
-
-	if (!AttributeNumberIsValid(attno))
-		elog(ERROR, "could not find junk column \"%s\"", name);
-	state->id_attnos[state->nids++] = attno;
-	add_param(state, type);
-}
-
-/*
- * Can a plan return a row of the table that it changes only once?
- */
-static bool
-returns_once(Plan *plan)
-{
-	ListCell   *lc;
-
-	switch (nodeTag(plan))
-	{
-		case T_ForeignScan:
-			return ((ForeignScan *) plan)->scan.scanrelid > 0;
-		case T_Result:
-			return plan->lefttree != NULL && returns_once(plan->lefttree);
-		case T_Append:
-			foreach(lc, ((Append *) plan)->appendplans)
-			{
-				if (IsA(lfirst(lc), ForeignScan) && !returns_once(lfirst(lc)))
-					return false;
-				/* the rows of a local leaf are not written here */
-				if (!IsA(lfirst(lc), ForeignScan) && ((Plan *) lfirst(lc))->lefttree != NULL)
-					return false;
-			}
-			return true;
-		default:
-			return false;
-	}
-}
-
-/*
- * Find the parameters of the statement, when the first row comes.
- *
- * The first parameters of an UPDATE or DELETE identify the row.  A generated
- * column has no parameter, because the store computes it.
- */
-static void
-init_params(ModifyState *state)
-{
-	TupleDesc	desc = RelationGetDescr(state->rri->ri_RelationDesc);
-	List	   *attrs = NIL;
-	ListCell   *lc;
-
-	if (state->output != NULL)
-		return;
-	state->output = palloc0_array(FmgrInfo, list_length(state->target_attrs) +
-								  list_length(state->key) + 1);
-	if (state->mtstate->operation != CMD_INSERT)
-	{
-		state->id_attnos = palloc_array(AttrNumber, list_length(state->key) + 1);
-		foreach(lc, state->key)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, lfirst_int(lc) - 1);
-
-			add_id(state, runops_fdw_key_junk(att), att->atttypid);
-		}
-		if (state->key == NIL)
-			add_id(state, "ctid", TIDOID);
-		if (state->key != NIL && state->mtstate->operation == CMD_UPDATE &&
-			!returns_once(outerPlanState(state->mtstate)->plan))
-			state->changed = runops_fdw_changed_keys(CurrentMemoryContext);
-	}
-	foreach(lc, state->target_attrs)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, lfirst_int(lc) - 1);
-
-		if (att->attgenerated)
-			continue;
-		attrs = lappend_int(attrs, att->attnum);
-		add_param(state, att->atttypid);
-	}
-	state->target_attrs = attrs;
-	if (state->returned_attrs != NIL)
-		runops_fdw_init_row(&state->row, state->rri->ri_RelationDesc, NULL, state->returned_attrs);
-	state->cxt = AllocSetContextCreate(CurrentMemoryContext, "runops rows to send",
-									   ALLOCSET_DEFAULT_SIZES);
-}
-
-/*
- * The first row has come.
- */
-static void
-begin(ModifyState *state)
-{
-	runops_fdw_one_role(&state->use, true);
-	runops_fdw_note_commit(state->use.relid);
-	if (state->mtstate->operation != CMD_INSERT && state->key == NIL)
-		state->sql = runops_fdw_guard_ctid(state->sql, state->use.relid);
-	init_params(state);
-	state->begun = true;
-}
-
-/*
- * The texts of what identifies a row, at values.
- */
-static void
-output_ids(ModifyState *state, TupleTableSlot *planSlot, const char **values)
-{
-	bool		isnull;
-
-	for (int i = 0; i < state->nids; i++)
-	{
-		Datum		id = ExecGetJunkAttribute(planSlot, state->id_attnos[i], &isnull);
-		Oid			relid = RelationGetRelid(state->rri->ri_RelationDesc);
-
-		if (isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_NOT_NULL_VIOLATION),
-					 errmsg("a row of \"%s\" in store \"%s\" has no key",
-							get_rel_name(relid), runops_store_label(relid)),
-					 errdetail("A column of the key by which the row is identified is NULL there."),
-					 errhint("Run runops.verify() to see how the table in the store differs.")));
-		values[i] = OutputFunctionCall(&state->output[i], id);
-	}
-}
-
-/*
- * Is this the first change of a row by the statement?
- */
-static bool
-is_first_change(EState *estate, ModifyState *state, TupleTableSlot *planSlot)
-{
-	MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
-	const char **values;
-	bool		first;
-	int			level;
-
-	init_params(state);
-	if (state->changed == NULL)
-	{
-		MemoryContextSwitchTo(oldcontext);
-		return true;
-	}
-
-	MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
-	values = palloc_array(const char *, state->nids);
-	level = runops_fdw_begin_output();
-	output_ids(state, planSlot, values);
-	runops_fdw_end_output(level);
-	first = runops_fdw_change_key(state->changed, state->nids, values);
-	MemoryContextSwitchTo(oldcontext);
-
-	return first;
-}
-
-/*
- * The texts of the parameters of a row, at values.
- */
-static void
-output_row(ModifyState *state, TupleTableSlot *slot, TupleTableSlot *planSlot,
-		   const char **values)
-{
-	ListCell   *lc;
-	int			i = state->nids;
-	bool		isnull;
-
-	output_ids(state, planSlot, values);
-	foreach(lc, state->target_attrs)
-	{
-		Datum		value = slot_getattr(slot, lfirst_int(lc), &isnull);
-
-		values[i] = isnull ? NULL : OutputFunctionCall(&state->output[i], value);
-		i++;
-	}
-}
-
-/*
- * Send rows; returns how many the store has written.
- *
- * slots has the new rows, and gets what the store returns.
- */
-static int
-send_rows(EState *estate, ModifyState *state, TupleTableSlot **slots,
-		  TupleTableSlot **planSlots, int n)
-{
-	CmdType		operation = state->mtstate->operation;
-	bool		first = !state->begun;
-	MemoryContext oldcontext;
-	RunopsFdwCall call;
-	volatile int nwritten = 0;
-
-	state->use = runops_fdw_use(RelationGetRelid(state->rri->ri_RelationDesc),
-								runops_fdw_result_userid(estate, state->rri));
-	if (!runops_fdw_notes_insert_late(state->mtstate))
-		note_write(state);
-
-	oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
-	runops_fdw_enter_table(&call, state->use.relid, first);
-	runops_fdw_measure(&call, &state->mtstate->ps, &state->usage);
-	if (first)
-		begin(state);
-	MemoryContextReset(state->cxt);
-	MemoryContextSwitchTo(state->cxt);
-	PG_TRY();
-	{
-		const char **values = palloc_array(const char *, Max(n * state->nparams, 1));
-		RunopsRow **returned = palloc_array(RunopsRow *, n);
-		int		   *written = palloc0_array(int, n);
-		int			level = runops_fdw_begin_output();
-
-		for (int i = 0; i < n; i++)
-			output_row(state, slots[i], planSlots ? planSlots[i] : NULL,
-					   values + (Size) i * state->nparams);
-		runops_fdw_end_output(level);
-
-		runops_conn_execute(runops_conn_get(&state->use), state->use.relid,
-		/* COPY has no statement that is executed */
-							estate->es_snapshot ? estate->es_output_cid : GetCurrentCommandId(true),
-							state->sql, n, state->nparams, values, true,
-							state->returned_attrs != NIL ? returned : NULL, written);
-		for (int i = 0; i < n; i++)
-		{
-			nwritten += written[i];
-			if (state->returned_attrs != NIL && returned[i] != NULL)
-				runops_fdw_store_row(&state->row, returned[i], slots[i]);
-		}
-	}
-	PG_CATCH();
-	{
-		if (operation != CMD_INSERT && state->key == NIL)
-			runops_fdw_report_guard(estate, state->use.relid);
-		runops_fdw_rethrow(estate, state->rri, state->use.relid,
-						   n == 1 && operation != CMD_DELETE ? slots[0] : NULL);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(oldcontext);
-	runops_fdw_leave(&call);
-
-	if (nwritten > 0)
-	{
-		note_write(state);
-		runops_stats_add(state->use.relid, RUNOPS_ROWS, nwritten);
-		if (operation != CMD_DELETE)
-			runops_held_note(state->use.relid);
-	}
-
-	return nwritten;
-}
-
-/*
- * Reject a row that must not be sent.
- */
-static void
-check_row(EState *estate, ModifyState *state, TupleTableSlot *slot, CmdType operation)
-{
-	if (!state->checks_known)
-		state->alias_checks = runops_fdw_alias_checks(estate, state->rri->ri_RelationDesc);
-	state->checks_known = true;
-
-	runops_fdw_check_row(estate, state->rri, slot, operation, state->alias_checks);
-}
-
-/*
- * Insert one row.
- */
-static TupleTableSlot *
-runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
-						TupleTableSlot *slot, TupleTableSlot *planSlot)
-{
-	ModifyState *state = (ModifyState *) rri->ri_FdwState;
-
-	check_row(estate, state, slot, CMD_INSERT);
-	if (state->unique && !runops_fdw_unique_insert(state->unique, slot))
-		return NULL;
-	if (send_rows(estate, state, &slot, &planSlot, 1) > 0)
-		return slot;
-	if (state->unique)
-		runops_fdw_unique_skipped(state->unique, slot);
-
-	return NULL;
-}
-
-/*
- * Insert several rows.
- */
-static TupleTableSlot **
-runopsExecForeignBatchInsert(EState *estate, ResultRelInfo *rri,
-							 TupleTableSlot **slots, TupleTableSlot **planSlots,
-							 int *numSlots)
-{
-	ModifyState *state = (ModifyState *) rri->ri_FdwState;
-
-	for (int i = 0; i < *numSlots; i++)
-	{
-		check_row(estate, state, slots[i], CMD_INSERT);
-		if (state->unique)
-			runops_fdw_unique_insert(state->unique, slots[i]);
-	}
-	*numSlots = send_rows(estate, state, slots, planSlots, *numSlots);
-
-	return *numSlots > 0 ? slots : NULL;
-}
-
-/*
  * The number of rows to insert together.
- *
- * Core cannot return, check or give to triggers the rows of a batch.  If the
- * store skips some rows of a batch, it does not tell core which.
  */
 static int
-runopsGetForeignModifyBatchSize(ResultRelInfo *rri)
+batch_size(Relation rel)
 {
-	ModifyState *state = (ModifyState *) rri->ri_FdwState;
-	ForeignTable *table = GetForeignTable(RelationGetRelid(rri->ri_RelationDesc));
+	ForeignTable *table = GetForeignTable(RelationGetRelid(rel));
 	int			size = DEFAULT_BATCH_SIZE;
 	ListCell   *lc;
 
@@ -497,13 +131,138 @@ runopsGetForeignModifyBatchSize(ResultRelInfo *rri)
 		if (strcmp(def->defname, "batch_size") == 0)
 			(void) parse_int(defGetString(def), &size, 0, NULL);
 	}
-	if (rri->ri_projectReturning != NULL || rri->ri_WithCheckOptions != NIL ||
-		(rri->ri_TrigDesc && (rri->ri_TrigDesc->trig_insert_before_row ||
-							  rri->ri_TrigDesc->trig_insert_after_row)) ||
-		(state && state->unique && runops_fdw_unique_one_by_one(state->unique)))
-		return 1;
 
 	return Max(size, 1);
+}
+
+/*
+ * Decide how the rows of an INSERT are sent.
+ *
+ * A BEFORE ROW trigger may query the rows that were inserted before.  If the
+ * store may skip a row, it must be known which one, for its entries and its
+ * triggers.
+ */
+static RunopsInsertWay
+choose_way(RunopsModify *state)
+{
+	ModifyTableState *mtstate = state->mtstate;
+	ResultRelInfo *rri = state->rri;
+	TriggerDesc *triggers = rri->ri_TrigDesc;
+
+	if (mtstate->operation != CMD_INSERT || state->max_rows == 1 ||
+		mtstate->mt_transition_capture != NULL ||
+		(triggers && triggers->trig_insert_before_row))
+		return RUNOPS_INSERT_SINGLE;
+	if (rri->ri_projectReturning != NULL || rri->ri_WithCheckOptions != NIL ||
+		state->returned_attrs != NIL || runops_fdw_fires_after_insert(rri) ||
+		(runops_fdw_notes_insert_late(mtstate) &&
+		 (state->unique != NULL || (triggers && triggers->trig_insert_after_row))))
+		return runops_fdw_may_look_ahead(state) ? RUNOPS_INSERT_AHEAD : RUNOPS_INSERT_SINGLE;
+
+	return RUNOPS_INSERT_MANY;
+}
+
+/*
+ * Send a row; returns whether the store has written it.  slot gets what the
+ * store returns.
+ */
+static bool
+send_row(EState *estate, RunopsModify *state, TupleTableSlot *slot,
+		 TupleTableSlot *planSlot)
+{
+	CmdType		operation = state->mtstate->operation;
+	MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+	bool		wrote;
+	RunopsFdwCall call;
+
+	runops_fdw_begin_write(state, &call);
+	MemoryContextReset(state->cxt);
+	MemoryContextSwitchTo(state->cxt);
+	if (operation == CMD_INSERT)
+		wrote = runops_fdw_insert_ahead(state, slot);
+	else
+	{
+		const char **values = palloc_array(const char *, Max(state->nparams, 1));
+		int			level = runops_fdw_begin_output();
+		RunopsRow  *returned;
+		int			written = 0;
+
+		(void) runops_fdw_output_row(state, slot, planSlot, values);
+		runops_fdw_end_output(level);
+		runops_fdw_send_rows(state, 1, values, &returned, &written,
+							 operation == CMD_DELETE ? NULL : slot);
+		if (state->returned_attrs != NIL && returned != NULL)
+			runops_fdw_store_row(&state->row, returned, slot);
+		wrote = written > 0;
+	}
+	MemoryContextSwitchTo(oldcontext);
+	runops_fdw_leave(&call);
+	if (operation != CMD_INSERT)
+		runops_fdw_note_rows(state, wrote ? 1 : 0);
+
+	return wrote;
+}
+
+/*
+ * The first row of an INSERT has come.
+ */
+static void
+begin_insert(EState *estate, RunopsModify *state)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+	RunopsFdwCall call;
+
+	runops_fdw_begin_write(state, &call);
+	state->max_rows = batch_size(state->rri->ri_RelationDesc);
+	state->way = choose_way(state);
+	if (state->way == RUNOPS_INSERT_MANY)
+		runops_fdw_collect_init(state);
+	if (state->way != RUNOPS_INSERT_SINGLE)
+		runops_fdw_watch_rows(state);
+	if (state->way != RUNOPS_INSERT_SINGLE && state->rri->ri_TrigDesc &&
+		state->rri->ri_TrigDesc->trig_insert_after_row)
+		state->references = runops_reference_begin(state->rri->ri_RelationDesc,
+												   runops_fdw_write_cid(estate));
+	runops_fdw_leave(&call);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/*
+ * Insert one row.
+ *
+ * A row that is collected counts as inserted.
+ */
+static TupleTableSlot *
+runopsExecForeignInsert(EState *estate, ResultRelInfo *rri,
+						TupleTableSlot *slot, TupleTableSlot *planSlot)
+{
+	RunopsModify *state = (RunopsModify *) rri->ri_FdwState;
+	bool		inserted;
+
+	if (!state->begun || !runops_fdw_answered(state, slot, &inserted))
+	{
+		runops_fdw_check_new_row(state, slot, CMD_INSERT);
+		if (!state->begun)
+			begin_insert(estate, state);
+		if (state->unique && !runops_fdw_unique_insert(state->unique, slot))
+			return NULL;
+		if (state->way == RUNOPS_INSERT_MANY)
+		{
+			runops_fdw_collect(state, slot);
+			runops_reference_note(state->references, slot);
+			return slot;
+		}
+		inserted = send_row(estate, state, slot, planSlot);
+	}
+	if (inserted)
+	{
+		runops_reference_note(state->references, slot);
+		return slot;
+	}
+	if (state->unique)
+		runops_fdw_unique_skipped(state->unique, slot);
+
+	return NULL;
 }
 
 /*
@@ -513,16 +272,16 @@ static TupleTableSlot *
 runopsExecForeignUpdate(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
-	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	RunopsModify *state = (RunopsModify *) rri->ri_FdwState;
 
-	if (!is_first_change(estate, state, planSlot))
+	if (!runops_fdw_is_first_change(state, planSlot))
 		return NULL;
-	check_row(estate, state, slot, CMD_UPDATE);
+	runops_fdw_check_new_row(state, slot, CMD_UPDATE);
 	runops_reference_check_update(rri->ri_RelationDesc,
 								  runops_fdw_old_row(rri, planSlot), slot);
 	if (state->unique)
 		runops_fdw_unique_update(state->unique, rri, slot, planSlot);
-	if (send_rows(estate, state, &slot, &planSlot, 1) > 0)
+	if (send_row(estate, state, slot, planSlot))
 		return slot;
 	if (state->unique)
 		runops_fdw_unique_not_updated(state->unique, slot);
@@ -537,11 +296,11 @@ static TupleTableSlot *
 runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 						TupleTableSlot *slot, TupleTableSlot *planSlot)
 {
-	ModifyState *state = (ModifyState *) rri->ri_FdwState;
+	RunopsModify *state = (RunopsModify *) rri->ri_FdwState;
 
 	if (state->unique)
 		runops_fdw_unique_read_old(state->unique, rri, planSlot);
-	if (send_rows(estate, state, &slot, &planSlot, 1) == 0)
+	if (!send_row(estate, state, slot, planSlot))
 		return NULL;
 	if (state->unique)
 		runops_fdw_unique_deleted(state->unique);
@@ -551,24 +310,38 @@ runopsExecForeignDelete(EState *estate, ResultRelInfo *rri,
 
 /*
  * End the modification of a result relation; its memory goes with the
- * statement.
+ * statement.  Here the last rows of COPY are sent.
  */
 static void
 runopsEndForeignModify(EState *estate, ResultRelInfo *rri)
 {
+	RunopsModify *state = (RunopsModify *) rri->ri_FdwState;
+
 	rri->ri_FdwState = NULL;
+	if (state != NULL && state->way == RUNOPS_INSERT_MANY)
+	{
+		runops_fdw_finish_collected(state);
+		runops_insert_close(&state->insert);
+	}
 }
 
 /*
- * Show the statement, as postgres_fdw does, and what was exchanged.
+ * Show the statement, how many rows of an INSERT are sent together, and what was
+ * exchanged.
  */
 static void
 runopsExplainForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 						   List *fdw_private, int subplan_index, ExplainState *es)
 {
-	pgfdw.ExplainForeignModify(mtstate, rri, fdw_private, subplan_index, es);
+	if (es->verbose)
+	{
+		ExplainPropertyText("Remote SQL",
+							strVal(runops_fdw_private(fdw_private, MODIFY_SQL, T_String)), es);
+		if (mtstate->operation == CMD_INSERT)
+			ExplainPropertyInteger("Batch Size", NULL, batch_size(rri->ri_RelationDesc), es);
+	}
 	if (es->analyze && rri->ri_FdwState != NULL)
-		runops_fdw_explain_usage(&((ModifyState *) rri->ri_FdwState)->usage, es);
+		runops_fdw_explain_usage(&((RunopsModify *) rri->ri_FdwState)->usage, es);
 }
 
 /*
@@ -580,8 +353,9 @@ runops_fdw_modify_callbacks(FdwRoutine *routine)
 	routine->BeginForeignModify = runopsBeginForeignModify;
 	routine->BeginForeignInsert = runopsBeginForeignInsert;
 	routine->ExecForeignInsert = runopsExecForeignInsert;
-	routine->ExecForeignBatchInsert = runopsExecForeignBatchInsert;
-	routine->GetForeignModifyBatchSize = runopsGetForeignModifyBatchSize;
+	/* rows are collected here, see insert_rows.c */
+	routine->ExecForeignBatchInsert = NULL;
+	routine->GetForeignModifyBatchSize = NULL;
 	routine->ExecForeignUpdate = runopsExecForeignUpdate;
 	routine->ExecForeignDelete = runopsExecForeignDelete;
 	routine->ExplainForeignModify = runopsExplainForeignModify;

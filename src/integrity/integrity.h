@@ -61,6 +61,12 @@ typedef struct RunopsUniqueKeys
 } RunopsUniqueKeys;
 
 /* in reference.c */
+typedef struct RunopsReferenceNotes RunopsReferenceNotes;
+
+extern RunopsReferenceNotes *runops_reference_begin(Relation rel, CommandId cid);
+extern void runops_reference_note(RunopsReferenceNotes *notes,
+								  TupleTableSlot *slot);
+extern bool runops_reference_is_trigger(Oid function);
 extern bool runops_reference_assigned(Oid relid, const Bitmapset *assigned);
 extern void runops_reference_check_update(Relation rel, HeapTupleHeader old,
 										  TupleTableSlot *slot);

@@ -36,6 +36,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "foreign/fdwapi.h"
@@ -59,6 +60,9 @@
 /* The longest key that is remembered; an id has at most 32 characters. */
 #define KNOWN_KEY_LENGTH 64
 
+/* So many keys of a statement are looked up by one query. */
+#define MAX_KEYS_TOGETHER 1000
+
 /* A row that is known to exist. */
 typedef struct KnownParent
 {
@@ -76,32 +80,6 @@ PG_FUNCTION_INFO_V1(runops_reference_parent);
 PG_FUNCTION_INFO_V1(runops_reference_truncate);
 
 /*
- * The bytes of a key.
- *
- * Equal keys may have different bytes; that only costs a query.
- */
-static const char *
-key_bytes(const RunopsReferenceColumn *column, Datum *key, uint32 *length)
-{
-	const TypeCacheEntry *cache = column->cache;
-
-	if (cache->typbyval)
-	{
-		*length = sizeof(Datum);
-		return (const char *) key;
-	}
-	if (cache->typlen == -1)
-	{
-		struct varlena *value = PG_DETOAST_DATUM_PACKED(*key);
-
-		*length = VARSIZE_ANY_EXHDR(value);
-		return VARDATA_ANY(value);
-	}
-	*length = datumGetSize(*key, false, cache->typlen);
-	return DatumGetPointer(*key);
-}
-
-/*
  * Is the row of a plain table known to exist?  The caller has locked its key.
  */
 static bool
@@ -114,7 +92,7 @@ parent_known(Oid parent, const RunopsReferenceColumn *column, Datum key, uint32 
 	if (known_parents == NULL || known_parents[number].parent != parent)
 		return false;
 	known = &known_parents[number];
-	bytes = key_bytes(column, &key, &length);
+	bytes = runops_reference_bytes(column, &key, &length);
 
 	return known->changes == runops_reference_changes &&
 		known->generation == pg_atomic_read_u64(&runops_shared->reference_generations[number]) &&
@@ -132,7 +110,7 @@ remember_parent(Oid parent, const RunopsReferenceColumn *column, Datum key, uint
 	const char *bytes = NULL;
 	uint32		length;
 
-	bytes = key_bytes(column, &key, &length);
+	bytes = runops_reference_bytes(column, &key, &length);
 	if (runops_shared == NULL || length > KNOWN_KEY_LENGTH)
 		return;
 
@@ -286,6 +264,93 @@ require_parent(Relation rel, const RunopsReference *reference, Datum key)
 }
 
 /*
+ * Look up the next keys that were noted, as require_parent() does, but without
+ * an error for those that are missing.
+ */
+static void
+look_up_keys(Relation rel, RunopsReferenceKeys *keys)
+{
+	const RunopsReference *reference = &keys->reference;
+	const RunopsReferenceColumn *column = &keys->column;
+	bool		plain = get_rel_relkind(reference->parent) == RELKIND_RELATION;
+	int			first = keys->nchecked;
+	int			n = Min(keys->nkeys - first, MAX_KEYS_TOGETHER);
+	Datum	   *values = palloc_array(Datum, n);
+	RunopsReferenceRow *rows;
+	int			nvalues = 0;
+	int			nrows;
+
+	for (int i = first; i < first + n; i++)
+	{
+		RunopsReferenceKey *key = &keys->keys[i];
+		uint64		hash = runops_reference_lock(reference->parent, column, key->value, ShareLock);
+
+		if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE && runops_cache_enabled())
+			runops_invalidate(key_tag(RUNOPS_TAG_REFERRING, reference->child, hash));
+		if (!plain)
+			require_new_snapshot(reference, reference->parent,
+								 key_tag(RUNOPS_TAG_REFERRED, reference->parent, hash));
+		if (plain && parent_known(reference->parent, column, key->value, hash % RUNOPS_REFERENCE_KEYS))
+			key->found = true;
+		else
+			values[nvalues++] = key->value;
+	}
+	keys->nchecked += n;
+	if (nvalues == 0)
+		return;
+
+	rows = runops_reference_parents(reference, column, values, nvalues, &nrows);
+	for (int i = 0; i < nrows; i++)
+	{
+		int			found = runops_reference_key(keys, rows[i].key);
+		uint64		hash;
+
+		if (found < 0)
+			continue;
+		keys->keys[found].found = true;
+		if (!rows[i].committed)
+			continue;
+		/* it is locked already */
+		hash = runops_reference_lock(reference->parent, column, rows[i].key, ShareLock);
+		remember_parent(reference->parent, column, rows[i].key, hash % RUNOPS_REFERENCE_KEYS);
+	}
+}
+
+/*
+ * Is a key among those that were noted, and found?  Looks up the noted ones, if
+ * that was not done yet.
+ */
+static bool
+found_together(Relation rel, const RunopsReference *reference, Datum key)
+{
+	RunopsReferenceKeys *keys = runops_reference_keys(reference);
+	MemoryContext cxt;
+	int			number;
+
+	if (keys == NULL || keys->nkeys < 2)
+		return false;
+	number = runops_reference_key(keys, key);
+	if (number < 0)
+		return false;
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "runops reference lookup",
+								ALLOCSET_DEFAULT_SIZES);
+	while (number >= keys->nchecked)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(cxt);
+
+		look_up_keys(rel, keys);
+		MemoryContextSwitchTo(oldcontext);
+		MemoryContextReset(cxt);
+		/* a query may have called code that changes the keys */
+		if (keys != runops_reference_keys(reference))
+			return false;
+	}
+	MemoryContextDelete(cxt);
+
+	return keys->keys[number].found;
+}
+
+/*
  * Raise unless this is called as an AFTER ROW trigger.
  */
 static TriggerData *
@@ -354,9 +419,22 @@ runops_reference_child(PG_FUNCTION_ARGS)
 			return PointerGetDatum(NULL);
 	}
 
-	require_parent(rel, reference, key);
+	if (update || !found_together(rel, reference, key))
+		require_parent(rel, reference, key);
 
 	return PointerGetDatum(NULL);
+}
+
+/*
+ * Is this the function of a trigger that checks a reference of new rows?
+ */
+bool
+runops_reference_is_trigger(Oid function)
+{
+	char	   *name = get_func_name(function);
+
+	return name != NULL && strcmp(name, "_reference_child") == 0 &&
+		get_func_namespace(function) == get_namespace_oid(RUNOPS_SCHEMA, true);
 }
 
 /*
@@ -551,6 +629,7 @@ runops_reference_parent(PG_FUNCTION_ARGS)
 	if (runops_gate_flag_off())
 		return PointerGetDatum(NULL);
 
+	runops_reference_forget_keys();
 	foreach(lc, runops_references_to(runops_reference_table(RelationGetRelid(rel))))
 	{
 		RunopsReference *reference = (RunopsReference *) lfirst(lc);

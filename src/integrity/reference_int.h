@@ -44,10 +44,41 @@ typedef struct RunopsReferenceColumn
 typedef enum RunopsReferenceQuery
 {
 	REFERENCE_QUERY_PARENT,		/* does the referenced row exist? */
+	REFERENCE_QUERY_PARENTS,	/* which referenced rows exist? */
 	REFERENCE_QUERY_CHILD,		/* does a referencing row exist? */
 	REFERENCE_QUERY_DELETE,		/* delete the referencing rows */
 	REFERENCE_QUERY_SET_NULL	/* set their column to NULL */
 } RunopsReferenceQuery;
+
+/* A key that rows of a statement refer to. */
+typedef struct RunopsReferenceKey
+{
+	Datum		value;
+	int			next;			/* another key with the same hash; -1: none */
+	bool		found;			/* does the referenced row exist? */
+} RunopsReferenceKey;
+
+/* The keys that the rows of a statement refer to, each once. */
+typedef struct RunopsReferenceKeys
+{
+	RunopsReference reference;
+	RunopsReferenceColumn column;
+	CommandId	cid;			/* of the statement */
+	MemoryContext cxt;
+	HTAB	   *hash;
+	RunopsReferenceKey *keys;
+	int			nkeys;
+	int			maxkeys;
+	int			nchecked;		/* so many of them were looked up */
+	Size		bytes;
+} RunopsReferenceKeys;
+
+/* A referenced row. */
+typedef struct RunopsReferenceRow
+{
+	Datum		key;
+	bool		committed;		/* by another transaction */
+} RunopsReferenceRow;
 
 /* in reference_config.c; incremented by each change of the references */
 extern uint64 runops_reference_changes;
@@ -57,7 +88,18 @@ extern List *runops_references_from(Oid child);
 extern List *runops_references_to(Oid parent);
 extern bool runops_reference_cascades(const RunopsReference *reference);
 
+/* in reference_keys.c */
+extern const char *runops_reference_bytes(const RunopsReferenceColumn *column,
+										  Datum *key, uint32 *length);
+extern RunopsReferenceKeys *runops_reference_keys(const RunopsReference *reference);
+extern int	runops_reference_key(RunopsReferenceKeys *keys, Datum value);
+extern void runops_reference_forget_keys(void);
+
 /* in reference_query.c */
+extern RunopsReferenceRow *runops_reference_parents(const RunopsReference *reference,
+													const RunopsReferenceColumn *column,
+													Datum *keys, int nkeys,
+													int *nrows);
 extern AttrNumber runops_reference_attno(Oid relid, const NameData *column,
 										 const RunopsReference *reference);
 extern void runops_reference_column(const RunopsReference *reference,

@@ -17,7 +17,9 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -120,7 +122,7 @@ static char *
 query_text(const RunopsReference *reference, const RunopsReferenceColumn *column,
 		   RunopsReferenceQuery query)
 {
-	bool		of_parent = (query == REFERENCE_QUERY_PARENT);
+	bool		of_parent = (query == REFERENCE_QUERY_PARENT || query == REFERENCE_QUERY_PARENTS);
 	Oid			relid = of_parent ? reference->parent : reference->child;
 	const char *name = quote_identifier(NameStr(of_parent ? reference->parent_column :
 												reference->child_column));
@@ -135,6 +137,10 @@ query_text(const RunopsReference *reference, const RunopsReferenceColumn *column
 			appendStringInfo(&sql, "SELECT %s FROM %s x WHERE ",
 							 get_rel_relkind(relid) == RELKIND_RELATION ? "x.xmin" : "1", table);
 			break;
+		case REFERENCE_QUERY_PARENTS:
+			appendStringInfo(&sql, "SELECT x.%s, %s FROM %s x WHERE ", name,
+							 get_rel_relkind(relid) == RELKIND_RELATION ? "x.xmin" : "1", table);
+			break;
 		case REFERENCE_QUERY_CHILD:
 			appendStringInfo(&sql, "SELECT 1 FROM %s x WHERE ", table);
 			break;
@@ -145,8 +151,18 @@ query_text(const RunopsReference *reference, const RunopsReferenceColumn *column
 			appendStringInfo(&sql, "UPDATE %s x SET %s = NULL WHERE ", table, name);
 			break;
 	}
-	generate_operator_clause(&sql, psprintf("x.%s", name), column->type,
-							 column->cache->eq_opr, "$1", column->type);
+	if (query == REFERENCE_QUERY_PARENTS)
+	{
+		Oid			left;
+		Oid			right;
+
+		op_input_types(column->cache->eq_opr, &left, &right);
+		generate_operator_clause(&sql, psprintf("x.%s", name), column->type,
+								 column->cache->eq_opr, "ANY ($1)", right);
+	}
+	else
+		generate_operator_clause(&sql, psprintf("x.%s", name), column->type,
+								 column->cache->eq_opr, "$1", column->type);
 	if (query == REFERENCE_QUERY_PARENT || query == REFERENCE_QUERY_CHILD)
 		appendStringInfoString(&sql, " LIMIT 1");
 
@@ -189,7 +205,7 @@ get_plan(const RunopsReference *reference, const RunopsReferenceColumn *column,
 	if (entry->plan == NULL)
 	{
 		char	   *sql = query_text(reference, column, query);
-		Oid			types[1] = {column->type};
+		Oid			types[1] = {query == REFERENCE_QUERY_PARENTS ? get_array_type(column->type) : column->type};
 		SPIPlanPtr	plan = SPI_prepare(sql, 1, types);
 
 		if (plan == NULL)
@@ -202,36 +218,32 @@ get_plan(const RunopsReference *reference, const RunopsReferenceColumn *column,
 	return entry->plan;
 }
 
+/* Who ran the current query, and with which settings. */
+typedef struct QueryUser
+{
+	Oid			user;
+	int			context;
+	int			nest;			/* of settings; 0: none were set */
+} QueryUser;
+
 /*
- * Run a query of a reference; returns whether there are rows.  If there are
- * and committed is not NULL, *committed tells whether another transaction
- * wrote the first row.
+ * Connect to SPI, and become the user that queries a table.
  *
  * A plain table is queried as its owner, like in the query of a foreign key.
  * A routed table is queried as the current user, because the transaction has
  * written to a store with the user mapping of that user.  If a policy would
  * hide rows, the query raises an error.
  */
-bool
-runops_reference_query(const RunopsReference *reference, const RunopsReferenceColumn *column,
-					   RunopsReferenceQuery query, Datum key, bool *committed)
+static void
+enter_query(Oid relid, QueryUser *old)
 {
-	Oid			relid = (query == REFERENCE_QUERY_PARENT) ? reference->parent : reference->child;
-	bool		routed = runops_route(relid) != NULL;
-	bool		reads = (query == REFERENCE_QUERY_PARENT || query == REFERENCE_QUERY_CHILD);
-	SPIPlanPtr	plan;
-	Oid			user;
-	int			context;
-	int			nest = 0;
-	bool		result;
-	int			code;
-
 	SPI_connect();
 
-	GetUserIdAndSecContext(&user, &context);
-	if (routed)
+	GetUserIdAndSecContext(&old->user, &old->context);
+	old->nest = 0;
+	if (runops_route(relid) != NULL)
 	{
-		nest = NewGUCNestLevel();
+		old->nest = NewGUCNestLevel();
 		(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	}
@@ -242,10 +254,52 @@ runops_reference_query(const RunopsReference *reference, const RunopsReferenceCo
 		if (!HeapTupleIsValid(tuple))
 			elog(ERROR, "cache lookup failed for relation %u", relid);
 		SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
-							   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+							   old->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 		ReleaseSysCache(tuple);
 	}
+}
 
+/*
+ * Be the old user again, and disconnect from SPI.
+ */
+static void
+leave_query(const QueryUser *old)
+{
+	if (old->nest > 0)
+		AtEOXact_GUC(true, old->nest);
+	SetUserIdAndSecContext(old->user, old->context);
+	SPI_finish();
+}
+
+/*
+ * Was the row of a result written by another transaction?  The column has its
+ * xmin.
+ */
+static bool
+is_committed(int row, int column)
+{
+	bool		isnull;
+	Datum		xmin = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+
+	return !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+}
+
+/*
+ * Run a query of a reference; returns whether there are rows.  If there are
+ * and committed is not NULL, *committed tells whether another transaction
+ * wrote the first row.
+ */
+bool
+runops_reference_query(const RunopsReference *reference, const RunopsReferenceColumn *column,
+					   RunopsReferenceQuery query, Datum key, bool *committed)
+{
+	bool		reads = (query == REFERENCE_QUERY_PARENT || query == REFERENCE_QUERY_CHILD);
+	SPIPlanPtr	plan;
+	QueryUser	old;
+	bool		result;
+	int			code;
+
+	enter_query(query == REFERENCE_QUERY_PARENT ? reference->parent : reference->child, &old);
 	plan = get_plan(reference, column, query);
 	code = SPI_execute_snapshot(plan, &key, NULL,
 								reads && IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot,
@@ -254,17 +308,51 @@ runops_reference_query(const RunopsReference *reference, const RunopsReferenceCo
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
 	result = SPI_processed > 0;
 	if (result && committed != NULL)
-	{
-		bool		isnull;
-		Datum		xmin = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-
-		*committed = !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
-	}
-
-	if (routed)
-		AtEOXact_GUC(true, nest);
-	SetUserIdAndSecContext(user, context);
-	SPI_finish();
+		*committed = is_committed(0, 1);
+	leave_query(&old);
 
 	return result;
+}
+
+/*
+ * The rows of the referenced table with one of these keys, in the current
+ * memory context.  Whether they were committed is known of a plain table only.
+ */
+RunopsReferenceRow *
+runops_reference_parents(const RunopsReference *reference, const RunopsReferenceColumn *column,
+						 Datum *keys, int nkeys, int *nrows)
+{
+	bool		plain = get_rel_relkind(reference->parent) == RELKIND_RELATION;
+	MemoryContext cxt = CurrentMemoryContext;
+	const TypeCacheEntry *cache = column->cache;
+	RunopsReferenceRow *rows;
+	SPIPlanPtr	plan;
+	QueryUser	old;
+	Datum		array;
+	int			code;
+
+	enter_query(reference->parent, &old);
+	plan = get_plan(reference, column, REFERENCE_QUERY_PARENTS);
+	array = PointerGetDatum(construct_array(keys, nkeys, column->type, cache->typlen,
+											cache->typbyval, cache->typalign));
+	code = SPI_execute_snapshot(plan, &array, NULL,
+								IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot,
+								InvalidSnapshot, false, true, 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+	rows = MemoryContextAlloc(cxt, Max(SPI_processed, 1) * sizeof(RunopsReferenceRow));
+	*nrows = SPI_processed;
+	for (int i = 0; i < *nrows; i++)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(cxt);
+		bool		isnull;
+
+		rows[i].key = datumCopy(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull),
+								cache->typbyval, cache->typlen);
+		rows[i].committed = plain && is_committed(i, 2);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	leave_query(&old);
+
+	return rows;
 }

@@ -78,9 +78,7 @@ finish_work(RunopsConn *c)
 {
 	if (!c->lost)
 	{
-		if (c->running != NULL)
-			c->running->complete(c->running);
-		runops_segment_finish(c);
+		runops_frame_settle(c);
 		/* the store may have ended the session meanwhile */
 		if (has_written(c) && runops_conn_is_dead(c->session.conn))
 		{
@@ -504,6 +502,8 @@ abort_all(void)
 	TimestampTz now;
 	dlist_mutable_iter iter;
 
+	runops_inserts_abort(1);
+
 	/* the stores have committed, and then this database has failed */
 	if (holding)
 		record_parts();
@@ -520,6 +520,8 @@ abort_all(void)
 		if (c->nsent > 0 && !c->lost && !runops_segment_cancel(c))
 			c->lost = true;
 		c->running = NULL;
+		c->inserting = NULL;
+		c->nest = 0;
 		if (!c->lost && c->frame != RUNOPS_FRAME_NONE)
 		{
 			c->lost = !runops_segment_try_send(c, "ROLLBACK TRANSACTION", NULL, RUNOPS_CMD_END);
@@ -578,6 +580,9 @@ abort_level(RunopsConn *c, int level)
 	char		release[48];
 
 	c->busy = false;
+	c->nest = 0;
+	if (c->carried >= level)
+		c->lost = true;
 	/* what was sent outside of this level goes on */
 	if (c->nsent > 0 && c->sent_level < level && !c->lost &&
 		PQstatus(c->session.conn) == CONNECTION_OK &&
@@ -588,6 +593,7 @@ abort_level(RunopsConn *c, int level)
 		 (c->sent_level < level && c->frame != RUNOPS_FRAME_NONE)))
 		c->lost = true;
 	c->running = NULL;
+	c->inserting = NULL;
 	fail_queries(c, level);
 	/* the next write writes it again */
 	if (c->token_level >= level)
@@ -628,6 +634,7 @@ commit_level(RunopsConn *c, int level)
 	char		release[48];
 
 	c->token_level = Min(c->token_level, level - 1);
+	c->carried = Min(c->carried, level - 1);
 	if (c->base_level >= level)
 	{
 		c->base_level = level - 1;
@@ -662,7 +669,7 @@ engine_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 				if (c->running != NULL)
 					c->running->complete(c->running);
 				if (!c->lost)
-					runops_segment_finish(c);
+					runops_frame_settle(c);
 				break;
 			case SUBXACT_EVENT_COMMIT_SUB:
 				if (c->frame != RUNOPS_FRAME_NONE)
@@ -676,8 +683,11 @@ engine_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 		}
 	}
 
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		runops_inserts_abort(level);
 	if (event != SUBXACT_EVENT_COMMIT_SUB)
 		return;
+	runops_inserts_end_level(level);
 	dlist_foreach(iter, &runops_queries)
 	{
 		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);

@@ -167,6 +167,12 @@ struct RunopsConn
 	bool		by_rows;		/* do its rows arrive one at a time? */
 	const char *sql;			/* the statement, for errors */
 	struct RunopsQuery *running;	/* whose statement was sent, or NULL */
+	struct RunopsInsert *inserting; /* whose rows were sent, or NULL */
+	int			nest;			/* nest level of the statement that is sent;
+								 * 0: the current one */
+	CommandId	cid;			/* ... and its number, if nest is set */
+	int			carried;		/* level of a savepoint that holds rows of an
+								 * outer level; 0: none */
 
 	dlist_head	statements;
 	int			nstatements;
@@ -188,6 +194,7 @@ extern void runops_conn_promoted(Oid serverid, Oid relid);
 extern void runops_conn_note_use(Oid serverid);
 
 /* in segment.c */
+extern int	runops_segment_nest(const RunopsConn *c);
 extern void runops_segment_command(RunopsConn *c, RunopsCommandKind kind,
 								   const char *sql);
 extern void runops_segment_statement(RunopsConn *c, const char *sql,
@@ -258,7 +265,12 @@ extern bool runops_two_phase_send_rollback(RunopsConn *c);
 extern void runops_two_phase_abort(void);
 extern char *runops_two_phase_prefix(void);
 
+/* in insert.c */
+extern void runops_inserts_abort(int level);
+extern void runops_inserts_end_level(int level);
+
 /* in frame.c */
+extern void runops_frame_settle(RunopsConn *c);
 extern void runops_frame_require(RunopsConn *c, RunopsNeed need,
 								 Snapshot snapshot);
 extern void runops_frame_later(RunopsConn *c, const char *sql);

@@ -34,6 +34,7 @@ runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 {
 	PGresult   *res;
 
+	runops_inserts_flush(c->session.server->serverid, InvalidCommandId, NULL);
 	do
 	{
 		runops_frame_require(c, RUNOPS_NEED_WRITE, NULL);

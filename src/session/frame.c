@@ -154,6 +154,7 @@ runops_frame_forget(RunopsConn *c)
 	c->xid_told = false;
 	c->xid = 0;
 	c->token_level = 0;
+	c->carried = 0;
 	c->lock_timeout = -1;
 	resetStringInfo(&c->later);
 }
@@ -256,6 +257,9 @@ open_new(RunopsConn *c)
 		if (q->state != RUNOPS_QUERY_NEW || !q->fixable || q->start == NULL ||
 			q->use.serverid != c->session.server->serverid)
 			continue;
+		/* collected rows are sent for a query that must see them */
+		if (c->nest > 0 && q->snapshot != NULL && q->snapshot->curcid > c->cid)
+			continue;
 		user = runops_remote_mapping(q->use.userid, q->use.serverid);
 		if (user == NULL || user->umid != c->umid)
 			continue;
@@ -349,7 +353,7 @@ begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
 			break;
 	}
 	if (frame != RUNOPS_FRAME_READ)
-		appendStringInfoString(&sql, c->standby || (XactReadOnly && GetCurrentTransactionNestLevel() == 1) ?
+		appendStringInfoString(&sql, c->standby || (XactReadOnly && runops_segment_nest(c) == 1) ?
 							   " READ ONLY" : " READ WRITE");
 	if (frame == RUNOPS_FRAME_WHOLE && XactDeferrable)
 		appendStringInfoString(&sql, " DEFERRABLE");
@@ -357,7 +361,7 @@ begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
 	if (frame == RUNOPS_FRAME_READ && snapshot != NULL)
 		c->snapshot = RegisterSnapshotOnOwner(snapshot, TopTransactionResourceOwner);
 	c->next_frame = frame;
-	c->base_level = frame == RUNOPS_FRAME_WHOLE ? 1 : GetCurrentTransactionNestLevel();
+	c->base_level = frame == RUNOPS_FRAME_WHOLE ? 1 : runops_segment_nest(c);
 	c->level = c->base_level;
 	runops_segment_command(c, RUNOPS_CMD_BEGIN, sql.data);
 	pfree(sql.data);
@@ -419,7 +423,20 @@ write_token(RunopsConn *c, RunopsFrame frame)
 	runops_segment_params(c, "INSERT INTO " RUNOPS_TOKEN_TABLE " (writer, token) VALUES ($1, $2)"
 						  " ON CONFLICT (writer) DO UPDATE SET token = excluded.token, written_at = excluded.written_at",
 						  2, values);
-	c->token_level = GetCurrentTransactionNestLevel();
+	c->token_level = runops_segment_nest(c);
+}
+
+/*
+ * Wait for what is under way on a connection.  Raises its errors.
+ */
+void
+runops_frame_settle(RunopsConn *c)
+{
+	if (c->running != NULL)
+		c->running->complete(c->running);
+	if (c->inserting != NULL)
+		c->inserting->complete(c->inserting);
+	runops_segment_finish(c);
 }
 
 /*
@@ -431,15 +448,13 @@ write_token(RunopsConn *c, RunopsFrame frame)
 void
 runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 {
-	int			nest = GetCurrentTransactionNestLevel();
+	int			nest = runops_segment_nest(c);
 	bool		busy = c->busy;
 	RunopsFrame wanted;
 
 	/* the queries that are opened before must not find another connection */
 	c->busy = true;
-	if (c->running != NULL)
-		c->running->complete(c->running);
-	runops_segment_finish(c);
+	runops_frame_settle(c);
 
 	wanted = wanted_frame(c, need);
 	if (c->frame == RUNOPS_FRAME_READ &&

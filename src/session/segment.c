@@ -616,6 +616,15 @@ asks_xid(const RunopsConn *c)
 }
 
 /*
+ * The nest level at which the next statement on a connection runs.
+ */
+int
+runops_segment_nest(const RunopsConn *c)
+{
+	return c->nest > 0 ? c->nest : GetCurrentTransactionNestLevel();
+}
+
+/*
  * End the segment, and start to send it.
  *
  * waits: will the caller wait for its results, so that it counts as a turn?
@@ -628,7 +637,7 @@ runops_segment_sync(RunopsConn *c, bool waits)
 	if (!PQpipelineSync(c->session.conn))
 		lost(c, NULL);
 	push(c, RUNOPS_CMD_SYNC, NULL, false, false, runops_sync_size());
-	c->sent_level = GetCurrentTransactionNestLevel();
+	c->sent_level = runops_segment_nest(c);
 	if (PQflush(c->session.conn) < 0)
 		lost(c, NULL);
 	if (waits)

@@ -145,6 +145,36 @@ typedef struct RunopsQuery
 } RunopsQuery;
 
 /*
+ * Rows of one statement that are inserted into a foreign table.  The caller
+ * collects them.  What it has sent may stay on the way while it collects the
+ * next ones.
+ *
+ * The caller fills in the first part and calls runops_insert_init().
+ */
+typedef struct RunopsInsert
+{
+	RunopsStoreUse use;
+	CommandId	cid;			/* of the local statement */
+	int			ncollected;		/* rows that were not sent yet */
+	/* send what is collected, and wait for all that was sent */
+	void		(*flush) (struct RunopsInsert *insert);
+	/* wait for what was sent */
+	void		(*complete) (struct RunopsInsert *insert);
+
+	/* the rest is private to insert.c */
+	dlist_node	node;			/* in runops_inserts, until it is closed */
+	bool		listed;
+	MemoryContextCallback reset;
+	RunopsConn *conn;			/* on which rows are on the way, or NULL */
+	const char *sql;			/* of what was sent */
+	int			level;			/* nest level of its statement */
+	bool		sending;
+	int			nstatements;	/* that were sent, and not answered */
+	uint64		nrows;			/* rows that were sent */
+	uint64		written;		/* ... and inserted */
+} RunopsInsert;
+
+/*
  * The fields of a store's error that name an object.  The names are those of
  * the store, or empty if it sent none.
  */
@@ -170,6 +200,18 @@ extern void runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 								const char *sql, int nrows, int nparams,
 								const char *const *values, bool prepared,
 								RunopsRow **returned, int *written);
+
+/* in insert.c */
+extern void runops_insert_init(RunopsInsert *insert);
+extern void runops_insert_send(RunopsInsert *insert, const char *sql,
+							   int nstatements, int nparams,
+							   const char *const *values);
+extern void runops_insert_finish(RunopsInsert *insert, uint64 *nrows,
+								 uint64 *written);
+extern void runops_insert_push(RunopsInsert *insert);
+extern void runops_insert_close(RunopsInsert *insert);
+extern void runops_inserts_flush(Oid serverid, CommandId cid,
+								 const RunopsInsert *except);
 
 /* in commit.c */
 extern void runops_engine_init(void);
