@@ -210,13 +210,13 @@ wait_prepared(RunopsConn *c)
 		MemoryContextSwitchTo(oldcontext);
 		edata = CopyErrorData();
 		FlushErrorState();
-		/* e. g. because of temporary tables or NOTIFY, which triggers can use */
-		if (edata->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED && edata->hint == NULL)
-			edata->hint = psprintf(_("Set the option \"two_phase\" of server \"%s\" to false, or change what the statements do there."),
-								   c->session.server->servername);
-		else if (edata->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE ||
-				 edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY)
+		/* the store's hint names its setting in every language */
+		if (edata->hint != NULL && strstr(edata->hint, "max_prepared_transactions") != NULL)
 			edata->hint = psprintf(_("Raise \"max_prepared_transactions\" of server \"%s\", or set its option \"two_phase\" to false."),
+								   c->session.server->servername);
+		/* e. g. because of temporary tables or NOTIFY, which triggers can use */
+		else if (edata->hint == NULL && edata->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
+			edata->hint = psprintf(_("Set the option \"two_phase\" of server \"%s\" to false, or change what the statements do there."),
 								   c->session.server->servername);
 		ReThrowError(edata);
 	}

@@ -288,8 +288,8 @@ foreach my $command ('PREPARE TRANSACTION', 'COMMIT PREPARED')
 			if ($how eq 'frozen at')
 			{
 				is(errors($session, "INSERT INTO note VALUES ('y')"), '', "$what: the session goes on without the store");
-				$relays[$r]->thaw;
 				$relays[$r]->drop;
+				$relays[$r]->thaw;
 			}
 			atomic($what, $committed, $legacy, $new, $a);
 			is(errors($session, "UPDATE run SET n = 5 WHERE id IN ('$legacy', '$new', '$a')"), '', "$what: the session goes on");
@@ -331,8 +331,8 @@ foreach my $how ('cut before', 'cut after', 'frozen at')
 	like(errors($session, 'COMMIT'), qr/ERROR:  refused at PREPARE\n/, "$how ROLLBACK PREPARED: the first error is raised");
 	if ($how eq 'frozen at')
 	{
-		$relays[0]->thaw;
 		$relays[0]->drop;
+		$relays[0]->thaw;
 	}
 	atomic("$how ROLLBACK PREPARED", 0, $legacy, $new, $a);
 	$session->quit;
@@ -481,8 +481,8 @@ foreach my $how ('cancel', 'terminate')
 	{
 		backend_ends($pid);
 	}
-	$relays[0]->thaw;
 	$relays[0]->drop;
+	$relays[0]->thaw;
 	eval { $session->quit };
 	atomic("$how at COMMIT PREPARED", 1, $legacy, $new, $a);
 }
@@ -500,8 +500,8 @@ foreach my $command ('PREPARE TRANSACTION', 'COMMIT PREPARED')
 	$store->poll_query_until('postgres', 'SELECT count(*) >= 1 FROM pg_prepared_xacts') or die 'nothing is prepared' if $command ne 'COMMIT PREPARED';
 	$store->poll_query_until('run_ops2', "SELECT count(*) = 1 FROM run WHERE id = '$a'") or die 'the other store has not committed' if $command eq 'COMMIT PREPARED';
 	$store->stop('immediate');
-	$relays[0]->thaw;
 	$relays[0]->drop;
+	$relays[0]->thaw;
 	like(commit_ends($session), $command eq 'COMMIT PREPARED' ? qr/WARNING:  the transaction is committed, but/ : qr/ERROR:  /, "the store crashes at $command: the session is told");
 	$control->poll_query_until('postgres', q{SELECT count(*) > 0 FROM runops.finisher_error}) or die 'the finisher has no error';
 	like($split->sql(q{SELECT string_agg(DISTINCT last_error, '') FROM runops.prepared_transactions WHERE gid IS NULL}), qr/could not connect/, "the store crashes at $command: the view shows the error");
