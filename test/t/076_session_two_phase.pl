@@ -550,4 +550,21 @@ foreach my $command ('PREPARE TRANSACTION', 'COMMIT PREPARED')
 
 $holder->quit;
 $holder2->quit;
+
+# a store that can prepare nothing
+
+{
+	my ($legacy, $new, $a) = ids();
+	my $session;
+
+	$store->append_conf('postgresql.conf', 'max_prepared_transactions = 0');
+	$store->restart;
+	$session = session();
+	write_all($session, $legacy, $new, $a);
+	like(errors($session, 'COMMIT'), qr/ERROR:  prepared transactions are disabled\n(?:.*\n)*HINT:  Raise "max_prepared_transactions" of server "run_ops2?", or set/, 'prepared transactions are disabled');
+	atomic('prepared transactions are disabled', 0, $legacy, $new, $a);
+	like($split->sql(q{SELECT detail FROM runops.provision('new') WHERE object = 'server run_ops'}), qr/^"max_prepared_transactions" is 0 there/, 'provision says so');
+	like($split->sql(q{SELECT severity || ' ' || finding FROM runops.doctor(detail => true) WHERE finding LIKE '%max_prepared_transactions%'}), qr/^error server run_ops has the option "two_phase", but "max_prepared_transactions" is 0 there/m, 'and so does the doctor');
+	$session->quit;
+}
 done_testing();
