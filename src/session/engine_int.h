@@ -158,6 +158,7 @@ struct RunopsConn
 	RunopsSent *sent;
 	int			first_sent;		/* index of the first of them */
 	int			nsent;
+	uint64		sent_bytes;		/* of the segments since nothing was under way */
 	int			maxsent;
 	int			sent_level;		/* nest level at which the segment was sent */
 	bool		answered;		/* has the first of them its result? */

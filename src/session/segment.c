@@ -31,6 +31,12 @@
 /* Milliseconds after which a wait looks for a cancel. */
 #define STOP_SLICE 100
 
+/*
+ * Bytes of a result, or of what is sent in one segment, after which a connection
+ * is not kept: libpq's buffers grow by them, and never shrink.
+ */
+#define LARGE_MESSAGE (8 * 1024 * 1024)
+
 /* What commit.c must know to ask later what became of a transaction. */
 #define XID_SQL \
 	"SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_backend_pid()"
@@ -54,7 +60,13 @@ push(RunopsConn *c, RunopsCommandKind kind, const char *sql, bool rows,
 		c->sent = repalloc(c->sent, c->maxsent * sizeof(RunopsSent));
 	}
 	if (c->nsent == 0)
+	{
 		c->failed = false;
+		c->sent_bytes = 0;
+	}
+	c->sent_bytes += size;
+	if (c->sent_bytes > LARGE_MESSAGE)
+		c->keep = false;
 	sent = &c->sent[c->first_sent + c->nsent++];
 	sent->kind = kind;
 	sent->rows = rows;
@@ -194,6 +206,8 @@ next(RunopsConn *c)
 		runops_wait(c, unsent > 0);
 	}
 	c->session.res = PQgetResult(conn);
+	if (c->session.res != NULL && PQresultMemorySize(c->session.res) > LARGE_MESSAGE)
+		c->keep = false;
 
 	return c->session.res;
 }
