@@ -109,6 +109,14 @@ bench:
 fault-walk:
 	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run fault_walk
 
+## soak: let many clients work while stores break, and compare; ARGS="--minutes 10"
+soak:
+	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run soak
+
+## large-results: measure the memory that large results of a store take; ARGS="--rows 10000000"
+large-results:
+	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run large_results
+
 ## demo: show a split on two throw-away clusters, which KEEP=1 leaves running
 demo:
 	@$(GIVEN_PG_CONFIG) KEEP='$(KEEP)' test/demo/run
@@ -128,4 +136,4 @@ freeze: $(DATA_built)
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 18
 
-.PHONY: test test-versions lint callgraph bench fault-walk demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
+.PHONY: test test-versions lint callgraph bench fault-walk soak large-results demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
