@@ -117,6 +117,14 @@ soak:
 large-results:
 	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run large_results
 
+## fdw-suite: run postgres_fdw's own test against runops_fdw; ARGS="--source DIR" names the source of PostgreSQL
+fdw-suite:
+	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run fdw_suite
+
+## core-suite: run PostgreSQL's own tests with the library preloaded; ARGS="--source DIR" names the source
+core-suite:
+	@$(GIVEN_PG_CONFIG) ARGS="$(ARGS)" test/run core_suite
+
 ## demo: show a split on two throw-away clusters, which KEEP=1 leaves running
 demo:
 	@$(GIVEN_PG_CONFIG) KEEP='$(KEEP)' test/demo/run
@@ -136,4 +144,4 @@ freeze: $(DATA_built)
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 18
 
-.PHONY: test test-versions lint callgraph bench fault-walk soak large-results demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
+.PHONY: test test-versions lint callgraph bench fault-walk fdw-suite core-suite soak large-results demo ack indent indent-check typedefs freeze coverage test-cassert check-memory help
