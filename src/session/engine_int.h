@@ -121,6 +121,7 @@ struct RunopsConn
 	char	   *store;			/* the store, if it does */
 	long		patience;		/* ms of silence before the server is tested */
 	WaitEventSet *events;		/* for waits; NULL until the first one */
+	int			socket_event;	/* the place of the socket in it */
 	bool		waits_writable; /* does it wait until it can send, too? */
 	pg_atomic_uint64 *counters; /* of the table that used it last, or NULL */
 	RunopsUsage unflushed;		/* what is not added to them yet */

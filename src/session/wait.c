@@ -21,8 +21,8 @@
 
 #include "session/engine_int.h"
 
-/* The place of the socket in the set of events. */
-#define SOCKET_POSITION 2
+/* The latch, the death of the postmaster, and the socket. */
+#define MAX_EVENTS 3
 
 /*
  * Make the set of events of a connection.
@@ -30,11 +30,15 @@
 static void
 make_events(RunopsConn *c)
 {
-	c->events = create_wait_event_set(c->cxt, SOCKET_POSITION + 1);
-	AddWaitEventToSet(c->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(c->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(c->events, WL_SOCKET_READABLE, PQsocket(c->session.conn), NULL, NULL);
+	WaitEventSet *events = create_wait_event_set(c->cxt, MAX_EVENTS);
+
+	AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	if (IsUnderPostmaster)
+		AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	c->socket_event = AddWaitEventToSet(events, WL_SOCKET_READABLE,
+										PQsocket(c->session.conn), NULL, NULL);
 	c->waits_writable = false;
+	c->events = events;
 }
 
 /*
@@ -79,7 +83,7 @@ void
 runops_wait(RunopsConn *c, bool unsent)
 {
 	PGconn	   *conn = c->session.conn;
-	WaitEvent	events[SOCKET_POSITION + 1];
+	WaitEvent	events[MAX_EVENTS];
 	instr_time	start;
 	int			n;
 
@@ -87,7 +91,7 @@ runops_wait(RunopsConn *c, bool unsent)
 		make_events(c);
 	if (c->waits_writable != unsent)
 	{
-		ModifyWaitEvent(c->events, SOCKET_POSITION,
+		ModifyWaitEvent(c->events, c->socket_event,
 						WL_SOCKET_READABLE | (unsent ? WL_SOCKET_WRITEABLE : 0), NULL);
 		c->waits_writable = unsent;
 	}

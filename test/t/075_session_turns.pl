@@ -7,6 +7,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IPC::Run;
 use lib "$FindBin::RealBin/../lib";
 use TwoClusters;
 
@@ -113,4 +114,13 @@ is(turns("SELECT n FROM run WHERE id = '$n'"), '2', 'a statement that was prepar
 is(turns("SELECT n FROM run WHERE id = '$n'"), '1', 'and then costs what it did');
 
 $session->quit;
+
+# a single-user backend, which has no postmaster
+my ($stdout, $stderr);
+
+$split->control->stop;
+IPC::Run::run([ 'postgres', '--single', '-D', $split->control->data_dir, 'postgres' ],
+	'<', \"SELECT n FROM run WHERE id = '$n'\n", '>', \$stdout, '2>', \$stderr);
+like($stdout, qr/n = "\d+"/, 'a backend without a postmaster waits for a store');
+unlike($stderr, qr/ERROR|FATAL/, 'without an error');
 done_testing();
