@@ -234,6 +234,30 @@ SELECT 1/0;
 RESET ROLE;
 \set VERBOSITY terse
 
+-- names that were changed after an error of the same session
+CREATE FUNCTION named(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	schema_name text;
+	table_name text;
+	context text;
+BEGIN
+	EXECUTE statement;
+	RETURN 'no error';
+EXCEPTION WHEN unique_violation THEN
+	GET STACKED DIAGNOSTICS schema_name := SCHEMA_NAME, table_name := TABLE_NAME, context := PG_EXCEPTION_CONTEXT;
+	RETURN format('%s.%s: %s', schema_name, table_name, substring(context FROM 'table "\w+" in store "\w+"'));
+END
+$$;
+SELECT named(format('INSERT INTO run (id, env, n) VALUES (%L, ''e'', 1)', :'B'));
+ALTER TABLE run RENAME TO job;
+SELECT named(format('INSERT INTO job (id, env, n) VALUES (%L, ''e'', 1)', :'B'));
+ALTER TABLE job RENAME TO run;
+ALTER SCHEMA ed RENAME TO moved;
+SELECT moved.named(format('INSERT INTO moved.run (id, env, n) VALUES (%L, ''e'', 1)', :'B'));
+ALTER SCHEMA moved RENAME TO ed;
+SELECT named(format('INSERT INTO run (id, env, n) VALUES (%L, ''e'', 1)', :'B'));
+DROP FUNCTION named(text);
+
 -- a view in the place of the store's table, with a check option
 \connect runops_store
 ALTER TABLE ed.run RENAME TO base;

@@ -11,8 +11,8 @@
  *
  * An error context callback is active while a callback of postgres_fdw runs.
  * It must not read the catalogs.  So the names are stored before, in a hash
- * table that lives as long as the backend, and refreshed at the start of each
- * statement.
+ * table that lives as long as the backend.  They are refreshed at the start of a
+ * statement if something was invalidated since.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -26,10 +26,13 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "base/relcache.h"
 #include "fdw/fdw_int.h"
 #include "remote/remote.h"
 #include "topology/topology.h"
@@ -38,6 +41,7 @@
 typedef struct Names
 {
 	Oid			relid;			/* hash key, first */
+	uint64		generation;		/* value of names_generation when it was made */
 	NameData	table;
 	NameData	store;
 	NameData	server;
@@ -49,6 +53,29 @@ typedef struct Names
 } Names;
 
 static HTAB *names_hash = NULL;
+
+/* It changes when any of the names may have changed. */
+static uint64 names_generation = 1;
+
+/*
+ * Relcache callback: a table, or the stores, may have changed.
+ */
+static void
+forget_names(Oid relid)
+{
+	names_generation++;
+}
+
+/*
+ * Syscache callback: a server or a schema may have another name.
+ */
+static void
+forget_names_of_object(Datum arg, int cacheid, uint32 hashvalue)
+{
+	names_generation++;
+}
+
+static RunopsRelcacheClient relcache_client = {.forget = forget_names};
 
 /*
  * The schema and the name of a foreign table in the store.
@@ -78,14 +105,25 @@ static void
 note_names(Oid relid)
 {
 	Names	   *names;
-	char	   *table = get_rel_name(relid);
-	Oid			routed = runops_leaf_table(relid);
+	uint64		generation = names_generation;
+	char	   *table;
+	Oid			routed;
 	const char *remote_schema;
 	const char *remote_table;
 	char		store[RUNOPS_STORE_LEN];
+	bool		found;
 
+	if (names_hash != NULL)
+	{
+		names = hash_search(names_hash, &relid, HASH_FIND, NULL);
+		if (names != NULL && names->generation == generation)
+			return;
+	}
+
+	table = get_rel_name(relid);
 	if (table == NULL)
 		return;
+	routed = runops_leaf_table(relid);
 
 	if (names_hash == NULL)
 	{
@@ -96,9 +134,17 @@ note_names(Oid relid)
 		ctl.hcxt = CacheMemoryContext;
 		names_hash = hash_create("runops foreign table names", 32, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		runops_relcache_register(&relcache_client);
+		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, forget_names_of_object, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_names_of_object, (Datum) 0);
+		/* what was read before may be outdated */
+		generation = 0;
 	}
 
-	names = hash_search(names_hash, &relid, HASH_ENTER, NULL);
+	names = hash_search(names_hash, &relid, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) names + sizeof(Oid), 0, sizeof(Names) - sizeof(Oid));
+	names->generation = 0;
 	namestrcpy(&names->table, table);
 	namestrcpy(&names->store, runops_store_label(relid));
 	names->readerid = runops_leaf_store(relid, store) ?
@@ -110,6 +156,7 @@ note_names(Oid relid)
 	namestrcpy(&names->remote_table, remote_table);
 	namestrcpy(&names->routed_schema, get_namespace_name(get_rel_namespace(routed)));
 	namestrcpy(&names->routed_table, get_rel_name(routed));
+	names->generation = generation;
 }
 
 /*

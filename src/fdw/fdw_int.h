@@ -66,6 +66,7 @@ typedef struct RunopsParams
 {
 	int			n;
 	FmgrInfo   *output;			/* output functions of their types */
+	bool		fixed_text;		/* do no settings affect their texts? */
 	List	   *exprs;			/* of ExprState */
 	const char **values;		/* their texts */
 	MemoryContext cxt;			/* of the texts */

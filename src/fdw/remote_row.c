@@ -73,6 +73,32 @@ runops_fdw_end_output(int level)
 }
 
 /*
+ * Is the text of a type known to depend on no setting?
+ *
+ * These are the types of most keys.  For any other type the settings are set,
+ * which takes longer than the output function.
+ */
+static bool
+has_fixed_text(Oid type)
+{
+	switch (type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case BOOLOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case UUIDOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
  * Prepare to evaluate the parameters of a scan.
  */
 void
@@ -84,12 +110,15 @@ runops_fdw_init_params(RunopsParams *params, ForeignScanState *node, List *exprs
 	params->n = list_length(exprs);
 	params->output = palloc0_array(FmgrInfo, Max(params->n, 1));
 	params->values = palloc0_array(const char *, Max(params->n, 1));
+	params->fixed_text = true;
 	foreach(lc, exprs)
 	{
+		Oid			type = exprType((Node *) lfirst(lc));
 		Oid			function;
 		bool		isvarlena;
 
-		getTypeOutputInfo(exprType((Node *) lfirst(lc)), &function, &isvarlena);
+		params->fixed_text &= has_fixed_text(type);
+		getTypeOutputInfo(type, &function, &isvarlena);
 		fmgr_info(function, &params->output[i++]);
 	}
 	/* their evaluation may need the subplans of the node */
@@ -121,11 +150,12 @@ runops_fdw_eval_params(RunopsParams *params, ExprContext *econtext)
 		values[i].value = ExecEvalExpr((ExprState *) lfirst(lc), econtext, &values[i].isnull);
 		i++;
 	}
-	level = runops_fdw_begin_output();
+	level = params->fixed_text ? 0 : runops_fdw_begin_output();
 	for (i = 0; i < params->n; i++)
 		params->values[i] = values[i].isnull ? NULL :
 			OutputFunctionCall(&params->output[i], values[i].value);
-	runops_fdw_end_output(level);
+	if (!params->fixed_text)
+		runops_fdw_end_output(level);
 	MemoryContextSwitchTo(oldcontext);
 }
 
