@@ -133,14 +133,22 @@ $relay->accept;
 is($session->query("SELECT n FROM run WHERE id = '$n'"), 2, 'it is up again');
 like(connection(), qr/^ok\|/, 'status() says so');
 
-# nobody knows whether a store has committed
+# a COMMIT whose answer is lost: the store is asked again, or cannot be asked
 
 $split->sql('SELECT runops.reset_stats()');
 $relay->drop_on(qr/^COMMIT/, 'after');
 $session->query("UPDATE run SET n = 3 WHERE id = '$n'");
+is(errors(), '1|0|0|0', 'a lost connection, whose outcome is found out');
+$session->query("SET runops.commit_timeout = 1000; SELECT n FROM run WHERE id = '$n'");
+$split->sql('SELECT runops.reset_stats()');
+$relay->refuse;
+$relay->drop_on(qr/^COMMIT/, 'after');
+$session->query("UPDATE run SET n = 3 WHERE id = '$n'");
 is(errors(), '0|0|0|1', 'an unknown outcome');
 like(connection(), qr/^failing\|.* 08007\./, 'status() says so');
-$session->query("SELECT n FROM run WHERE id = '$n'");
+$relay->accept;
+$session->query("RESET runops.commit_timeout; SELECT n FROM run WHERE id = '$n'");
+like(connection(), qr/^ok\|/, 'and the state is ok again');
 
 # the store does not answer in time
 
