@@ -17,7 +17,8 @@
  *	 its parameters (planner/generic_plan.c), before other code looks at it.
  *	 Count the statement after it has started (xact/stats.c), when the pruned
  *	 leaves are known.
- * - ExecutorRun, ExecutorFinish: the frame of the statement.
+ * - ExecutorRun, ExecutorFinish: the frame of the statement.  Its scans may ask
+ *	 what is wanted of them (xact/wanted_rows.c).
  * - planner_hook: planner/planner.c, around the next planner.
  * - build_simple_rel_hook, set_rel_pathlist_hook: planner/only.c and
  *	 planner/prune.c, after the next hook, whose indexes and paths they need to see.
@@ -258,13 +259,40 @@ frame_throw(Frame *frame)
  * Call the next ExecutorRun in the chain.
  */
 static void
-run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
-		 EXECUTE_ONCE_PARAMETER)
+run_after_hooks(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+				EXECUTE_ONCE_PARAMETER)
 {
 	if (prev_ExecutorRun_hook)
 		prev_ExecutorRun_hook(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
 	else
 		standard_ExecutorRun(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+}
+
+/*
+ * The same, known to scans if the statement may lock rows.
+ */
+static void
+run_next(QueryDesc *queryDesc, ScanDirection direction, uint64 count
+		 EXECUTE_ONCE_PARAMETER)
+{
+	RunopsRun	before;
+
+	if (queryDesc->plannedstmt->rowMarks == NIL)
+	{
+		run_after_hooks(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+		return;
+	}
+
+	before = runops_run_enter(queryDesc, count);
+	PG_TRY();
+	{
+		run_after_hooks(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
+	}
+	PG_FINALLY();
+	{
+		runops_run_leave(before);
+	}
+	PG_END_TRY();
 }
 
 /*

@@ -47,6 +47,19 @@ typedef struct RunopsFdwCall
 } RunopsFdwCall;
 
 /*
+ * The items of the fdw_private for a scan.  Those from SCAN_LOCK_SQL on exist only
+ * if the rows of a table are locked by key; the others are postgres_fdw's.
+ */
+enum RunopsScanItem
+{
+	SCAN_SQL,
+	SCAN_ATTRS,					/* integer list */
+	SCAN_FETCH_SIZE,
+	SCAN_LOCK_SQL,
+	SCAN_KEY					/* integer list */
+};
+
+/*
  * The items of the fdw_private for a modification.  All but the last are
  * postgres_fdw's.
  */
@@ -218,8 +231,26 @@ extern char *runops_fdw_key_junk(const FormData_pg_attribute *att);
 extern bool runops_fdw_add_key(PlannerInfo *root, Index rtindex, Relation rel);
 extern void runops_fdw_key_condition(StringInfo sql, Relation rel, List *key,
 									 int param);
+extern void runops_fdw_append_select(StringInfo sql, Relation rel, List *attnos);
 extern char *runops_fdw_change_sql(Relation rel, CmdType operation, List *key,
 								   List *assigned, List *returned);
+
+/* in lock_plan.c */
+extern void runops_fdw_plan_locks(PlannerInfo *root, RelOptInfo *rel, Oid relid,
+								  ForeignScan *plan);
+extern bool runops_fdw_locks_by_key(const ForeignScan *plan);
+extern void runops_fdw_explain_scan(ForeignScanState *node, ExplainState *es);
+
+/* in lock_rows.c */
+typedef struct RunopsLocker RunopsLocker;
+
+extern RunopsLocker *runops_fdw_locker(ForeignScanState *node, RunopsQuery *query,
+									   const RunopsParams *params);
+extern bool runops_fdw_lock_next(RunopsLocker *locker, RunopsRowType *type,
+								 TupleTableSlot *slot);
+extern void runops_fdw_lock_rest(RunopsLocker *locker);
+extern void runops_fdw_lock_rescan(RunopsLocker *locker, bool anew);
+extern void runops_fdw_lock_end(RunopsLocker *locker);
 
 /* in changed_keys.c */
 typedef struct RunopsChangedKeys RunopsChangedKeys;

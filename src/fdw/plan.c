@@ -19,7 +19,6 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
-#include "common/string.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -27,7 +26,6 @@
 #include "optimizer/joininfo.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
-#include "optimizer/prep.h"
 #include "parser/parsetree.h"
 #include "utils/partcache.h"
 
@@ -71,31 +69,7 @@ runopsGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 }
 
 /*
- * The locking clause of SQL for a row mark.
- */
-static const char *
-locking_clause(const PlanRowMark *rowmark)
-{
-	switch (rowmark->strength)
-	{
-		case LCS_FORKEYSHARE:
-			return "FOR KEY SHARE";
-		case LCS_FORSHARE:
-			return "FOR SHARE";
-		case LCS_FORNOKEYUPDATE:
-			return "FOR NO KEY UPDATE";
-		default:
-			return "FOR UPDATE";
-	}
-}
-
-/*
- * Make the plan of a scan, with the locking clause of the query.
- *
- * postgres_fdw sends FOR UPDATE or FOR SHARE at the end of the statement.  It
- * replaces the weaker locks by these, which conflict with more, and sends
- * neither NOWAIT nor SKIP LOCKED.  Without these, a query that wants to skip
- * locked rows would wait.
+ * Make the plan of a scan, with the locking clauses of the query.
  */
 static ForeignScan *
 runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
@@ -105,29 +79,8 @@ runopsGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignrel,
 	ForeignScan *plan = runops_fdw_make_plan(root, foreignrel, foreigntableid,
 											 best_path, tlist, scan_clauses,
 											 outer_plan);
-	PlanRowMark *rowmark;
-	ListCell   *sql;
-	char	   *text;
-	int			length;
 
-	if (root->rowMarks == NIL || !IS_SIMPLE_REL(foreignrel))
-		return plan;
-	rowmark = get_plan_rowmark(root->rowMarks, foreignrel->relid);
-	if (rowmark == NULL || rowmark->strength == LCS_NONE)
-		return plan;
-
-	/* the first item of the list is the SQL text */
-	sql = list_head(plan->fdw_private);
-	text = strVal(lfirst(sql));
-	if (pg_str_endswith(text, " FOR UPDATE"))
-		length = strlen(text) - strlen("FOR UPDATE");
-	else if (pg_str_endswith(text, " FOR SHARE"))
-		length = strlen(text) - strlen("FOR SHARE");
-	else
-		elog(ERROR, "unexpected locking clause in \"%s\"", text);
-	lfirst(sql) = makeString(psprintf("%.*s%s%s", length, text, locking_clause(rowmark),
-									  rowmark->waitPolicy == LockWaitSkip ? " SKIP LOCKED" :
-									  rowmark->waitPolicy == LockWaitError ? " NOWAIT" : ""));
+	runops_fdw_plan_locks(root, foreignrel, foreigntableid, plan);
 
 	return plan;
 }

@@ -230,6 +230,21 @@ append_columns(StringInfo sql, Relation rel, List *attnos)
 }
 
 /*
+ * Append the SELECT of columns of a table, as postgres_fdw writes it.
+ */
+void
+runops_fdw_append_select(StringInfo sql, Relation rel, List *attnos)
+{
+	const char *schema;
+	const char *table;
+
+	runops_fdw_remote_name(RelationGetRelid(rel), &schema, &table);
+	appendStringInfoString(sql, attnos == NIL ? "SELECT NULL" : "SELECT ");
+	append_columns(sql, rel, attnos);
+	appendStringInfo(sql, " FROM %s", quote_qualified_identifier(schema, table));
+}
+
+/*
  * The UPDATE or DELETE of the row with a key.
  *
  * Its first parameters are the key, and the others the values of the assigned

@@ -31,14 +31,6 @@
 /* the number of estimated rows up to which a scan has no cursor */
 #define FEW_ROWS 100
 
-/* The items of postgres_fdw's fdw_private for a scan. */
-enum ScanPrivate
-{
-	SCAN_SQL,
-	SCAN_ATTRS,					/* integer list */
-	SCAN_FETCH_SIZE
-};
-
 /* The state of a scan; it lives in the memory of the statement. */
 typedef struct RemoteScan
 {
@@ -46,6 +38,10 @@ typedef struct RemoteScan
 	RunopsRowType row;
 	RunopsParams params;
 	Bitmapset  *exec_params;	/* parameters of the executor that are sent */
+	RunopsLocker *locker;		/* locks the rows by key; or NULL */
+	Bitmapset  *qual_params;	/* ... the parameters of its conditions */
+	PlanState  *top;			/* of the plan, if the scan locks rows */
+	int			last_wanted;
 	ForeignScanState *node;
 	bool		begun;			/* are the parameters evaluated? */
 	MemoryContext scratch;		/* reset when the scan begins again */
@@ -110,6 +106,8 @@ is_single(ForeignScanState *node, const Bitmapset *params)
 }
 
 static void start_scan(void *arg);
+static void lock_rest(void *arg);
+static int64 rows_wanted(void *arg, bool ever);
 
 /*
  * Begin a call for a scan.
@@ -174,6 +172,17 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 		q->relids = lappend_oid(q->relids, exec_rt_fetch(rti, node->ss.ps.state)->relid);
 	q->start = start_scan;
 	q->arg = &state->row;
+	if (q->need == RUNOPS_NEED_LOCKS)
+		q->wanted = rows_wanted;
+	if (q->need == RUNOPS_NEED_LOCKS && runops_fdw_locks_by_key(plan) &&
+		node->ss.ps.state->es_epq_active == NULL)
+	{
+		state->locker = runops_fdw_locker(node, q, &state->params);
+		(void) collect_params((Node *) plan->scan.plan.qual, &state->qual_params);
+		q->fixable = q->fixable && bms_is_empty(state->qual_params);
+		q->rewinds = false;
+		q->lock_rest = lock_rest;
+	}
 	runops_query_init(q);
 }
 
@@ -248,6 +257,42 @@ start_scan(void *arg)
 }
 
 /*
+ * Lock the rows that a scan will still return; arg is the row type in its state.
+ */
+static void
+lock_rest(void *arg)
+{
+	ForeignScanState *node = ((RunopsRowType *) arg)->node;
+	RunopsFdwCall call;
+
+	enter(&call, node, false);
+	runops_fdw_lock_rest(((RemoteScan *) node->fdw_state)->locker);
+	runops_fdw_leave(&call);
+}
+
+/*
+ * How many rows may a scan lock now, or ever?  -1: all.  arg is the row type in
+ * its state.
+ */
+static int64
+rows_wanted(void *arg, bool ever)
+{
+	ForeignScanState *node = ((RunopsRowType *) arg)->node;
+	RemoteScan *state = (RemoteScan *) node->fdw_state;
+	RunopsWanted wanted;
+
+	if (PLAN_HAS_TARGET(node->ss.ps.state->es_plannedstmt, runops_fdw_scan_rtindex(node)))
+		return -1;
+	if (state->top == NULL)
+		state->top = runops_run_top(node->ss.ps.state);
+	wanted = runops_rows_wanted(state->top, &node->ss.ps, ever);
+	if (wanted.grows && wanted.rows > 0)
+		wanted.rows = state->last_wanted = Min(Max(state->last_wanted * 2, 1), PG_INT16_MAX);
+
+	return wanted.rows;
+}
+
+/*
  * Fetch the next row of a scan.
  *
  * A row of a join counts for its first table.
@@ -259,18 +304,22 @@ runopsIterateForeignScan(ForeignScanState *node)
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	RunopsFdwCall call;
 	const RunopsRow *row;
+	bool		found = false;
 
 	open_scan(node, true);
 	/* an asynchronous scan must not wait here */
 	if (node->ss.ps.async_capable && !runops_query_has_row(&state->query))
 		return ExecClearTuple(slot);
 	enter(&call, node, false);
-	row = runops_query_next(&state->query);
-	if (row != NULL)
+	if (state->locker != NULL)
+		found = runops_fdw_lock_next(state->locker, &state->row, slot);
+	else if ((row = runops_query_next(&state->query)) != NULL)
 	{
 		runops_fdw_store_row(&state->row, row, slot);
-		runops_stats_add(state->query.use.relid, RUNOPS_ROWS, 1);
+		found = true;
 	}
+	if (found)
+		runops_stats_add(state->query.use.relid, RUNOPS_ROWS, 1);
 	else
 		ExecClearTuple(slot);
 	runops_fdw_leave(&call);
@@ -295,11 +344,16 @@ runopsReScanForeignScan(ForeignScanState *node)
 	MemoryContextReset(state->scratch);
 	oldcontext = MemoryContextSwitchTo(state->scratch);
 	enter(&call, node, false);
-	if (bms_overlap(node->ss.ps.chgParam, state->exec_params))
+	if (bms_overlap(node->ss.ps.chgParam, state->exec_params) ||
+		bms_overlap(node->ss.ps.chgParam, state->qual_params))
 	{
 		runops_query_stop(&state->query);
 		state->begun = false;
+		if (state->locker != NULL)
+			runops_fdw_lock_rescan(state->locker, true);
 	}
+	else if (state->locker != NULL)
+		runops_fdw_lock_rescan(state->locker, false);
 	else
 		runops_query_rewind(&state->query);
 	runops_fdw_leave(&call);
@@ -318,6 +372,8 @@ runopsEndForeignScan(ForeignScanState *node)
 	if (state == NULL)
 		return;
 	enter(&call, node, false);
+	if (state->locker != NULL)
+		runops_fdw_lock_end(state->locker);
 	runops_query_close(&state->query);
 	runops_fdw_leave(&call);
 }
@@ -462,7 +518,7 @@ runopsForeignAsyncNotify(AsyncRequest *areq)
 static void
 runopsExplainForeignScan(ForeignScanState *node, ExplainState *es)
 {
-	pgfdw.ExplainForeignScan(node, es);
+	runops_fdw_explain_scan(node, es);
 	if (es->analyze && node->fdw_state != NULL)
 		runops_fdw_explain_usage(&((RemoteScan *) node->fdw_state)->usage, es);
 }

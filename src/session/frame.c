@@ -201,8 +201,9 @@ runops_frame_has_open(RunopsConn *c)
 }
 
 /*
- * Fetch all rows that the cursors of a connection owe.  With only_locking, only
- * the rows of those that lock rows.
+ * Fetch all rows that the cursors of a connection owe.  With only_locking, before
+ * a write, only the rows of those that lock rows; other queries have their rows
+ * locked then.
  */
 static void
 settle_open(RunopsConn *c, bool only_locking)
@@ -213,8 +214,15 @@ settle_open(RunopsConn *c, bool only_locking)
 	{
 		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);
 
-		if (q->conn == c && q->state == RUNOPS_QUERY_OPEN &&
-			(!only_locking || q->need == RUNOPS_NEED_LOCKS))
+		if (q->conn != c)
+			continue;
+		if (only_locking && q->lock_rest != NULL)
+		{
+			if (q->state != RUNOPS_QUERY_NEW && q->state != RUNOPS_QUERY_FAILED)
+				q->lock_rest(q->arg);
+		}
+		else if (q->state == RUNOPS_QUERY_OPEN &&
+				 (!only_locking || q->need == RUNOPS_NEED_LOCKS))
 			q->settle(q);
 	}
 }
@@ -462,8 +470,14 @@ runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 	{
 		if (need == RUNOPS_NEED_WRITE)
 			open_new(c);
-		settle_open(c, false);
-		runops_frame_end_read(c, NULL);
+		/* a query that locks rows has ended it already */
+		if (c->frame == RUNOPS_FRAME_READ)
+		{
+			settle_open(c, false);
+			runops_frame_end_read(c, NULL);
+		}
+		else
+			settle_open(c, true);
 		runops_segment_finish(c);
 	}
 	else if (need == RUNOPS_NEED_WRITE)
@@ -476,6 +490,8 @@ runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 			settle_open(c, false);
 			runops_frame_end_read(c, NULL);
 		}
+		else
+			settle_open(c, true);
 		runops_segment_finish(c);
 	}
 

@@ -292,19 +292,37 @@ reuse(RunopsQuery *q)
 }
 
 /*
+ * Does the query lock the rows that it fetches?
+ */
+static bool
+locks_rows(const RunopsQuery *q)
+{
+	return q->need == RUNOPS_NEED_LOCKS && q->lock_rest == NULL;
+}
+
+/*
+ * The number of rows to fetch first, or next if they are locked: not more than
+ * are wanted.
+ */
+static int
+first_fetch(RunopsQuery *q)
+{
+	int64		wanted = locks_rows(q) && q->wanted != NULL ? q->wanted(q->arg, false) : -1;
+
+	return wanted < 0 ? q->fetch_size : Max(Min(wanted, q->fetch_size), 1);
+}
+
+/*
  * The number of rows to fetch next: twice as many as last time, unless they
  * would not fit into work_mem.
- *
- * A query that locks rows locks all that it fetches, so it fetches no more than
- * before.
  */
 static int
 next_fetch(RunopsQuery *q)
 {
 	Size		fit = (Size) work_mem * 1024 / Max(q->largest + sizeof(RunopsRow *), 1);
 
-	if (q->need == RUNOPS_NEED_LOCKS)
-		return q->last_fetch;
+	if (locks_rows(q))
+		return first_fetch(q);
 
 	return Max(1, Min(Min((Size) q->last_fetch * 2, fit), PG_INT16_MAX));
 }
@@ -315,11 +333,14 @@ next_fetch(RunopsQuery *q)
  * If the query may be rewound and its first rows are gone, it is read again
  * from its beginning.  The last row that was returned stays valid: its
  * conversion may have called the function that writes.
+ *
+ * If the rows are locked, those that the statement will never want are left out.
  */
 static void
 settle(RunopsQuery *q)
 {
 	int64		skip = 0;
+	int64		wanted = -1;
 
 	if (q->state == RUNOPS_QUERY_SENT)
 		complete(q);
@@ -345,9 +366,20 @@ settle(RunopsQuery *q)
 	}
 	if (q->store == NULL)
 		make_store(q);
+	if (locks_rows(q) && q->wanted != NULL && !q->rewinds)
+		wanted = q->wanted(q->arg, true);
 	while (q->state == RUNOPS_QUERY_OPEN)
 	{
-		send_fetch(q, PG_INT16_MAX);
+		int64		n = PG_INT16_MAX;
+
+		if (wanted >= 0)
+			n = Min(n, wanted - (q->nrows - q->next_row) - (q->stored - q->next_stored));
+		if (n <= 0)
+		{
+			cursor_done(q);
+			break;
+		}
+		send_fetch(q, n);
 		complete(q);
 	}
 	if (skip > 0 && !tuplestore_skiptuples(q->store, skip, true))
@@ -389,7 +421,7 @@ send_next(RunopsQuery *q)
 	if (q->state != RUNOPS_QUERY_OPEN)
 		return;
 	/* a cursor that locks rows cannot go back, so nothing may be dropped */
-	if (q->rewinds && q->need == RUNOPS_NEED_LOCKS)
+	if (q->rewinds && locks_rows(q))
 		settle(q);
 	else
 	{
@@ -475,10 +507,10 @@ runops_query_send(RunopsQuery *q)
 		q->cursor = ++c->last_cursor;
 		initStringInfo(&sql);
 		appendStringInfo(&sql, "DECLARE c%u %sCURSOR FOR\n%s", q->cursor,
-						 q->rewinds && q->need != RUNOPS_NEED_LOCKS ? "SCROLL " : "", q->sql);
+						 q->rewinds && !locks_rows(q) ? "SCROLL " : "", q->sql);
 		runops_segment_params(c, sql.data, q->nparams, q->values);
 		pfree(sql.data);
-		send_fetch(q, q->fetch_size);
+		send_fetch(q, first_fetch(q));
 	}
 	else
 		send_whole(q);

@@ -109,6 +109,14 @@ typedef struct RunopsQuery
 	List	   *relids;			/* the foreign tables that it reads */
 	/* evaluate the parameters, and open it; called to fix it before a write */
 	void		(*start) (void *arg);
+
+	/*
+	 * lock the rows that are still wanted, before a write; NULL unless other
+	 * statements lock the rows, and not this query
+	 */
+	void		(*lock_rest) (void *arg);
+	/* how many rows may it lock now, or ever?  -1: all.  May be NULL. */
+	int64		(*wanted) (void *arg, bool ever);
 	void	   *arg;
 
 	/* the rest is private to query.c and frame.c */
@@ -224,6 +232,10 @@ extern long runops_finisher_manage(Oid dbid);
 
 /* in frame.c */
 extern void runops_conn_on_use(const char *const *commands);
+
+/* in lock.c */
+extern void runops_conn_lock(RunopsConn *c, const char *sql, int n, int nparams,
+							 const char *const *values, RunopsRow **rows);
 
 /* in query.c */
 extern void runops_query_init(RunopsQuery *q);

@@ -61,6 +61,21 @@ typedef struct RunopsWriteScope
 	List	   *leaves;			/* from local_leaves.c */
 } RunopsWriteScope;
 
+/* A statement that is being executed, and how many rows are asked for. */
+typedef struct RunopsRun
+{
+	QueryDesc  *queryDesc;		/* NULL if there is none */
+	uint64		count;			/* 0: all */
+} RunopsRun;
+
+/* The rows that are wanted of a scan; see wanted_rows.c. */
+typedef struct RunopsWanted
+{
+	int64		rows;			/* -1: all */
+	bool		grows;			/* are more probably wanted afterwards? */
+	bool		least;			/* may more be wanted, if some do not do? */
+} RunopsWanted;
+
 /*
  * Does a receiver put the rows of a SELECT into a table or materialized view?
  */
@@ -114,5 +129,11 @@ extern void runops_write_scope_begin(RunopsWriteScope *scope);
 extern void runops_write_scope_note(const RunopsWriteScope *scope,
 									EState *estate);
 extern void runops_write_scope_end(RunopsWriteScope *scope);
+
+/* in wanted_rows.c */
+extern RunopsRun runops_run_enter(QueryDesc *queryDesc, uint64 count);
+extern void runops_run_leave(RunopsRun before);
+extern PlanState *runops_run_top(EState *estate);
+extern RunopsWanted runops_rows_wanted(PlanState *top, PlanState *scan, bool ever);
 
 #endif							/* RUNOPS_XACT_H */
