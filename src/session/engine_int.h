@@ -88,6 +88,9 @@ typedef struct RunopsSent
 	bool		parsed;			/* was it sent with its text? */
 } RunopsSent;
 
+/* How many texts of statements a connection recognizes as used before. */
+#define RUNOPS_SEEN_TEXTS 256
+
 /* A prepared statement of a connection. */
 typedef struct RunopsStatement
 {
@@ -178,7 +181,10 @@ struct RunopsConn
 
 	dlist_head	statements;
 	int			nstatements;
+	uint32		seen[RUNOPS_SEEN_TEXTS];	/* hash values of texts */
+	int			next_seen;		/* index of the oldest of them */
 	uint32		last_statement; /* number of the last prepared one */
+	bool		deallocate;		/* does the store keep forgotten ones? */
 	RunopsStatement *preparing;
 	bool		was_ready;		/* was it prepared before this segment? */
 	bool		again;			/* must the segment be sent again? */

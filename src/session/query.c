@@ -238,7 +238,7 @@ complete(RunopsQuery *q)
 	c->sql = q->sql;
 	q->reading = true;
 	nrows = read_rows(q);
-	if (runops_frame_again(c))
+	while (runops_frame_again(c))
 	{
 		/* only a query without a cursor is prepared */
 		drop_rows(q);

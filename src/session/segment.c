@@ -175,16 +175,26 @@ apply(RunopsConn *c, const PGresult *res)
 }
 
 /*
- * Forget the prepared statement of the segment, if it was not prepared, or if
- * it must not be used again: its result type may have changed, or the store
- * has forgotten it.
+ * Forget the prepared statement of the segment, if it was not prepared.
  */
 static void
-forget_statement(RunopsConn *c, bool always)
+forget_statement(RunopsConn *c)
 {
-	if (c->preparing != NULL && (always || !c->preparing->ready))
+	if (c->preparing != NULL && !c->preparing->ready)
 		runops_statement_forget(c, c->preparing);
 	c->preparing = NULL;
+}
+
+/*
+ * Forget all prepared statements, because the store has forgotten them, or
+ * because a table there was altered.  The next segment drops those that are left.
+ */
+static void
+forget_statements(RunopsConn *c)
+{
+	while (!dlist_is_empty(&c->statements))
+		runops_statement_forget(c, dlist_head_element(RunopsStatement, node, &c->statements));
+	c->deallocate = true;
 }
 
 /*
@@ -430,8 +440,12 @@ failed(RunopsConn *c, PGresult *res)
 		give_up(c);
 	else
 		skip(c, res);
-	forget_statement(c, failure.sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED ||
-					 failure.sqlerrcode == ERRCODE_INVALID_SQL_STATEMENT_NAME);
+	if (c->was_ready &&
+		(failure.sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		 failure.sqlerrcode == ERRCODE_INVALID_SQL_STATEMENT_NAME ||
+		 failure.sqlerrcode == ERRCODE_INTERNAL_ERROR))
+		forget_statements(c);
+	forget_statement(c);
 	if (PQstatus(conn) != CONNECTION_OK || !state_fits(c))
 		give_up(c);
 
@@ -446,28 +460,40 @@ failed(RunopsConn *c, PGresult *res)
 
 /*
  * Has the store rejected a statement because it was prepared with another
- * result type, or because it has forgotten what was prepared?  If nothing but
- * the statement would be lost, it is to be prepared and sent again.
+ * result type, because it has forgotten what was prepared, or because the name
+ * is taken?  If nothing but the statement would be lost, it is to be sent again,
+ * and prepared anew.
+ *
+ * If a name is taken, somebody else prepares statements in this session, so no
+ * more are prepared by name.
  */
 static bool
 rejects_prepared(RunopsConn *c, PGresult *res)
 {
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	bool		statement = first(c)->kind == RUNOPS_CMD_STATEMENT;
+	RunopsCommandKind kind = first(c)->kind;
 	bool		forgotten;
 
 	if (state == NULL || c->preparing == NULL || !c->fresh ||
 		PQstatus(c->session.conn) != CONNECTION_OK)
 		return false;
-	/* only DEALLOCATE can miss a statement that this segment prepares */
 	forgotten = strcmp(state, "26000") == 0;
-	if (forgotten ? statement && !c->was_ready :
-		!statement || !c->was_ready || strcmp(state, "0A000") != 0)
+	if (kind == RUNOPS_CMD_PREPARE)
+	{
+		if (strcmp(state, "42P05") != 0)
+			return false;
+		c->options.prepared_statements = false;
+	}
+	else if (kind == RUNOPS_CMD_STATEMENT)
+	{
+		if (!c->was_ready || (!forgotten && strcmp(state, "0A000") != 0))
+			return false;
+	}
+	/* only DEALLOCATE can miss a statement that this segment prepares */
+	else if (!forgotten)
 		return false;
 	skip(c, res);
-	forget_statement(c, true);
-	while (forgotten && !dlist_is_empty(&c->statements))
-		runops_statement_forget(c, dlist_head_element(RunopsStatement, node, &c->statements));
+	forget_statements(c);
 	if (PQstatus(c->session.conn) != CONNECTION_OK)
 		lost(c, NULL);
 	c->again = true;
@@ -579,6 +605,9 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 	{
 		RunopsStatement *old = runops_statement_evict(c);
 
+		if (c->deallocate)
+			runops_segment_command(c, RUNOPS_CMD_OTHER, "DEALLOCATE ALL");
+		c->deallocate = false;
 		if (old != NULL)
 		{
 			char		command[64];
@@ -588,6 +617,9 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 			runops_statement_forget(c, old);
 		}
 		statement = runops_statement_get(c, sql);
+	}
+	if (statement != NULL)
+	{
 		c->preparing = statement;
 		c->was_ready = statement->ready;
 		if (!statement->sent)
@@ -805,7 +837,7 @@ runops_segment_cancel(RunopsConn *c)
 		return false;
 	if (c->nsent == 0)
 	{
-		forget_statement(c, false);
+		forget_statement(c);
 		return true;
 	}
 
@@ -818,7 +850,7 @@ runops_segment_cancel(RunopsConn *c)
 		 runops_segment_drain(c, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_BUDGET),
 							  true, &error));
 	PQclear(error);
-	forget_statement(c, false);
+	forget_statement(c);
 	if (!ok)
 	{
 		runops_conn_break(conn);

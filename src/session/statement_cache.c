@@ -7,6 +7,10 @@
  * them.  A statement is used again only after the store has confirmed that it
  * is prepared.  The least recently used one makes room for a new one.
  *
+ * Many texts are used only once, because they contain constants.  So a text is
+ * prepared at its second use.  Until then only its hash value is kept.  Two
+ * texts of one hash value do no harm: the second one is prepared too early.
+ *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
@@ -22,7 +26,25 @@
 #define MAX_STATEMENTS 200
 
 /*
- * The statement with a text; made, and not ready, if there was none.
+ * Was a text used before?  It is from now on.
+ */
+static bool
+was_seen(RunopsConn *c, uint32 hash)
+{
+	for (int i = 0; i < RUNOPS_SEEN_TEXTS; i++)
+	{
+		if (c->seen[i] == hash)
+			return true;
+	}
+	c->seen[c->next_seen] = hash;
+	c->next_seen = (c->next_seen + 1) % RUNOPS_SEEN_TEXTS;
+
+	return false;
+}
+
+/*
+ * The statement with a text, which is made, and not ready, if there is none;
+ * NULL if the text is used for the first time.
  */
 RunopsStatement *
 runops_statement_get(RunopsConn *c, const char *sql)
@@ -41,6 +63,9 @@ runops_statement_get(RunopsConn *c, const char *sql)
 			return statement;
 		}
 	}
+
+	if (!was_seen(c, hash))
+		return NULL;
 
 	oldcontext = MemoryContextSwitchTo(c->cxt);
 	statement = palloc0(sizeof(RunopsStatement));
