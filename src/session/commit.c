@@ -72,10 +72,15 @@ reads_are_checked(const RunopsConn *c)
 
 /*
  * Finish what is under way on a connection, and make sure that it can commit.
+ *
+ * The end of a transaction that has only read is not waited for.  Its answer is
+ * read when the connection is used next.
  */
 static void
 finish_work(RunopsConn *c)
 {
+	if (runops_frame_is_ending(c))
+		return;
 	if (!c->lost)
 	{
 		runops_frame_settle(c);
@@ -517,6 +522,12 @@ abort_all(void)
 
 		c->snapshot = NULL;
 		c->busy = false;
+		/* its answer is read when the connection is used next */
+		if (runops_frame_is_ending(c))
+		{
+			runops_frame_forget(c);
+			continue;
+		}
 		if (c->nsent > 0 && !c->lost && !runops_segment_cancel(c))
 			c->lost = true;
 		c->running = NULL;
@@ -536,7 +547,7 @@ abort_all(void)
 	{
 		RunopsConn *c = dlist_container(RunopsConn, node, iter.cur);
 
-		if (!c->lost && c->nsent > 0 && !rollback_answered(c, now))
+		if (!c->lost && c->frame != RUNOPS_FRAME_NONE && !rollback_answered(c, now))
 			c->lost = true;
 	}
 	runops_two_phase_abort();
@@ -584,6 +595,8 @@ abort_level(RunopsConn *c, int level)
 	if (c->carried >= level)
 		c->lost = true;
 	/* what was sent outside of this level goes on */
+	if (runops_frame_is_ending(c))
+		return;
 	if (c->nsent > 0 && c->sent_level < level && !c->lost &&
 		PQstatus(c->session.conn) == CONNECTION_OK &&
 		(c->running == NULL || !c->running->reading))
@@ -668,7 +681,7 @@ engine_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 			case SUBXACT_EVENT_PRE_COMMIT_SUB:
 				if (c->running != NULL)
 					c->running->complete(c->running);
-				if (!c->lost)
+				if (!c->lost && !runops_frame_is_ending(c))
 					runops_frame_settle(c);
 				break;
 			case SUBXACT_EVENT_COMMIT_SUB:

@@ -291,16 +291,19 @@ discard(RunopsConn *c, const RunopsStoreUse *use)
 }
 
 /*
- * Read the answer to the end of a read-only transaction, which nobody has
- * waited for.  If it does not come, another connection is made.
+ * Read the answer to the end of a transaction that has only read, which nobody
+ * has waited for.  If it does not come, another connection is made.
  */
 static void
-finish_read(RunopsConn *c)
+finish_end(RunopsConn *c)
 {
-	if (c->frame == RUNOPS_FRAME_READ && c->running == NULL && c->nsent > 0 &&
+	if (runops_frame_is_ending(c) &&
 		!runops_segment_drain(c, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_BUDGET),
 							  true, NULL))
+	{
+		runops_frame_forget(c);
 		c->lost = true;
+	}
 }
 
 /*
@@ -317,7 +320,7 @@ runops_conn_get(const RunopsStoreUse *use)
 
 	runops_conn_note_use(use->serverid);
 	if (c != NULL)
-		finish_read(c);
+		finish_end(c);
 	if (c != NULL && discard(c, use))
 		c = NULL;
 	if (c == NULL)

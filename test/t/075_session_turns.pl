@@ -113,6 +113,30 @@ $split->store_sql('ALTER TABLE run ALTER n TYPE bigint');
 is(turns("SELECT n FROM run WHERE id = '$n'"), '2', 'a statement that was prepared before is prepared anew');
 is(turns("SELECT n FROM run WHERE id = '$n'"), '1', 'and then costs what it did');
 
+# the end of a transaction that has only read is not waited for: the store does not even hear of it
+my $two = "SELECT a.n, (SELECT max(b.n) FROM run b WHERE b.id = '$n2') FROM run a WHERE a.id = '$n'";
+
+foreach my $case (
+	[ 'two reads of one statement', "$two;" ],
+	[ 'the same in a transaction', "BEGIN; $two; COMMIT;" ],
+	[ 'inside of a savepoint', "BEGIN; SAVEPOINT a; $two; RELEASE a; COMMIT;" ],
+	[ 'REPEATABLE READ', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT n FROM run WHERE id = '$n'; COMMIT;" ])
+{
+	my ($what, $sql) = @$case;
+
+	# the last statement ends no transaction
+	$session->query_safe($sql);
+	$session->query_safe("SELECT n FROM run WHERE id = '$n'");
+	$relay->reset;
+	$relay->freeze_on('^COMMIT');
+	$session->query_safe($sql);
+	is($session->query_safe("SELECT 'here'"), 'here', "$what: the end is not waited for");
+	$relay->thaw;
+	is(scalar(grep { /^COMMIT/ } $relay->statements), 1, "$what: but was sent");
+	$session->query_safe($two);
+	is($relay->connects, 0, "$what: and the connection is used again");
+}
+
 $session->quit;
 
 # a single-user backend, which has no postmaster
