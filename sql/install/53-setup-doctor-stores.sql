@@ -73,7 +73,10 @@ CREATE FUNCTION runops._doctor_store(store text, state jsonb) RETURNS SETOF runo
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT x.severity, format('store %s', _doctor_store.store), x.finding, x.hint, x.kind
-	FROM (SELECT s.server FROM runops.stores s WHERE s.store = _doctor_store.store) AS w (server)
+	FROM (SELECT s.server,
+			coalesce((SELECT o.option_value::boolean FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
+					  WHERE f.srvname = s.server AND o.option_name = 'pooled'), false)
+		FROM runops.stores s WHERE s.store = _doctor_store.store) AS w (server, pooled)
 	CROSS JOIN (SELECT
 		(SELECT least(current_setting('max_connections')::bigint, nullif(d.datconnlimit, -1))
 		 FROM pg_database d WHERE d.datname = current_database()),
@@ -97,7 +100,7 @@ AS $$
 				   state #>> '{collation,actual}', state #>> '{collation,recorded}'),
 			'Use REINDEX DATABASE there, and then ALTER DATABASE ... REFRESH COLLATION VERSION.',
 			'indexes on text were built there with another version of the default collation, so they may not find rows'),
-		(l.connections > l.remote_connections, 'warning',
+		(l.connections > l.remote_connections AND NOT w.pooled, 'warning',
 			format('up to %s sessions of this database may each hold a connection, but the store allows only %s', l.connections, l.remote_connections),
 			'Raise "max_connections" in the store, or limit the connections of this database.',
 			'each session of this database may hold a connection, but the store allows fewer connections'),
@@ -117,9 +120,9 @@ AS $$
 			format('transactions of another control plane are prepared there for a minute or more, and hold locks; number: %s', p.others),
 			'If that control plane does not exist any more, finish them in the store by COMMIT PREPARED or ROLLBACK PREPARED.',
 			'transactions of another control plane are prepared there for a minute or more, and hold locks'),
-		(state -> 'pooled' = 'true', 'info',
+		(state -> 'pooled' = 'true' AND NOT w.pooled, 'info',
 			format('server %I is a connection pooler, because the process that answers is not the process that accepted the connection', w.server),
-			'Use session mode or connect to the store itself, because a pooler in transaction mode loses the session settings and the prepared statements of the extension.',
+			'If it works in transaction mode, use ALTER SERVER to add the option "pooled".',
 			'its server is a connection pooler'),
 		(state -> 'pooled' = 'false' AND o.port <> state ->> 'port', 'info',
 			format('the server option is port %s but the store listens on port %s, so a proxy is between them', o.port, state ->> 'port'),

@@ -454,7 +454,8 @@ count_in_store(const RunopsLeaf *leaf, const char *sql)
 	{
 		if (runops_remote_try_open(session, &failure) &&
 			runops_remote_try_query(session,
-									psprintf("SET search_path = pg_catalog; SET enable_seqscan = off; SET jit = off; %s", sql),
+									psprintf("SET LOCAL search_path = pg_catalog; SET LOCAL enable_seqscan = off;"
+											 " SET LOCAL jit = off; %s", sql),
 									1, &failure) &&
 			runops_remote_get_int64(session, 0, &count, &failure) &&
 			count >= 0 && count <= COUNT_LIMIT)

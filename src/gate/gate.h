@@ -55,7 +55,8 @@ typedef struct RunopsOwnerQuestion
 	char		marker[NAMEDATALEN];	/* the schema whose comment it is */
 	char	   *me;				/* runops_identity_text() of this database */
 	int64		unclaimed;		/* lock key while there is no record */
-	bool		hold;			/* is the session to hold the lock? */
+	bool		hold;			/* is the session to hold the lock, or the
+								 * transaction if the server is pooled? */
 } RunopsOwnerQuestion;
 
 /* The answer. */
@@ -114,6 +115,8 @@ extern void runops_held_warn_session(void);
 /* in owner.c */
 extern void runops_owner_question(const RunopsStore *store, bool is_reader,
 								  RunopsOwnerQuestion *question);
+extern char *runops_owner_condition(const RunopsOwnerQuestion *question,
+									const RunopsOwner *owner);
 extern char *runops_owner_reason(const RunopsOwnerQuestion *question,
 								 const RunopsOwner *owner);
 

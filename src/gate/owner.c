@@ -28,7 +28,9 @@
  *
  * A transaction pooler gives a transaction any session, so locks of sessions
  * say nothing.  No lock is taken if the PID of the session is not the one that
- * libpq was told.
+ * libpq was told.  If the server has the option "pooled", each transaction asks
+ * whether the record is still the same, and holds the lock until it ends.  The
+ * proof is the same then, with transactions in the place of sessions.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -112,8 +114,8 @@ runops_owner_question(const RunopsStore *store, bool is_reader,
 }
 
 /*
- * SQL for two columns: the record of the owner, and whether the session holds
- * the lock on the claim now.  The second is NULL if it did not try.
+ * SQL for two columns: the record of the owner, and whether the session, or the
+ * transaction if the server is pooled, holds the lock on the claim now.  The second is NULL if it did not try.
  *
  * They read from a table "o" with the record, whose SQL is the other result.
  * Anything may be in the comment, so the claim is a number only if it looks like
@@ -123,6 +125,8 @@ const char *
 runops_owner_columns(RemoteSession *session, const RunopsOwnerQuestion *question,
 					 const char **from)
 {
+	const char *lock;
+
 	if (question == NULL || !question->applies)
 	{
 		*from = "";
@@ -134,15 +138,35 @@ runops_owner_columns(RemoteSession *session, const RunopsOwnerQuestion *question
 	if (!question->hold)
 		return "o.record, NULL::pg_catalog.bool";
 
-	return psprintf("o.record, CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d THEN"
-					" CASE WHEN o.record IS NULL THEN pg_catalog.pg_try_advisory_lock_shared(" INT64_FORMAT ")"
+	lock = session->pooled ? "pg_catalog.pg_try_advisory_xact_lock_shared" :
+		"pg_catalog.pg_try_advisory_lock_shared";
+
+	return psprintf("o.record, CASE WHEN %s THEN"
+					" CASE WHEN o.record IS NULL THEN %s(" INT64_FORMAT ")"
 					" WHEN pg_catalog.right(o.record, pg_catalog.length(%s)) OPERATOR(pg_catalog.=) %s"
 					" AND o.record COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~) '^claim=-?[0-9]{1,19} after=' THEN"
 					" CASE WHEN pg_catalog.abs(" CLAIM "::pg_catalog.numeric OPERATOR(pg_catalog.+) 0.5) OPERATOR(pg_catalog.<) 9223372036854775808 THEN"
-					" pg_catalog.pg_try_advisory_lock_shared(" CLAIM "::pg_catalog.int8) END"
+					" %s(" CLAIM "::pg_catalog.int8) END"
 					" END END",
-					PQbackendPID(session->conn), question->unclaimed,
-					quote_literal_cstr(question->me), quote_literal_cstr(question->me));
+					session->pooled ? "true" :
+					psprintf("pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d", PQbackendPID(session->conn)),
+					lock, question->unclaimed,
+					quote_literal_cstr(question->me), quote_literal_cstr(question->me), lock);
+}
+
+/*
+ * SQL for a condition that is true if the record is still the one that was read,
+ * and that makes the transaction hold the lock on the claim.
+ */
+char *
+runops_owner_condition(const RunopsOwnerQuestion *question, const RunopsOwner *owner)
+{
+	return psprintf("COALESCE((SELECT d.description" RECORD_FROM "%s), '') OPERATOR(pg_catalog.=) %s"
+					" AND pg_catalog.pg_try_advisory_xact_lock_shared((%s)::pg_catalog.int8)",
+					quote_literal_cstr(question->marker),
+					quote_literal_cstr(owner->record ? owner->record : ""),
+					quote_literal_cstr(psprintf(INT64_FORMAT,
+												owner->record ? owner->claim : question->unclaimed)));
 }
 
 /*
@@ -347,12 +371,13 @@ install(RemoteSession *session, const RunopsOwnerQuestion *question,
 					 " IF r IS DISTINCT FROM %s::pg_catalog.text THEN RETURN; END IF;",
 					 marker_key(question->marker, 2), marker,
 					 former->record ? quote_literal_cstr(former->record) : "NULL");
+	if (fence && !session->pooled)
+		appendStringInfo(&body, " IF pg_catalog.pg_backend_pid() <> %d THEN RETURN; END IF;",
+						 PQbackendPID(session->conn));
 	if (fence)
 		appendStringInfo(&body,
-						 " IF pg_catalog.pg_backend_pid() <> %d"
-						 " OR NOT pg_catalog.pg_try_advisory_xact_lock((%s)::pg_catalog.int8)"
+						 " IF NOT pg_catalog.pg_try_advisory_xact_lock((%s)::pg_catalog.int8)"
 						 " OR NOT pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT ") THEN RETURN; END IF;",
-						 PQbackendPID(session->conn),
 						 quote_literal_cstr(psprintf(INT64_FORMAT, former->claim)),
 						 question->unclaimed);
 	appendStringInfo(&body,

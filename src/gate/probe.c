@@ -78,7 +78,7 @@ verdict_failed(RunopsProofState *state, const RemoteFailure *failure)
  * identifier and the incarnation of the server stay with the session.
  *
  * *collations is the answer about the collations of the database, or NULL; see
- * collations.c.
+ * collations.c.  The session gets the PID of the process that has answered too.
  */
 bool
 runops_ask_identity(RemoteSession *session, uint64 lock_key,
@@ -88,16 +88,18 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 					RemoteFailure *failure)
 {
 	int64		sysid = 0;
+	int64		pid = 0;
 	const char *owner_from;
 	const char *owner_columns = runops_owner_columns(session, question, &owner_from);
 
 	if (!runops_remote_try_query(session,
 								 psprintf("%sSELECT " RUNOPS_SYSID_SQL ","
 										  " pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),"
-										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s, %s, " RUNOPS_INCARNATION_SQL "%s",
+										  " pg_catalog.pg_try_advisory_xact_lock(" INT64_FORMAT "), %s, %s, " RUNOPS_INCARNATION_SQL ","
+										  " pg_catalog.pg_backend_pid()%s",
 										  session->preamble ? session->preamble : "",
 										  (int64) lock_key, owner_columns, runops_collations_sql(), owner_from),
-								 8, failure))
+								9, failure))
 		return false;
 
 	memset(identity, 0, sizeof(RunopsIdentity));
@@ -120,6 +122,10 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 		*collations = pstrdup(answer);
 	}
 	identity->collations = runops_collations_number(*collations);
+
+	if (!runops_remote_get_int64(session, 8, &pid, failure))
+		return false;
+	session->backend_pid = (int) pid;
 
 	return runops_remote_get_name(session, 1, identity->database, failure) &&
 		runops_remote_get_bool(session, 2, &identity->in_recovery, failure) &&

@@ -381,6 +381,7 @@ runops_remote_try_open(RemoteSession *session, RemoteFailure *failure)
 	const char **values;
 	long		timeout_ms;
 
+	session->pooled = runops_server_is_pooled(session->server->serverid);
 	if (!connection_params(session, &keywords, &values, failure) ||
 		!connect_timeout_ms(keywords, values, &timeout_ms, failure))
 		return false;

@@ -74,6 +74,11 @@ typedef struct RemoteSession
 	uint64		sysid;			/* ... the system identifier */
 	char		incarnation[RUNOPS_INCARNATION_LEN];	/* ... and since when it
 														 * runs */
+	int			backend_pid;	/* ... and the process that has answered */
+	const char *token;			/* that the session was given, or NULL */
+	const char *check;			/* SQL to be run in each transaction, which
+								 * fails if it is another session, or NULL */
+	bool		pooled;			/* is there a transaction pooler in between? */
 } RemoteSession;
 
 /* The reason for a missing connection or answer, as the parts of an error. */

@@ -14,9 +14,13 @@
  */
 #include "postgres.h"
 
+#include <inttypes.h>
+
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -29,6 +33,23 @@
 #include "session/session_int.h"
 #include "topology/topology.h"
 #include "xact/xact.h"
+
+/*
+ * Settings of the session in the store.  Values are sent and received as text,
+ * so their form must not depend on the settings of the store.
+ */
+static const char *const session_settings[][2] = {
+	{"search_path", "pg_catalog"},
+	{"timezone", "GMT"},
+	{"datestyle", "ISO"},
+	{"intervalstyle", "postgres"},
+	{"extra_float_digits", "3"},
+	{"cursor_tuple_fraction", "1"}
+};
+
+/* SQL for the first part of RUNOPS_INCARNATION_SQL: when a server was started. */
+#define SERVER_START \
+	"pg_catalog.encode(pg_catalog.timestamptz_send(pg_catalog.pg_postmaster_start_time()), 'hex')"
 
 /* The first use of a server in this transaction; in TopTransactionContext. */
 typedef struct FirstUse
@@ -149,8 +170,62 @@ compare_owner(Oid serverid, Oid relid, const RunopsOwnerQuestion *question,
 }
 
 /*
+ * SQL for the check that travels with each transaction on a connection through a
+ * pooler, or NULL if there is none.
+ *
+ * With the option "pooled", a transaction may run in any session of the pool, so
+ * it sets the session's settings for itself.  It fails unless the server is the
+ * one that has answered, which has not been started anew, and the owner of the
+ * store is still the same.
+ *
+ * Without the option, another process than the one that libpq was told answers
+ * if there is a pooler.  It must keep the session for this client: otherwise
+ * prepared statements of other clients would be executed.  The process and the
+ * token, which the session was given at its start, tell it.
+ *
+ * The text is cast because no other expression raises an error.
+ */
+static char *
+check_sql(RemoteSession *session, const RunopsOwnerQuestion *question,
+		  const RunopsOwner *owner, const RunopsIdentity *identity)
+{
+	StringInfoData sql;
+
+	if (!session->pooled &&
+		(session->token == NULL || session->backend_pid == PQbackendPID(session->conn)))
+		return NULL;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	if (session->pooled)
+	{
+		for (int i = 0; i < lengthof(session_settings); i++)
+			appendStringInfo(&sql, "pg_catalog.set_config('%s', '%s', true), ",
+							 session_settings[i][0], session_settings[i][1]);
+		appendStringInfo(&sql, "pg_catalog.set_config('client_encoding', %s, true), ",
+						 quote_literal_cstr(GetDatabaseEncodingName()));
+		appendStringInfo(&sql, "(CASE WHEN " SERVER_START " OPERATOR(pg_catalog.=) %s"
+						 " AND pg_catalog.current_database() OPERATOR(pg_catalog.=) %s::pg_catalog.name"
+						 " AND pg_catalog.pg_is_in_recovery() OPERATOR(pg_catalog.=) %s",
+						 quote_literal_cstr(pnstrdup(session->incarnation, strcspn(session->incarnation, "/"))),
+						 quote_literal_cstr(identity->database),
+						 identity->in_recovery ? "true" : "false");
+		if (question->applies)
+			appendStringInfo(&sql, " AND %s", runops_owner_condition(question, owner));
+	}
+	else
+		appendStringInfo(&sql, "(CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d"
+						 " AND pg_catalog.current_setting('runops_session.token', true) OPERATOR(pg_catalog.=) '%s'",
+						 session->backend_pid, session->token);
+	appendStringInfoString(&sql, " THEN '0' ELSE 'the pooler has given this transaction another session' END)::pg_catalog.int4");
+
+	return sql.data;
+}
+
+/*
  * Ask one connection; raises if it does not answer, or is another database.
- * Returns whether it is a standby.
+ * Returns whether it is a standby.  Sets session->check, in the current memory
+ * context.
  */
 bool
 runops_conn_compare(RemoteSession *session, Oid relid)
@@ -187,6 +262,7 @@ runops_conn_compare(RemoteSession *session, Oid relid)
 
 	compare_identity(serverid, relid, &identity, lock_obtained, collations);
 	compare_owner(serverid, relid, &question, &owner);
+	session->check = check_sql(session, &question, &owner, &identity);
 
 	return identity.in_recovery;
 }
@@ -246,6 +322,92 @@ runops_conn_note_use(Oid serverid)
 }
 
 /*
+ * The check of a transaction has failed: ask again which database the
+ * connection reaches.  Nothing may be under way.  Raises if it is another one,
+ * or if the option "pooled" is missing.
+ *
+ * A server that was restarted, or a standby that was promoted in its place, is
+ * proved by this as by a new connection.
+ */
+void
+runops_conn_check_again(RunopsConn *c)
+{
+	PGconn	   *conn = c->session.conn;
+	MemoryContext oldcontext;
+
+	c->check_failed = false;
+	if (!c->session.pooled)
+	{
+		c->stale = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("server \"%s\" is reached through a connection pooler that does not keep the session",
+						c->session.server->servername),
+				 errdetail("The pooler gives each transaction another session, as in transaction mode."),
+				 errhint("Use ALTER SERVER to add the option \"pooled\", or let the pooler work in session mode.")));
+	}
+	if (c->checked_again)
+	{
+		c->stale = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_RUNOPS_GATE_CLOSED),
+				 errmsg("the connection pooler of server \"%s\" leads to different servers",
+						c->session.server->servername),
+				 errhint("Let it lead to one server.")));
+	}
+
+	c->checked_again = true;
+	oldcontext = MemoryContextSwitchTo(c->cxt);
+	PG_TRY();
+	{
+		if (!PQexitPipelineMode(conn))
+			elog(ERROR, "could not leave libpq's pipeline mode");
+		c->changes = runops_sentinel_changes(c->session.server->serverid);
+		c->reading = RecoveryInProgress();
+		(void) runops_remote_set_deadline(&c->session);
+		c->standby = runops_conn_compare(&c->session, c->relid);
+		if (!PQenterPipelineMode(conn))
+			elog(ERROR, "could not enter libpq's pipeline mode");
+	}
+	PG_CATCH();
+	{
+		c->lost = true;
+		runops_conn_break(conn);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(oldcontext);
+	PQclear(c->session.res);
+	c->session.res = NULL;
+}
+
+/*
+ * The commands that set up the session of a connection, and let it recognize
+ * that later, in the current memory context; NULL if a pooler gives the session
+ * to others.
+ */
+const char *
+runops_conn_set_up(RemoteSession *session)
+{
+	StringInfoData sql;
+	uint64		token;
+
+	if (session->pooled)
+		return NULL;
+	if (!pg_strong_random(&token, sizeof(token)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	session->token = psprintf("%016" PRIx64, token);
+	initStringInfo(&sql);
+	for (int i = 0; i < lengthof(session_settings); i++)
+		appendStringInfo(&sql, "SET %s = %s;", session_settings[i][0], session_settings[i][1]);
+	appendStringInfo(&sql, "SET runops_session.token = '%s';", session->token);
+
+	return sql.data;
+}
+
+/*
  * Ask a new connection of our own whether it has reached the proved database;
  * raises if not.
  */
@@ -287,6 +449,13 @@ runops_conn_prepare(const RunopsStoreUse *use)
 	/* without a user mapping postgres_fdw raises the error */
 	if (session.user == NULL)
 		return;
+	if (runops_server_is_pooled(use->serverid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot do this through the connection pooler of server \"%s\"",
+						session.server->servername),
+				 errdetail("The connections of postgres_fdw change settings of the session, which a transaction pooler gives to other clients."),
+				 errhint("Use a server without the option \"pooled\".")));
 
 	PG_TRY();
 	{

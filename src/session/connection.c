@@ -35,18 +35,6 @@
 
 dlist_head	runops_conns = DLIST_STATIC_INIT(runops_conns);
 
-/*
- * Settings of the session in the store.  Values are sent and received as text,
- * so their form must not depend on the settings of the store.
- */
-#define SET_UP \
-	"SET search_path = pg_catalog;" \
-	"SET timezone = 'GMT';" \
-	"SET datestyle = ISO;" \
-	"SET intervalstyle = postgres;" \
-	"SET extra_float_digits = 3;" \
-	"SET cursor_tuple_fraction = 1;"
-
 /* Milliseconds for the answer to the end of a read-only transaction. */
 #define END_BUDGET 1000
 
@@ -154,7 +142,6 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	c->session.store = c->session.server->servername;
 	/* so that the store's activity leads to the backend that it serves */
 	c->session.application = psprintf("runops/%d", MyProcPid);
-	c->session.preamble = SET_UP;
 	c->server_hash = GetSysCacheHashValue1(FOREIGNSERVEROID, ObjectIdGetDatum(use->serverid));
 	c->mapping_hash = GetSysCacheHashValue1(USERMAPPINGOID, ObjectIdGetDatum(user->umid));
 	runops_options_read(c->session.server, c->session.user, &c->options);
@@ -187,6 +174,7 @@ open_connection(const RunopsStoreUse *use, UserMapping *user)
 	PG_TRY();
 	{
 		runops_remote_open(&c->session);
+		c->session.preamble = runops_conn_set_up(&c->session);
 		c->changes = runops_sentinel_changes(use->serverid);
 		c->reading = RecoveryInProgress();
 		c->patience = runops_remote_set_deadline(&c->session);
@@ -229,7 +217,8 @@ runops_conn_check_standby(RunopsConn *c, const RunopsStoreUse *use)
 {
 	const char *status;
 
-	if (!c->standby)
+	/* a pooler hands the parameter on late */
+	if (!c->standby || c->session.pooled)
 		return;
 	status = PQparameterStatus(c->session.conn, "in_hot_standby");
 	if (status == NULL || strcmp(status, "off") != 0)
@@ -307,6 +296,32 @@ finish_end(RunopsConn *c)
 }
 
 /*
+ * Before another connection is made with the mapping of a session through a
+ * pooler, end what this backend has there that has only read.  Raises if a
+ * transaction stays.
+ *
+ * All sessions could hold their first connection and wait for the second one,
+ * until the pooler gives up.
+ */
+void
+runops_conn_leave_pool(const RemoteSession *session)
+{
+	RunopsConn *c = find_connection(session->user->umid);
+
+	if (c == NULL || !c->options.pooled)
+		return;
+	finish_end(c);
+	if (c->frame == RUNOPS_FRAME_NONE || c->lost)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("cannot connect to server \"%s\" a second time in this transaction",
+					session->server->servername),
+			 errdetail("The server has the option \"pooled\", and the transaction that is open there has a connection of the pool."),
+			 errhint("Do this in another transaction.")));
+}
+
+/*
  * The connection for a use of a store, made if there is none.
  *
  * The caller must have checked the gate.  Raises if the store cannot be
@@ -331,6 +346,7 @@ runops_conn_get(const RunopsStoreUse *use)
 	}
 	else
 		runops_conn_check_standby(c, use);
+	c->relid = use->relid;
 	runops_usage_begin(c, use->relid);
 
 	return c;

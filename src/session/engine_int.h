@@ -44,6 +44,7 @@ typedef enum RunopsCommandKind
 	RUNOPS_CMD_SAVEPOINT,		/* sets a savepoint one level deeper */
 	RUNOPS_CMD_END,				/* ends the frame */
 	RUNOPS_CMD_PREPARE_TRANSACTION, /* ends it, prepared for two phases */
+	RUNOPS_CMD_CHECK,			/* fails if it is another session */
 	RUNOPS_CMD_PREPARE,			/* prepares conn->preparing */
 	RUNOPS_CMD_XID,				/* asks for the transaction's number */
 	RUNOPS_CMD_OTHER,			/* changes nothing here */
@@ -116,6 +117,10 @@ struct RunopsConn
 	uint32		mapping_hash;
 	RunopsServerOptions options;
 	bool		keep;			/* keep it after the transaction? */
+	Oid			relid;			/* the table that it is used for, or
+								 * InvalidOid */
+	bool		check_failed;	/* has the check of a transaction failed? */
+	bool		checked_again;	/* was it asked since it last succeeded? */
 	bool		stale;			/* was its server or mapping altered? */
 	bool		standby;		/* is the server in recovery? */
 	bool		reading;		/* was this server in recovery then? */
@@ -198,7 +203,9 @@ extern void runops_conn_check_standby(RunopsConn *c, const RunopsStoreUse *use);
 
 /* in conncheck.c */
 extern bool runops_conn_compare(RemoteSession *session, Oid relid);
+extern void runops_conn_check_again(RunopsConn *c);
 extern void runops_conn_promoted(Oid serverid, Oid relid);
+extern const char *runops_conn_set_up(RemoteSession *session);
 extern void runops_conn_note_use(Oid serverid);
 
 /* in segment.c */

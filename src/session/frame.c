@@ -229,8 +229,8 @@ settle_open(RunopsConn *c, bool only_locking)
 
 /*
  * Must the segment be sent again, because the store has rejected a statement
- * that was prepared earlier?  If it must, the transaction that it has begun is
- * rolled back.
+ * that was prepared earlier, or the check of the transaction?  If it must, the
+ * transaction that it has begun is rolled back.
  */
 bool
 runops_frame_again(RunopsConn *c)
@@ -245,6 +245,8 @@ runops_frame_again(RunopsConn *c)
 		runops_segment_finish(c);
 	}
 	runops_frame_forget(c);
+	if (c->check_failed)
+		runops_conn_check_again(c);
 
 	return true;
 }
@@ -331,6 +333,16 @@ wanted_frame(RunopsConn *c, RunopsNeed need)
 }
 
 /*
+ * Add the check of a transaction to the segment, if the connection needs one.
+ */
+static void
+send_check(RunopsConn *c)
+{
+	if (c->session.check != NULL)
+		runops_segment_command(c, RUNOPS_CMD_CHECK, c->session.check);
+}
+
+/*
  * Add the BEGIN of a transaction to the segment.
  *
  * Every property is spelled out, because the store may have other defaults.
@@ -373,6 +385,7 @@ begin_frame(RunopsConn *c, RunopsFrame frame, Snapshot snapshot)
 	c->level = c->base_level;
 	runops_segment_command(c, RUNOPS_CMD_BEGIN, sql.data);
 	pfree(sql.data);
+	send_check(c);
 }
 
 /*
@@ -503,7 +516,11 @@ runops_frame_require(RunopsConn *c, RunopsNeed need, Snapshot snapshot)
 	else
 		send_later(c);
 	if (wanted == RUNOPS_FRAME_NONE)
+	{
+		/* without BEGIN all of the segment is one transaction too */
+		send_check(c);
 		return;
+	}
 
 	for (int level = c->level + 1; level <= nest; level++)
 	{

@@ -183,6 +183,72 @@ send_whole(RunopsQuery *q)
 }
 
 /*
+ * Send a fetch.  Nothing may be under way.
+ */
+static void
+send_fetch(RunopsQuery *q, int nrows)
+{
+	RunopsConn *c = q->conn;
+	char		sql[64];
+
+	snprintf(sql, sizeof(sql), "FETCH %d FROM c%u", nrows, q->cursor);
+	q->last_fetch = nrows;
+	c->sql = q->sql;
+	c->by_rows = true;
+	runops_segment_statement(c, sql, 0, NULL, false, true);
+	runops_segment_sync(c, true);
+	c->running = q;
+	q->state = RUNOPS_QUERY_SENT;
+}
+
+/*
+ * Does the query lock the rows that it fetches?
+ */
+static bool
+locks_rows(const RunopsQuery *q)
+{
+	return q->need == RUNOPS_NEED_LOCKS && q->lock_rest == NULL;
+}
+
+/*
+ * The number of rows to fetch first, or next if they are locked: not more than
+ * are wanted.
+ */
+static int
+first_fetch(RunopsQuery *q)
+{
+	int64		wanted = locks_rows(q) && q->wanted != NULL ? q->wanted(q->arg, false) : -1;
+
+	return wanted < 0 ? q->fetch_size : Max(Min(wanted, q->fetch_size), 1);
+}
+
+/*
+ * Send the query for the first time, as the statement of the segment.
+ */
+static void
+send_first(RunopsQuery *q)
+{
+	RunopsConn *c = q->conn;
+	StringInfoData sql;
+
+	q->open_level = GetCurrentTransactionNestLevel();
+	c->sql = q->sql;
+	if (q->whole)
+	{
+		send_whole(q);
+		return;
+	}
+
+	q->cursor = ++c->last_cursor;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "DECLARE c%u %sCURSOR FOR\n%s", q->cursor,
+					 q->rewinds && !locks_rows(q) ? "SCROLL " : "", q->sql);
+	runops_segment_params(c, sql.data, q->nparams, q->values);
+	pfree(sql.data);
+	send_fetch(q, first_fetch(q));
+}
+
+/*
  * Read the result of the statement of a segment.  Returns the number of rows.
  */
 static int
@@ -240,12 +306,12 @@ complete(RunopsQuery *q)
 	nrows = read_rows(q);
 	while (runops_frame_again(c))
 	{
-		/* only a query without a cursor is prepared */
+		/* nothing but the query was sent, so it has no rows yet */
 		drop_rows(q);
 		q->fetched = 0;
 		c->running = NULL;
 		runops_frame_require(c, q->need, q->snapshot);
-		send_whole(q);
+		send_first(q);
 		nrows = read_rows(q);
 	}
 	q->reading = false;
@@ -264,52 +330,12 @@ complete(RunopsQuery *q)
 }
 
 /*
- * Send a fetch.  Nothing may be under way.
- */
-static void
-send_fetch(RunopsQuery *q, int nrows)
-{
-	RunopsConn *c = q->conn;
-	char		sql[64];
-
-	snprintf(sql, sizeof(sql), "FETCH %d FROM c%u", nrows, q->cursor);
-	q->last_fetch = nrows;
-	c->sql = q->sql;
-	c->by_rows = true;
-	runops_segment_statement(c, sql, 0, NULL, false, true);
-	runops_segment_sync(c, true);
-	c->running = q;
-	q->state = RUNOPS_QUERY_SENT;
-}
-
-/*
  * Prepare to use the query's connection again, in the same transaction.
  */
 static void
 reuse(RunopsQuery *q)
 {
 	runops_frame_require(q->conn, q->need, q->snapshot);
-}
-
-/*
- * Does the query lock the rows that it fetches?
- */
-static bool
-locks_rows(const RunopsQuery *q)
-{
-	return q->need == RUNOPS_NEED_LOCKS && q->lock_rest == NULL;
-}
-
-/*
- * The number of rows to fetch first, or next if they are locked: not more than
- * are wanted.
- */
-static int
-first_fetch(RunopsQuery *q)
-{
-	int64		wanted = locks_rows(q) && q->wanted != NULL ? q->wanted(q->arg, false) : -1;
-
-	return wanted < 0 ? q->fetch_size : Max(Min(wanted, q->fetch_size), 1);
 }
 
 /*
@@ -498,22 +524,7 @@ runops_query_send(RunopsQuery *q)
 	q->processed = 0;
 	runops_frame_require(c, q->need, q->snapshot);
 	runops_frame_check_read(c, q);
-	q->open_level = GetCurrentTransactionNestLevel();
-	c->sql = q->sql;
-	if (!q->whole)
-	{
-		StringInfoData sql;
-
-		q->cursor = ++c->last_cursor;
-		initStringInfo(&sql);
-		appendStringInfo(&sql, "DECLARE c%u %sCURSOR FOR\n%s", q->cursor,
-						 q->rewinds && !locks_rows(q) ? "SCROLL " : "", q->sql);
-		runops_segment_params(c, sql.data, q->nparams, q->values);
-		pfree(sql.data);
-		send_fetch(q, first_fetch(q));
-	}
-	else
-		send_whole(q);
+	send_first(q);
 	wait_inside(q);
 }
 

@@ -28,6 +28,9 @@
 /* Milliseconds for the answer to a cancel request. */
 #define CANCEL_BUDGET 800
 
+/* Milliseconds after which a pooler gets another one. */
+#define CANCEL_AGAIN 100
+
 /* Milliseconds after which a wait looks for a cancel. */
 #define STOP_SLICE 100
 
@@ -167,6 +170,7 @@ apply(RunopsConn *c, const PGresult *res)
 			if (PQntuples(res) == 1 && PQnfields(res) == 2)
 				note_xid(c, res);
 			break;
+		case RUNOPS_CMD_CHECK:
 		case RUNOPS_CMD_OTHER:
 		case RUNOPS_CMD_STATEMENT:
 		case RUNOPS_CMD_SYNC:
@@ -328,6 +332,8 @@ take(RunopsConn *c, const PGresult *res)
 	if (PQresultStatus(res) == PGRES_COMMAND_OK ||
 		(PQresultStatus(res) == PGRES_TUPLES_OK && first(c)->kind == RUNOPS_CMD_XID))
 		apply(c, res);
+	else if (first(c)->kind == RUNOPS_CMD_CHECK && PQresultStatus(res) == PGRES_TUPLES_OK)
+		c->checked_again = false;
 	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
 	{
 		c->failed = true;
@@ -518,6 +524,28 @@ not_prepared(RunopsConn *c)
 }
 
 /*
+ * Has the check of a transaction failed, because a pooler has given the
+ * transaction another session?  Everything behind it was skipped.  It is to be
+ * found out where the connection leads, and the segment to be sent again.
+ */
+static bool
+rejects_check(RunopsConn *c, PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	if (first(c)->kind != RUNOPS_CMD_CHECK || state == NULL ||
+		strcmp(state, "22P02") != 0 || PQstatus(c->session.conn) != CONNECTION_OK)
+		return false;
+	skip(c, res);
+	forget_statement(c);
+	if (PQstatus(c->session.conn) != CONNECTION_OK)
+		lost(c, NULL);
+	c->again = c->check_failed = true;
+
+	return true;
+}
+
+/*
  * Read one result.  Returns true if it belongs to the statement, and is
  * c->session.res, or NULL at the statement's end.
  */
@@ -533,7 +561,7 @@ step(RunopsConn *c)
 	if (res != NULL && (PQresultStatus(res) == PGRES_FATAL_ERROR ||
 						PQresultStatus(res) == PGRES_PIPELINE_ABORTED))
 	{
-		if (rejects_prepared(c, res))
+		if (rejects_check(c, res) || rejects_prepared(c, res))
 			return false;
 		failed(c, res);
 	}
@@ -820,7 +848,8 @@ runops_segment_drain(RunopsConn *c, TimestampTz by, bool may_stop, PGresult **er
  * results.  If that does not succeed soon, the connection is broken.
  *
  * The end of a transaction is not canceled: a COMMIT that waits for a standby
- * would give that up.
+ * would give that up.  A pooler drops a request for a statement that still waits
+ * for a session, so it gets several.
  */
 bool
 runops_segment_cancel(RunopsConn *c)
@@ -844,11 +873,14 @@ runops_segment_cancel(RunopsConn *c)
 	by = GetCurrentTimestamp();
 	if (first(c)->kind == RUNOPS_CMD_END)
 		by = TimestampTzPlusMilliseconds(by, CANCEL_BUDGET);
-	ok = runops_segment_drain(c, by, true, &error) ||
-		(c->nsent > 0 && first(c)->kind != RUNOPS_CMD_END &&
-		 PQstatus(conn) == CONNECTION_OK && runops_conn_request_cancel(conn) &&
-		 runops_segment_drain(c, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_BUDGET),
-							  true, &error));
+	ok = runops_segment_drain(c, by, true, &error);
+	by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_BUDGET);
+	while (!ok && c->nsent > 0 && first(c)->kind != RUNOPS_CMD_END &&
+		   GetCurrentTimestamp() < by &&
+		   PQstatus(conn) == CONNECTION_OK && runops_conn_request_cancel(conn))
+		ok = runops_segment_drain(c, c->session.pooled ?
+								  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_AGAIN) : by,
+								  true, &error);
 	PQclear(error);
 	forget_statement(c);
 	if (!ok)

@@ -18,6 +18,9 @@
 /* in conncheck.c */
 extern void runops_conn_ask(RemoteSession *session);
 
+/* in connection.c */
+extern void runops_conn_leave_pool(const RemoteSession *session);
+
 /* in finisher.c */
 extern int	runops_finish_pass(const char *name, bool wait, bool log, bool *left);
 

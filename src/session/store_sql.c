@@ -217,6 +217,9 @@ commit(RemoteSession *session)
  * this side has gone away on a cancel.  A server that does not support it
  * rejects the value, which is not an error here.
  *
+ * With the option "pooled" the transaction also checks that it is in the
+ * database that was asked.
+ *
  * hide_rows: policies hide rows and raise no error.
  */
 static void
@@ -224,7 +227,8 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 {
 	StringInfoData sql;
 
-	run_command(session, "SET client_connection_check_interval = '500ms'", 0, true);
+	if (!session->pooled)
+		run_command(session, "SET client_connection_check_interval = '500ms'", 0, true);
 
 	initStringInfo(&sql);
 	if (transaction)
@@ -239,6 +243,8 @@ set_up_session(RemoteSession *session, bool transaction, bool hide_rows)
 		answer_failed(session, sql.data,
 					  transaction ? _("It did not begin a transaction.") :
 					  _("It is in a transaction that nobody has begun."));
+	if (session->pooled)
+		run_command(session, session->check, REMOTE_ANY_SHAPE, false);
 }
 
 /*
@@ -329,14 +335,19 @@ typedef struct Work
 static void
 do_work(RemoteSession *session, const Work *work)
 {
+	bool		transaction;
+
+	runops_conn_leave_pool(session);
 	runops_remote_open(session);
 	runops_conn_ask(session);
-	set_up_session(session, work->transaction, work->rows != NULL);
+	/* a session of a pool keeps no settings */
+	transaction = work->transaction || session->pooled;
+	set_up_session(session, transaction, work->rows != NULL);
 	if (work->query)
 		fetch_rows(session, work->query, work->rsinfo, work->rows);
 	for (int i = 0; i < work->ncommands; i++)
 		run_command(session, work->commands[i], REMOTE_ANY_SHAPE, false);
-	if (work->transaction)
+	if (transaction)
 		commit(session);
 }
 

@@ -768,7 +768,7 @@ sub _answer
 	$tag .= ' 0' if $tag eq 'INSERT';
 	if ($sql =~ /pg_is_in_recovery\(\),.*pg_try_advisory_xact_lock/s)
 	{
-		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef, '1 2', 'run 1' ];
+		@rows = [ $self->{sysid}, $self->{dbname}, $self->{recovery} ? 't' : 'f', 't', undef, undef, '1 2', 'run 1', $$ ];
 	}
 	elsif ($sql =~ /^SELECT pg_catalog\.pg_current_xact_id_if_assigned/) { @rows = [ '750', '4711' ]; }
 	elsif ($sql =~ /^SELECT pg_catalog\.pg_try_advisory_xact_lock/) { @rows = ['t']; }
