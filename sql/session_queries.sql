@@ -186,7 +186,8 @@ INSERT INTO run VALUES (k(902), 'run_' || k(902), 'new', 5) RETURNING n;
 SELECT count(*) FROM run a, run b WHERE a.id = k(5) AND b.id = k(6) AND a.n < b.n + random();
 SELECT runops.remote_exec('new', 'ALTER TABLE queries.run ALTER n TYPE int');
 SELECT count(*) FROM run a, run b WHERE a.id = k(5) AND b.id = k(6) AND a.n < b.n + random();
--- in a transaction that has used the store it is an error, and only once
+-- in a transaction that has used the store it is an error, and only once for
+-- all statements
 BEGIN;
 UPDATE run SET env = env WHERE id = k(7);
 EXECUTE by_id(k(5));
@@ -199,6 +200,15 @@ EXECUTE set_n(k(5));
 ROLLBACK TO a;
 EXECUTE set_n(k(5));
 COMMIT;
+SELECT runops.remote_exec('new', 'ALTER TABLE queries.run ALTER n TYPE bigint');
+BEGIN;
+UPDATE run SET env = env WHERE id = k(7);
+SAVEPOINT a;
+EXECUTE set_n(k(5));
+ROLLBACK TO a;
+EXECUTE set_n(k(5));
+COMMIT;
+SELECT runops.remote_exec('new', 'ALTER TABLE queries.run ALTER n TYPE int');
 -- the store has forgotten the statements
 SELECT runops.remote_exec('new', $$CREATE FUNCTION queries.forget() RETURNS int LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DEALLOCATE ALL''; RETURN 1; END'$$);
 CREATE FOREIGN TABLE forget (n int) SERVER run_ops OPTIONS (schema_name 'queries', table_name 'forget');

@@ -469,6 +469,7 @@ after_commit(void)
 		if (c->lost || !c->keep)
 			runops_conn_close(c);
 	}
+	runops_idle_begin();
 }
 
 /*
@@ -560,6 +561,7 @@ abort_all(void)
 		else
 			runops_frame_forget(c);
 	}
+	runops_idle_begin();
 }
 
 /*

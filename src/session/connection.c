@@ -33,8 +33,6 @@
 #include "topology/topology.h"
 #include "xact/xact.h"
 
-dlist_head	runops_conns = DLIST_STATIC_INIT(runops_conns);
-
 /* Milliseconds for the answer to the end of a read-only transaction. */
 #define END_BUDGET 1000
 
@@ -83,6 +81,7 @@ runops_conn_close(RunopsConn *c)
 {
 	dlist_iter	iter;
 
+	runops_idle_end();
 	dlist_foreach(iter, &runops_queries)
 	{
 		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);
@@ -333,6 +332,7 @@ runops_conn_get(const RunopsStoreUse *use)
 	UserMapping *user = GetUserMapping(use->userid, use->serverid);
 	RunopsConn *c = find_connection(user->umid);
 
+	runops_idle_end();
 	runops_conn_note_use(use->serverid);
 	if (c != NULL)
 		finish_end(c);
@@ -346,6 +346,8 @@ runops_conn_get(const RunopsStoreUse *use)
 	}
 	else
 		runops_conn_check_standby(c, use);
+	c->used = true;
+	c->idle_since = 0;
 	c->relid = use->relid;
 	runops_usage_begin(c, use->relid);
 

@@ -116,6 +116,9 @@ struct RunopsConn
 	uint32		server_hash;	/* syscache hash values, for invalidations */
 	uint32		mapping_hash;
 	RunopsServerOptions options;
+	bool		used;			/* was it used since a transaction has ended? */
+	TimestampTz idle_since;		/* if it can be closed by its idle_timeout; 0
+								 * if it cannot */
 	bool		keep;			/* keep it after the transaction? */
 	Oid			relid;			/* the table that it is used for, or
 								 * InvalidOid */
@@ -197,7 +200,6 @@ struct RunopsConn
 };
 
 /* in connection.c */
-extern dlist_head runops_conns;
 extern void runops_conn_close(RunopsConn *c);
 extern void runops_conn_check_standby(RunopsConn *c, const RunopsStoreUse *use);
 
@@ -210,6 +212,7 @@ extern void runops_conn_note_use(Oid serverid);
 
 /* in segment.c */
 extern int	runops_segment_nest(const RunopsConn *c);
+extern dlist_head runops_conns;
 extern void runops_segment_command(RunopsConn *c, RunopsCommandKind kind,
 								   const char *sql);
 extern void runops_segment_statement(RunopsConn *c, const char *sql,
@@ -249,6 +252,10 @@ extern uint64 runops_sync_size(void);
 /* in wait.c */
 extern void runops_wait(RunopsConn *c, bool unsent);
 extern void runops_wait_end(RunopsConn *c);
+
+/* in idle.c */
+extern void runops_idle_begin(void);
+extern void runops_idle_end(void);
 
 /* in statement_cache.c */
 extern RunopsStatement *runops_statement_get(RunopsConn *c, const char *sql);

@@ -25,6 +25,9 @@
 
 #include "session/engine_int.h"
 
+/* The connections of this backend. */
+dlist_head	runops_conns = DLIST_STATIC_INIT(runops_conns);
+
 /* Milliseconds for the answer to a cancel request. */
 #define CANCEL_BUDGET 800
 

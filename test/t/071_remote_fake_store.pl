@@ -374,7 +374,7 @@ my @behind = qw(aborted intransaction noready);
 my @statements = (
 	{ name => 'the start', sql => $update, on => '^START TRANSACTION', slow => 1 },
 	{ name => 'the limit for locks', sql => $update, on => '^SET LOCAL lock_timeout', fine => ['norowset'] },
-	{ name => 'the preparation', sql => $update, on => '^UPDATE', at => 'P', fine => ['othertag'] },
+	{ name => 'the preparation', sql => "$update; $update", on => '^UPDATE', nth => 2, at => 'P', fine => ['othertag'] },
 	{ name => 'the binding', sql => $update, on => '^UPDATE', at => 'B', fine => [qw(noresult othertag)] },
 	{ name => 'the description', sql => $update, on => '^UPDATE', at => 'D', fine => [qw(noresult othertag)] },
 	{ name => 'the number of the transaction', sql => $update, on => 'pg_current_xact_id_if_assigned', fine => [qw(nulls nocolumns manycolumns manyrows fewcolumns garbage badencoding hugevalue hugenumber empty_values)] },
