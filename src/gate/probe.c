@@ -99,7 +99,7 @@ runops_ask_identity(RemoteSession *session, uint64 lock_key,
 										  " pg_catalog.pg_backend_pid()%s",
 										  session->preamble ? session->preamble : "",
 										  (int64) lock_key, owner_columns, runops_collations_sql(), owner_from),
-								9, failure))
+								 9, failure))
 		return false;
 
 	memset(identity, 0, sizeof(RunopsIdentity));

@@ -231,6 +231,7 @@ bool
 runops_conn_compare(RemoteSession *session, Oid relid)
 {
 	Oid			serverid = session->server->serverid;
+	const RunopsStore *store;
 	RunopsOwnerQuestion question;
 	RunopsOwner owner;
 	RunopsIdentity identity;
@@ -247,8 +248,8 @@ runops_conn_compare(RemoteSession *session, Oid relid)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
 
-	runops_owner_question(runops_server_store(runops_stores(), serverid, &is_reader),
-						  is_reader, &question);
+	store = runops_server_store(runops_stores(), serverid, &is_reader);
+	runops_owner_question(store, is_reader, &question);
 	question.hold = true;
 
 	runops_lock_tag(key, &tag);
