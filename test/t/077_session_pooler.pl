@@ -188,6 +188,17 @@ is(run($s1, sprintf $read, $n), 'note 1', 'this session uses it');
 $split->store_sql(sprintf q{COMMENT ON SCHEMA runops_store IS '%s'}, $record =~ s/cluster=\d+/cluster=42/r);
 like(run($s1, "UPDATE run SET note = 'stolen' WHERE id = '$n'"), qr/RO007/, 'a write of a session that was connected before');
 is($split->store_sql("SELECT note FROM run WHERE id = '$n'"), 'note 1', 'is not executed');
+
+# the lock that a new owner needs is free only when no transaction of this one is left
+my ($claim) = $record =~ /^claim=(-?\d+) /;
+
+$split->store_sql("COMMENT ON SCHEMA runops_store IS '$record'");
+is($split->sql(q{SELECT verdict FROM runops.recheck('new')}), 'distinct', 'the store is this control plane\'s again');
+run($s1, "BEGIN;\nUPDATE run SET n = n WHERE id = '$n'");
+is($split->store_sql("SELECT pg_try_advisory_xact_lock($claim)"), 'f', 'a transaction keeps another owner out');
+run($s1, 'COMMIT');
+is(run($s1, sprintf $read, $n), 'note 1', 'after it');
+is($split->store_sql("SELECT pg_try_advisory_xact_lock($claim)"), 't', 'the store can be taken over');
 $split->store_sql("COMMENT ON SCHEMA runops_store IS '$record'");
 $split->sql(q{SELECT verdict FROM runops.recheck('new')});
 
