@@ -13,6 +13,8 @@ SELECT store, turns, bytes_sent, bytes_received, errors_connection AS connection
 FROM runops.stats
 WHERE relation = 'run'::regclass
 ORDER BY store;
+-- a statement is prepared at its second use
+SELECT n FROM run WHERE id = '0ujtsYcgvSTl8PAuAdqWYSMnLOv';
 SELECT n FROM run WHERE id = '0ujtsYcgvSTl8PAuAdqWYSMnLOv';
 SELECT runops.reset_stats();
 SELECT * FROM shown;
@@ -21,6 +23,7 @@ SELECT * FROM shown;
 SELECT n FROM run WHERE id = '0ujtsYcgvSTl8PAuAdqWYSMnLOv';
 SELECT store, turns, bytes_sent, bytes_received FROM shown;
 SELECT runops.reset_stats();
+SELECT n FROM run WHERE id = '0ujtsYcgvSTl8PAuAdqWYSMnLOv' AND note IS NULL;
 SELECT n FROM run WHERE id = '0ujtsYcgvSTl8PAuAdqWYSMnLOv' AND note IS NULL;
 SELECT runops.reset_stats();
 SELECT n FROM run WHERE id = '0ujtsYcgvSTl8PAuAdqWYSMnLOv' AND note IS NULL;
