@@ -55,6 +55,11 @@ The two nodes, and the relay if there is one.
 Create a database of this name in the store cluster, a server for it (of
 runops_fdw), and a user mapping.
 
+=item wait_for_proofs()
+
+Wait until all stores are recorded and no prover runs: from then on only
+sessions connect to the stores.
+
 =item sql($sql), store_sql($sql)
 
 safe_psql in the control plane, and in the store's database C<run_ops>: returns
@@ -159,6 +164,18 @@ sub _server
 		q{CREATE SERVER "%s" FOREIGN DATA WRAPPER %s OPTIONS (host '%s', port '%s', dbname '%s'%s);
 		CREATE USER MAPPING FOR CURRENT_USER SERVER "%s"},
 		$name, $wrapper, $to->host, $to->port, $database, $more, $name));
+	return;
+}
+
+sub wait_for_proofs
+{
+	my $self = shift;
+
+	$self->control->poll_query_until('postgres', q{
+		SELECT NOT EXISTS (SELECT FROM runops.store_config c WHERE c.server IS NOT NULL
+				AND NOT EXISTS (SELECT FROM runops.store_identity i WHERE i.store = c.store))
+			AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'runops prover')})
+	  or die 'the stores are not proved';
 	return;
 }
 

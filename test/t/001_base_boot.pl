@@ -108,7 +108,8 @@ runops.control_plane_cache_max_entries|10000|postmaster\n"
 	  . "runops.native_realtime_enabled|off|postmaster\n"
 	  . "runops.remote_timeout|0|user\n"
 	  . "runops.split_enabled|off|postmaster
-runops.store_lock_timeout|30000|user",
+runops.store_lock_timeout|30000|user
+runops.track_wait_timing|on|superuser",
 	'settings, their defaults and contexts');
 
 my ($ret, $stdout, $stderr) =

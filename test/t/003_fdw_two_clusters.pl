@@ -71,6 +71,8 @@ my %turns = (
 	"DELETE FROM run WHERE id = '$l1' AND n < 0" => 0,
 	"INSERT INTO run VALUES ('$l1', NULL, 'e1', 0) ON CONFLICT (id) DO UPDATE SET n = run.n" => 0,
 );
+
+$split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
 $session->query_safe("SELECT * FROM run WHERE id = '$n1'");

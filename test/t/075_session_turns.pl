@@ -33,6 +33,7 @@ $split->sql(qq{SELECT runops.provision('new'); SELECT runops.provision('b');
 	INSERT INTO run VALUES ('$l', 'e', 1), ('$n', 'e', 2), ('$n2', 'e', 3), ('$b', 'e', 4);
 	INSERT INTO attempt VALUES ('a1', '$n', 'x'), ('a2', '$b', 'y')});
 
+$split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
 # What runops.stats has counted.

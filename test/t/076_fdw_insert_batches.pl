@@ -44,6 +44,7 @@ $$;
 });
 is($split->sql(q{SELECT DISTINCT runops.store_of(row_id(7, s)) = s FROM unnest('{new,b,legacy}'::text[]) s}), 't', 'ids of three stores');
 
+$split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
 # What runops.stats has counted.

@@ -29,6 +29,7 @@ INSERT INTO job SELECT 'c0000000000000000000000' || g, 'DONE', -g FROM generate_
 ANALYZE job;
 EOT
 my $first = sprintf $id, 1;
+$split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
 # The numbers of turns of statements.

@@ -50,6 +50,7 @@ sub connection
 	return $split->sql(q{SELECT state, reason, since IS NOT NULL FROM runops.status() WHERE item = 'connection:new'});
 }
 
+$split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres', on_error_stop => 0);
 
 # bytes: what the relay has seen, for every kind of statement.  The read behind
