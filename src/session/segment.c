@@ -469,8 +469,8 @@ failed(RunopsConn *c, PGresult *res)
 
 /*
  * Has the store rejected a statement because it was prepared with another
- * result type, because it has forgotten what was prepared, or because the name
- * is taken?  If nothing but the statement would be lost, it is to be sent again,
+ * result type or with a type that was dropped, because it has forgotten what was
+ * prepared, or because the name is taken?  If nothing but the statement would be lost, it is to be sent again,
  * and prepared anew.
  *
  * If a name is taken, somebody else prepares statements in this session, so no
@@ -495,7 +495,9 @@ rejects_prepared(RunopsConn *c, PGresult *res)
 	}
 	else if (kind == RUNOPS_CMD_STATEMENT)
 	{
-		if (!c->was_ready || (!forgotten && strcmp(state, "0A000") != 0))
+		/* XX000: the type of a parameter does not exist any more */
+		if (!c->was_ready ||
+			(!forgotten && strcmp(state, "0A000") != 0 && strcmp(state, "XX000") != 0))
 			return false;
 	}
 	/* only DEALLOCATE can miss a statement that this segment prepares */

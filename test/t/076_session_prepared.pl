@@ -137,6 +137,19 @@ is(run($number), '1', 'the next transaction');
 is(run("SELECT note FROM run WHERE id = '$n2'"), '', 'nothing was written');
 alter('int');
 
+# the type of a parameter was dropped and made again
+
+my $mood = "CREATE TYPE mood AS ENUM ('a', 'b'); ALTER TABLE run ALTER note TYPE mood USING note::mood";
+my $no_mood = 'ALTER TABLE run ALTER note TYPE text; DROP TYPE mood';
+
+$split->store_sql($mood);
+run("INSERT INTO run VALUES ('0123456789abcdefghijklm${_}11', 'a', 1)") foreach qw(r s t);
+$split->store_sql("$no_mood; $mood");
+is(run("INSERT INTO run VALUES ('0123456789abcdefghijklmu11', 'b', 1) RETURNING note"), 'b', 'after DROP TYPE in the store');
+is(run("INSERT INTO run VALUES ('0123456789abcdefghijklmv11', 'b', 1)"), '', 'another INSERT');
+is($split->store_sql("SELECT string_agg(note::text, '' ORDER BY id) FROM run WHERE id ~ '[r-v]11\$'"), 'aaabb', 'all rows are there');
+$split->store_sql("$no_mood; DELETE FROM run WHERE id ~ '[r-v]11\$'");
+
 # the store forgets the statements, or has others of these names
 
 $split->store_sql(<<'EOT');
