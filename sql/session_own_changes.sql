@@ -101,6 +101,8 @@ SELECT compare($$WITH i AS (INSERT INTO attempt VALUES ('x', {N}, 0) RETURNING i
 SELECT compare($$WITH i AS (INSERT INTO attempt SELECT 'x' || id, "runId", 0 FROM attempt RETURNING id) SELECT (SELECT count(*) FROM attempt), (SELECT count(*) FROM i)$$);
 SELECT compare($$WITH d AS (DELETE FROM attempt WHERE "runId" = {N} RETURNING "runId") SELECT count(*) FROM attempt, (SELECT DISTINCT "runId" FROM d) d WHERE attempt."runId" = d."runId"$$);
 SELECT compare($$!WITH d AS (DELETE FROM attempt WHERE k = 1 RETURNING *) INSERT INTO attempt SELECT 'y' || id, "runId", k FROM d$$);
+SELECT compare($$!WITH d AS (DELETE FROM attempt WHERE k = 1 RETURNING *) INSERT INTO attempt SELECT 'y' || id, {N}, k FROM d$$);
+SELECT compare($$!WITH u AS (UPDATE attempt SET k = k + 1 RETURNING *) INSERT INTO attempt SELECT 'y' || id, {N}, k FROM u$$);
 SELECT compare($$WITH d AS (DELETE FROM attempt WHERE k = 1 RETURNING *), i AS (INSERT INTO attempt SELECT 'y' || id, "runId", k FROM d RETURNING id) SELECT (SELECT count(*) FROM d), (SELECT count(*) FROM i), (SELECT count(*) FROM attempt)$$);
 SELECT compare($$!WITH u AS (UPDATE attempt SET k = k + 1 RETURNING "runId", k) UPDATE run SET n = (SELECT sum(a.k) FROM attempt a WHERE a."runId" = run.id)$$);
 SELECT compare($$WITH a AS (UPDATE run SET n = 1 WHERE id = {N} RETURNING n), b AS (UPDATE run SET n = 2 WHERE id = {K} RETURNING n), c AS (UPDATE run SET n = 3 WHERE id = {A} RETURNING n) SELECT sum(n), (SELECT sum(n) FROM a), (SELECT sum(n) FROM b), (SELECT sum(n) FROM c) FROM run$$);

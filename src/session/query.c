@@ -514,10 +514,10 @@ runops_query_send(RunopsQuery *q)
 	}
 
 	Assert(q->state == RUNOPS_QUERY_NEW);
-	/* rows of an earlier statement, and for a write those of its own too */
+	/* rows of an earlier statement, but not of its own */
 	runops_inserts_flush(q->use.serverid,
-						 q->need == RUNOPS_NEED_WRITE || q->snapshot == NULL ?
-						 InvalidCommandId : q->snapshot->curcid, NULL);
+						 q->need == RUNOPS_NEED_WRITE ? q->cid :
+						 q->snapshot == NULL ? InvalidCommandId : q->snapshot->curcid, NULL);
 	Assert(q->state == RUNOPS_QUERY_NEW);
 	c = runops_conn_get(&q->use);
 	q->conn = c;
