@@ -114,12 +114,22 @@ sub gone
 	  or die 'the store still has the transaction';
 	$split->sql('DELETE FROM claimed WHERE key IS NULL');
 
-	# the connection breaks when the store has committed, and nobody knows
+	# the connection breaks when the store has committed: the store is asked what it
+	# has done, and the entry is kept
 	$session = $control->background_psql('postgres', on_error_stop => 0);
 	$session->query_safe("BEGIN; INSERT INTO run VALUES ('$n1', 'c')");
 	$relay->drop_on('^COMMIT', 'after');
+	$session->query_safe('COMMIT');
+	is($split->sql('SELECT * FROM runops.check_unique()'), '', 'a row whose COMMIT had no answer has its entry');
+	$split->sql('DELETE FROM run');
+
+	# ... and the store cannot be asked
+	$session->query_safe("SET runops.commit_timeout = 1000; BEGIN; INSERT INTO run VALUES ('$n1', 'c')");
+	$relay->refuse;
+	$relay->drop_on('^COMMIT', 'after');
 	$session->query('COMMIT');
-	like($session->{stderr}, qr/ERROR/, 'a connection that breaks in COMMIT is an error');
+	$relay->accept;
+	like($session->{stderr}, qr/ERROR:  (?:08007: )?it is not known whether/, 'a store that cannot be asked is an error');
 	$session->{stderr} = '';
 	$session->quit;
 	is($split->sql('SELECT * FROM runops.check_unique()'), 'run|run_key_key|new|missing|c', 'check_unique finds the row');
