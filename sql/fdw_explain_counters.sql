@@ -19,11 +19,13 @@ CREATE FUNCTION explain(options text, statement text) RETURNS SETOF text LANGUAG
 DECLARE
 	line text;
 BEGIN
-	FOR line IN EXECUTE format('EXPLAIN (%s) %s', options, statement) LOOP
+	FOR line IN EXECUTE format('EXPLAIN (BUFFERS OFF, %s) %s', options, statement) LOOP
 		line := regexp_replace(line, '(sent|received)=[1-9]\d*', '\1=N', 'g');
 		line := regexp_replace(line, 'wait=\d+\.\d{3}', 'wait=T');
 		line := regexp_replace(line, '(Bytes.(?:Sent|Received)"?[>:] ?)[1-9]\d*', '\1N', 'g');
 		line := regexp_replace(line, '(Time"?[>:] ?)\d+\.\d{3}', '\1T', 'g');
+		-- newer versions print fractions of rows
+		line := regexp_replace(line, '((?:rows=|Rows"?[>:] ?)\d+)\.\d\d\M', '\1');
 		RETURN NEXT line;
 	END LOOP;
 END
