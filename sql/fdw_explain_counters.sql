@@ -24,7 +24,8 @@ BEGIN
 		line := regexp_replace(line, 'wait=\d+\.\d{3}', 'wait=T');
 		line := regexp_replace(line, '(Bytes.(?:Sent|Received)"?[>:] ?)[1-9]\d*', '\1N', 'g');
 		line := regexp_replace(line, '(Time"?[>:] ?)\d+\.\d{3}', '\1T', 'g');
-		-- newer versions print fractions of rows
+		-- newer versions print fractions of rows, and no parameter of an InitPlan
+		line := regexp_replace(line, ' \(returns \$\d+\)', '');
 		line := regexp_replace(line, '((?:rows=|Rows"?[>:] ?)\d+)\.\d\d\M', '\1');
 		RETURN NEXT line;
 	END LOOP;

@@ -365,7 +365,8 @@ foreach my $case (
 my $by_row = "UPDATE run SET n = (random() * 5)::int WHERE id = '$new_id'";
 my $pages = "SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
   . 'SELECT count(*) FROM run r RIGHT JOIN generate_series(1, 2) g ON r.n > g - random()';
-my $leaf = do_sql(q{SELECT ftrelid::regclass FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver WHERE srvname = 'fake' AND ftrelid::regclass::text ~ 'run'})->[0][0];
+# no leaf of a routed table can be truncated
+do_sql("CREATE FOREIGN TABLE plain_run (id text) SERVER fake OPTIONS (schema_name 'public', table_name 'run')");
 my @any_rows = qw(manyrows norows nulls);
 my @any_count = qw(manycount);
 # What comes behind the answer "COMMIT" does not matter: the store has committed.
@@ -387,8 +388,8 @@ my @statements = (
 	{ name => 'a DELETE of one row', sql => "DELETE FROM run WHERE id = '$new_id' AND random() < 2", on => '^DELETE', fill => 1 },
 	{ name => 'an INSERT', sql => "INSERT INTO run VALUES ('$new_id')", on => '^INSERT' },
 	{ name => 'an INSERT that returns', sql => "INSERT INTO run VALUES ('$new_id') RETURNING n", on => '^INSERT', fine => [qw(norows nulls)] },
-	{ name => 'an INSERT of many rows', sql => "INSERT INTO run SELECT '$new_id' FROM generate_series(1, 3)", on => '^INSERT', nth => 2 },
-	{ name => 'TRUNCATE', sql => "TRUNCATE $leaf", on => '^TRUNCATE' },
+	{ name => 'an INSERT of many rows', sql => "INSERT INTO run SELECT '$new_id' FROM generate_series(1, 3)", on => '^INSERT' },
+	{ name => 'TRUNCATE', sql => "TRUNCATE plain_run", on => '^TRUNCATE' },
 	{ name => 'a query of few rows', sql => "SELECT n FROM run WHERE id = '$new_id'", on => '^SELECT n', store => $reader, fill => 1, fine => \@any_rows, slow => 1 },
 	{ name => 'a query in a transaction', sql => "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT n FROM run WHERE id = '$new_id'; COMMIT", on => '^SELECT n', fill => 1, fine => \@any_rows },
 	{ name => 'the start of a transaction that reads', sql => 'SELECT count(*) FROM run', on => '^START', store => $reader },
