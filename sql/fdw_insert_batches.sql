@@ -172,6 +172,18 @@ SELECT compare(false, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g, 'lower' 
 SELECT compare(false, $$INSERT INTO @few SELECT ib_id(g), g FROM generate_series(1, 1200) g$$, $$INSERT INTO @few SELECT ib_id(n + 2000), n + 2000, (SELECT count(*) FROM @few)::text FROM @few$$, $$INSERT INTO @few SELECT ib_id(n + 5000), n + 5000 FROM @few RETURNING n$$);
 SELECT compare(true, $$INSERT INTO @few SELECT ib_id(g), g, ib_count('@few', g % 2 = 0)::text FROM generate_series(1, 6) g$$);
 SELECT compare(true, $$INSERT INTO @few SELECT ib_id(g), g, ib_count('@few', g % 2 = 1)::text FROM generate_series(1, 6) g$$, $$UPDATE @few SET n = n + 1000$$, $$DELETE FROM @few WHERE n > 1003$$);
+-- ... elsewhere in the statement, which gets the inserted rows one by one
+SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g FROM generate_series(1, 3) g RETURNING n) SELECT n, ib_count('@few', false) /* RETURNING */ FROM i$$);
+SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g FROM generate_series(1, 3) g RETURNING n) SELECT n /* RETURNING */ FROM i WHERE ib_count('@few', false) < 3$$);
+SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g FROM generate_series(1, 3) g RETURNING *) INSERT INTO @t (id, n, word) SELECT id, n, ib_count('@few', true)::text FROM i RETURNING n, word$$);
+SELECT compare(true, $$WITH c AS MATERIALIZED (SELECT g, ib_count('@few', true)::text AS found FROM generate_series(1, 3) g) INSERT INTO @few SELECT ib_id(g), g, found FROM c RETURNING n, word$$);
+CREATE TABLE ib_seen (n int, found bigint);
+CREATE FUNCTION ib_see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.found := ib_count(TG_ARGV[0], false); RETURN NEW; END$$;
+CREATE TRIGGER see BEFORE INSERT ON ib_seen FOR EACH ROW EXECUTE FUNCTION ib_see('ib_few');
+WITH i AS (INSERT INTO ib_few SELECT ib_id(g), g FROM generate_series(1, 3) g RETURNING n) INSERT INTO ib_seen SELECT n FROM i RETURNING *;
+DELETE FROM ib_few;
+DROP TABLE ib_seen;
+DROP FUNCTION ib_see();
 -- a function whose statement fails does not take the rows of the outer one away
 CREATE FUNCTION ib_try(relation text, g int) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 BEGIN

@@ -316,7 +316,7 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 		frame.names = runops_routed_names(queryDesc->plannedstmt);
 	}
 	frame.moves = queryDesc->operation == CMD_UPDATE;
-	runops_fdw_note_limit(queryDesc, count);
+	runops_fdw_note_run(queryDesc, count);
 
 	if (!frame_needed(&frame))
 	{

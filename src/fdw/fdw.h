@@ -13,6 +13,6 @@
 #include "executor/execdesc.h"
 
 /* in look_ahead.c */
-extern void runops_fdw_note_limit(QueryDesc *desc, uint64 count);
+extern void runops_fdw_note_run(QueryDesc *desc, uint64 count);
 
 #endif							/* RUNOPS_FDW_H */

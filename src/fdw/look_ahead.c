@@ -15,7 +15,8 @@
  * The plan below is then evaluated further than the rows that are inserted.
  * Nothing is read ahead if somebody may notice: a VOLATILE function that can
  * contain a query, a BEFORE ROW trigger, or a caller who has told the executor to
- * stop after some rows.
+ * stop after some rows.  These may also be in another part of the statement: if the
+ * INSERT is in a WITH clause, its rows are returned to the rest one by one.
  *
  * The same function notices the end of the rows, when the rows that were
  * collected (insert_rows.c) are sent.
@@ -72,16 +73,21 @@ typedef struct Ahead
 	MemoryContext answers;		/* of the answers to these rows */
 } Ahead;
 
-/* An executor that was told to stop after some rows. */
-typedef struct Limited
+/*
+ * An executor that was told to stop after some rows, or whose statement has an
+ * INSERT in a WITH clause.
+ */
+typedef struct Running
 {
-	dlist_node	node;			/* in limited */
+	dlist_node	node;			/* in running */
 	MemoryContextCallback reset;
 	EState	   *estate;
-} Limited;
+	PlanState  *top;			/* of the plan */
+	bool		limited;		/* will it stop after some rows? */
+} Running;
 
 static dlist_head watched = DLIST_STATIC_INIT(watched);
-static dlist_head limited = DLIST_STATIC_INIT(limited);
+static dlist_head running = DLIST_STATIC_INIT(running);
 
 /* Memory context callback: forget a node whose memory goes away. */
 static void
@@ -94,19 +100,42 @@ forget(void *arg)
  * The executor is about to run until it has returned count rows; 0: all of them.
  */
 void
-runops_fdw_note_limit(QueryDesc *desc, uint64 count)
+runops_fdw_note_run(QueryDesc *desc, uint64 count)
 {
 	MemoryContext cxt = desc->estate->es_query_cxt;
-	Limited    *item;
+	bool		limited = count != 0 && desc->operation == CMD_INSERT &&
+		desc->plannedstmt->hasReturning;
+	Running    *item;
 
-	if (count == 0 || desc->operation != CMD_INSERT || !desc->plannedstmt->hasReturning)
+	if (!limited && !desc->plannedstmt->hasModifyingCTE)
 		return;
-	item = MemoryContextAllocZero(cxt, sizeof(Limited));
+	item = MemoryContextAllocZero(cxt, sizeof(Running));
 	item->estate = desc->estate;
-	dlist_push_head(&limited, &item->node);
+	item->top = desc->planstate;
+	item->limited = limited;
+	dlist_push_head(&running, &item->node);
 	item->reset.func = forget;
 	item->reset.arg = &item->node;
 	MemoryContextRegisterResetCallback(cxt, &item->reset);
+}
+
+/*
+ * What was noted of the statement of a node; NULL if nothing was.
+ */
+static const Running *
+find_running(const ModifyTableState *mtstate)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &running)
+	{
+		const Running *item = dlist_container(Running, node, iter.cur);
+
+		if (item->estate == mtstate->ps.state)
+			return item;
+	}
+
+	return NULL;
 }
 
 /*
@@ -115,15 +144,9 @@ runops_fdw_note_limit(QueryDesc *desc, uint64 count)
 static bool
 may_read_ahead(const ModifyTableState *mtstate)
 {
-	dlist_iter	iter;
+	const Running *item = find_running(mtstate);
 
-	dlist_foreach(iter, &limited)
-	{
-		if (dlist_container(Limited, node, iter.cur)->estate == mtstate->ps.state)
-			return !mtstate->canSetTag;
-	}
-
-	return true;
+	return item == NULL || !item->limited || !mtstate->canSetTag;
 }
 
 /*
@@ -185,7 +208,34 @@ expression_may_query(Node *node, void *context)
 }
 
 /*
- * Does a plan call such a function?
+ * Does a node that writes call such a function for each row?  Any BEFORE ROW
+ * trigger may be one.  Those of the INSERT itself have decided already.
+ */
+static bool
+write_may_query(ModifyTableState *node, const ModifyTableState *insert)
+{
+	ModifyTable *plan = (ModifyTable *) node->ps.plan;
+
+	if (expression_may_query((Node *) plan->withCheckOptionLists, NULL) ||
+		expression_may_query((Node *) plan->onConflictSet, NULL) ||
+		expression_may_query(plan->onConflictWhere, NULL))
+		return true;
+	for (int i = 0; node != insert && i < node->mt_nrels; i++)
+	{
+		TriggerDesc *triggers = node->resultRelInfo[i].ri_TrigDesc;
+
+		if (triggers != NULL &&
+			(triggers->trig_insert_before_row || triggers->trig_insert_instead_row ||
+			 triggers->trig_update_before_row || triggers->trig_update_instead_row ||
+			 triggers->trig_delete_before_row || triggers->trig_delete_instead_row))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Does a plan call such a function?  context is the node of the INSERT.
  */
 static bool
 plan_may_query(PlanState *node, void *context)
@@ -219,6 +269,10 @@ plan_may_query(PlanState *node, void *context)
 			if (expression_may_query(((Result *) plan)->resconstantqual, NULL))
 				return true;
 			break;
+		case T_ModifyTable:
+			if (write_may_query((ModifyTableState *) node, (const ModifyTableState *) context))
+				return true;
+			break;
 		default:
 			break;
 	}
@@ -233,9 +287,12 @@ plan_may_query(PlanState *node, void *context)
 bool
 runops_fdw_may_look_ahead(RunopsModify *state)
 {
-	PlanState  *child = outerPlanState(state->mtstate);
+	ModifyTableState *mtstate = state->mtstate;
+	const Running *item = find_running(mtstate);
 
-	return child != NULL && !plan_may_query(child, NULL) &&
+	/* the plan of a WITH clause is below the top, and not where it is read */
+	return outerPlanState(mtstate) != NULL &&
+		!plan_may_query(item != NULL ? item->top : &mtstate->ps, mtstate) &&
 		!expression_may_query((Node *) state->rri->ri_returningList, NULL);
 }
 
