@@ -99,6 +99,28 @@ UPDATE kr_late SET n = n + 1 WHERE random() >= 0 RETURNING n;
 UPDATE kr_none SET n = n + 1 WHERE random() >= 0 AND n = 2 RETURNING n;
 SELECT n FROM kr_none ORDER BY n;
 
+-- keys that are not used, because the store cannot infer the type of a parameter
+-- that is compared with a composite type, or with a domain over an enum
+CREATE TYPE kr_pair AS (a int, b text);
+CREATE DOMAIN kr_named AS kr_pair;
+CREATE DOMAIN kr_known AS kr_state;
+CREATE TABLE kr_rows (id text, pair kr_pair, n int, PRIMARY KEY (id, pair));
+CREATE TABLE kr_named_rows (id text, pair kr_named, n int, PRIMARY KEY (id, pair));
+CREATE TABLE kr_pairs (id text, pairs kr_pair[], state kr_state, n int, PRIMARY KEY (id, pairs, state));
+CREATE TABLE kr_known_rows (id text, known kr_known, n int, PRIMARY KEY (id, known));
+SELECT runops.attach(t, 'id') FROM unnest('{kr_rows,kr_named_rows,kr_pairs,kr_known_rows}'::regclass[]) t;
+SELECT count(*) FROM runops.provision('new') WHERE action = 'create';
+INSERT INTO kr_rows SELECT '0123456789abcdefghijklmna1', ROW(g, '"')::kr_pair, g FROM generate_series(1, 3) g;
+INSERT INTO kr_named_rows SELECT * FROM kr_rows;
+INSERT INTO kr_pairs SELECT id, ARRAY[pair, NULL], 'DONE', n FROM kr_rows;
+INSERT INTO kr_known_rows SELECT '0123456789abcdefghijklmna1', (enum_range(NULL::kr_state))[g], g FROM generate_series(1, 3) g;
+UPDATE kr_rows SET n = n + 10 WHERE random() >= 0 AND n > 1 RETURNING *;
+UPDATE kr_named_rows SET n = n + 10 WHERE random() >= 0 AND n > 1 RETURNING *;
+UPDATE kr_pairs SET n = n + 10 WHERE random() >= 0 AND n > 1 RETURNING *;
+UPDATE kr_known_rows SET n = n + 10 WHERE random() >= 0 AND n > 1 RETURNING n, known;
+SELECT n FROM kr_rows WHERE random() >= 0 ORDER BY n FOR UPDATE;
+DELETE FROM kr_rows WHERE random() >= 0 AND n > 11 RETURNING n;
+
 -- names that differ in the store, and a key that does not hold there
 \connect runops_store
 CREATE SCHEMA "o ther";
@@ -119,12 +141,12 @@ UPDATE kr_far SET note = 'x' WHERE id = '0123456789abcdefghijklmnb1' AND random(
 DELETE FROM kr_far WHERE id = '0123456789abcdefghijklmnb1' AND random() >= 0;
 SELECT * FROM kr_far ORDER BY id;
 
-SELECT runops.detach(t, force => true) FROM unnest('{kr_one,"\"Kr Two\"",kr_unique,kr_late,kr_none,kr_coll,kr_far}'::regclass[]) t;
-DROP TABLE kr_one, "Kr Two", kr_unique, kr_late, kr_none, kr_coll, kr_far, kr_list;
-DROP DOMAIN kr_id;
-DROP TYPE kr_state;
+SELECT runops.detach(t, force => true) FROM unnest('{kr_one,"\"Kr Two\"",kr_unique,kr_late,kr_none,kr_coll,kr_far,kr_rows,kr_named_rows,kr_pairs,kr_known_rows}'::regclass[]) t;
+DROP TABLE kr_one, "Kr Two", kr_unique, kr_late, kr_none, kr_coll, kr_far, kr_list, kr_rows, kr_named_rows, kr_pairs, kr_known_rows;
+DROP DOMAIN kr_id, kr_named, kr_known;
+DROP TYPE kr_state, kr_pair;
 \connect runops_store
-DROP TABLE kr_one, "Kr Two", kr_unique, kr_late, kr_none, kr_coll, "o ther"."far t";
+DROP TABLE kr_one, "Kr Two", kr_unique, kr_late, kr_none, kr_coll, "o ther"."far t", kr_rows, kr_named_rows, kr_pairs, kr_known_rows;
 DROP SCHEMA "o ther";
-DROP DOMAIN IF EXISTS kr_id;
-DROP TYPE kr_state;
+DROP DOMAIN IF EXISTS kr_id, kr_named, kr_known;
+DROP TYPE kr_state, kr_pair;

@@ -27,6 +27,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/appendinfo.h"
 #include "utils/builtins.h"
@@ -51,6 +52,20 @@ has_default_equality(Oid opclass, Oid type)
 	return OidIsValid(entry->eq_opr) &&
 		get_opfamily_member(get_opclass_family(opclass), input, input,
 							BTEqualStrategyNumber) == entry->eq_opr;
+}
+
+/*
+ * Can the store infer the type of a parameter that is compared with a column?
+ *
+ * All composite types share one operator, and a domain over an array, an enum or
+ * a range has none that its parser finds.
+ */
+static bool
+type_is_inferred(Oid opclass, Oid type)
+{
+	Oid			input = get_opclass_input_type(opclass);
+
+	return input != RECORDOID && (!IsPolymorphicType(input) || getBaseType(type) == type);
 }
 
 /*
@@ -87,7 +102,8 @@ index_key(Relation old, Oid index_relid, Oid leaf_relid, bool *primary)
 		att = TupleDescAttr(RelationGetDescr(old), attno - 1);
 		attno = get_attnum(leaf_relid, NameStr(att->attname));
 		usable = att->attnotnull && attno > 0 &&
-			has_default_equality(opclasses->values[i], att->atttypid);
+			has_default_equality(opclasses->values[i], att->atttypid) &&
+			type_is_inferred(opclasses->values[i], att->atttypid);
 		attnos = lappend_int(attnos, attno);
 	}
 	ReleaseSysCache(tuple);
