@@ -177,6 +177,8 @@ SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g FROM gener
 SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g FROM generate_series(1, 3) g RETURNING n) SELECT n /* RETURNING */ FROM i WHERE ib_count('@few', false) < 3$$);
 SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), g FROM generate_series(1, 3) g RETURNING *) INSERT INTO @t (id, n, word) SELECT id, n, ib_count('@few', true)::text FROM i RETURNING n, word$$);
 SELECT compare(true, $$WITH c AS MATERIALIZED (SELECT g, ib_count('@few', true)::text AS found FROM generate_series(1, 3) g) INSERT INTO @few SELECT ib_id(g), g, found FROM c RETURNING n, word$$);
+SELECT compare(true, $$INSERT INTO @few SELECT ib_id(g), nextval('ib_seq') FROM generate_series(1, 3) g RETURNING n, currval('ib_seq'), lastval()$$);
+SELECT compare(true, $$WITH i AS (INSERT INTO @few SELECT ib_id(g), nextval('ib_seq') FROM generate_series(1, 3) g RETURNING n) SELECT n, currval('ib_seq') /* RETURNING */ FROM i$$);
 CREATE TABLE ib_seen (n int, found bigint);
 CREATE FUNCTION ib_see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.found := ib_count(TG_ARGV[0], false); RETURN NEW; END$$;
 CREATE TRIGGER see BEFORE INSERT ON ib_seen FOR EACH ROW EXECUTE FUNCTION ib_see('ib_few');

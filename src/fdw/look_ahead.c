@@ -16,7 +16,8 @@
  * Nothing is read ahead if somebody may notice: a VOLATILE function that can
  * contain a query, a BEFORE ROW trigger, or a caller who has told the executor to
  * stop after some rows.  These may also be in another part of the statement: if the
- * INSERT is in a WITH clause, its rows are returned to the rest one by one.
+ * INSERT is in a WITH clause, its rows are returned to the rest one by one.  The
+ * same is true of currval() and lastval(), where they are called between two rows.
  *
  * The same function notices the end of the rows, when the rows that were
  * collected (insert_rows.c) are sent.
@@ -37,6 +38,7 @@
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -85,6 +87,13 @@ typedef struct Running
 	PlanState  *top;			/* of the plan */
 	bool		limited;		/* will it stop after some rows? */
 } Running;
+
+/* A search for functions that may notice that rows are read ahead. */
+typedef struct Search
+{
+	const ModifyTableState *insert;
+	bool		between;		/* is it evaluated when a row was returned? */
+} Search;
 
 static dlist_head watched = DLIST_STATIC_INIT(watched);
 static dlist_head running = DLIST_STATIC_INIT(running);
@@ -172,6 +181,7 @@ find(const PlanState *child)
 /*
  * Can this function execute queries that see what was just inserted?  The
  * VOLATILE functions that are written in C, like nextval(), are none of these.
+ * But some tell what the plan has taken from a sequence for the last row.
  */
 static bool
 may_query(Oid function, void *context)
@@ -180,6 +190,8 @@ may_query(Oid function, void *context)
 	Form_pg_proc proc;
 	bool		result;
 
+	if (function == F_CURRVAL || function == F_LASTVAL)
+		return ((const Search *) context)->between;
 	if (function < FirstGenbkiObjectId)
 		return false;
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -201,7 +213,7 @@ expression_may_query(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, may_query, NULL))
+	if (check_functions_in_node(node, may_query, context))
 		return true;
 
 	return expression_tree_walker(node, expression_may_query, context);
@@ -212,15 +224,15 @@ expression_may_query(Node *node, void *context)
  * trigger may be one.  Those of the INSERT itself have decided already.
  */
 static bool
-write_may_query(ModifyTableState *node, const ModifyTableState *insert)
+write_may_query(ModifyTableState *node, Search *search)
 {
 	ModifyTable *plan = (ModifyTable *) node->ps.plan;
 
-	if (expression_may_query((Node *) plan->withCheckOptionLists, NULL) ||
-		expression_may_query((Node *) plan->onConflictSet, NULL) ||
-		expression_may_query(plan->onConflictWhere, NULL))
+	if (expression_may_query((Node *) plan->withCheckOptionLists, search) ||
+		expression_may_query((Node *) plan->onConflictSet, search) ||
+		expression_may_query(plan->onConflictWhere, search))
 		return true;
-	for (int i = 0; node != insert && i < node->mt_nrels; i++)
+	for (int i = 0; node != search->insert && i < node->mt_nrels; i++)
 	{
 		TriggerDesc *triggers = node->resultRelInfo[i].ri_TrigDesc;
 
@@ -235,7 +247,7 @@ write_may_query(ModifyTableState *node, const ModifyTableState *insert)
 }
 
 /*
- * Does a plan call such a function?  context is the node of the INSERT.
+ * Does a plan call such a function?
  */
 static bool
 plan_may_query(PlanState *node, void *context)
@@ -243,34 +255,34 @@ plan_may_query(PlanState *node, void *context)
 	Plan	   *plan = node->plan;
 	ListCell   *lc;
 
-	if (expression_may_query((Node *) plan->targetlist, NULL) ||
-		expression_may_query((Node *) plan->qual, NULL))
+	if (expression_may_query((Node *) plan->targetlist, context) ||
+		expression_may_query((Node *) plan->qual, context))
 		return true;
 	switch (nodeTag(plan))
 	{
 		case T_ValuesScan:
-			if (expression_may_query((Node *) ((ValuesScan *) plan)->values_lists, NULL))
+			if (expression_may_query((Node *) ((ValuesScan *) plan)->values_lists, context))
 				return true;
 			break;
 		case T_FunctionScan:
 			foreach(lc, ((FunctionScan *) plan)->functions)
 			{
-				if (expression_may_query(((RangeTblFunction *) lfirst(lc))->funcexpr, NULL))
+				if (expression_may_query(((RangeTblFunction *) lfirst(lc))->funcexpr, context))
 					return true;
 			}
 			break;
 		case T_NestLoop:
 		case T_MergeJoin:
 		case T_HashJoin:
-			if (expression_may_query((Node *) ((Join *) plan)->joinqual, NULL))
+			if (expression_may_query((Node *) ((Join *) plan)->joinqual, context))
 				return true;
 			break;
 		case T_Result:
-			if (expression_may_query(((Result *) plan)->resconstantqual, NULL))
+			if (expression_may_query(((Result *) plan)->resconstantqual, context))
 				return true;
 			break;
 		case T_ModifyTable:
-			if (write_may_query((ModifyTableState *) node, (const ModifyTableState *) context))
+			if (write_may_query((ModifyTableState *) node, (Search *) context))
 				return true;
 			break;
 		default:
@@ -289,11 +301,13 @@ runops_fdw_may_look_ahead(RunopsModify *state)
 {
 	ModifyTableState *mtstate = state->mtstate;
 	const Running *item = find_running(mtstate);
+	Search		in_plan = {.insert = mtstate, .between = item != NULL};
+	Search		in_returning = {.insert = mtstate, .between = true};
 
 	/* the plan of a WITH clause is below the top, and not where it is read */
 	return outerPlanState(mtstate) != NULL &&
-		!plan_may_query(item != NULL ? item->top : &mtstate->ps, mtstate) &&
-		!expression_may_query((Node *) state->rri->ri_returningList, NULL);
+		!plan_may_query(item != NULL ? item->top : &mtstate->ps, &in_plan) &&
+		!expression_may_query((Node *) state->rri->ri_returningList, &in_returning);
 }
 
 /*
