@@ -74,6 +74,10 @@ my @statements = (
 my $read = "SELECT n FROM run WHERE id = '$n'";
 
 $session->query_safe($read);
+
+# the connection of the session, and not of a worker
+my %ours = map { $_->{id} => 1 } grep { $_->{open} } $relay->connections;
+
 foreach my $statement (@statements)
 {
 	my %seen;
@@ -81,7 +85,7 @@ foreach my $statement (@statements)
 	$relay->reset;
 	$split->sql('SELECT runops.reset_stats()');
 	$session->query_safe("$statement; $read");
-	foreach my $connection ($relay->connections)
+	foreach my $connection (grep { $ours{ $_->{id} } } $relay->connections)
 	{
 		$seen{$_} += $connection->{$_} foreach qw(sent received);
 	}
