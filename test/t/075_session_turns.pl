@@ -13,6 +13,7 @@ use TwoClusters;
 
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $split = TwoClusters->new(relay => 1);
 my $relay = $split->relay;
@@ -132,8 +133,14 @@ foreach my $case (
 	$relay->freeze_on('^COMMIT');
 	$session->query_safe($sql);
 	is($session->query_safe("SELECT 'here'"), 'here', "$what: the end is not waited for");
-	$relay->thaw;
+	# it is on the way; the relay must not freeze after the thaw
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if grep { /^COMMIT/ } $relay->statements;
+		usleep(100_000);
+	}
 	is(scalar(grep { /^COMMIT/ } $relay->statements), 1, "$what: but was sent");
+	$relay->thaw;
 	$session->query_safe($two);
 	is($relay->connects, 0, "$what: and the connection is used again");
 }
