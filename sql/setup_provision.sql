@@ -9,6 +9,8 @@ CREATE DOMAIN "Positive" AS int CONSTRAINT is_positive CHECK (VALUE > 0);
 CREATE DOMAIN "More" AS "Positive" CHECK (VALUE < 1000);
 CREATE TYPE "Pair" AS (a "Run Status"[], b text);
 CREATE DOMAIN "Name" AS varchar(20) NOT NULL;
+CREATE DOMAIN "List" AS "More"[] CHECK (cardinality(VALUE) < 5);
+CREATE DOMAIN "Lists" AS "List"[];
 CREATE TYPE "Empty" AS ENUM ();
 CREATE TYPE "Unit" AS ();
 CREATE COLLATION "Bytes" FROM "C";
@@ -29,6 +31,7 @@ CREATE TABLE "Run" (
 	data jsonb,
 	name "Name" DEFAULT 'x',
 	empty "Empty",
+	lists "Lists",
 	unit "Unit",
 	number bigint DEFAULT nextval('prov_seq'),
 	token uuid DEFAULT gen_random_uuid(),

@@ -300,8 +300,8 @@ $$;
 
 /*
  * The types that the columns of the tables use.  A type comes after the types
- * that it consists of.  Built-in types and array types are left out; the element
- * types of arrays are included.
+ * that it consists of.  Built-in types and array types are left out, but not
+ * domains over arrays; the element types of arrays are included.
  */
 CREATE FUNCTION runops._used_types(relations regclass[]) RETURNS TABLE (type oid, nsp name, name name)
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -321,7 +321,7 @@ AS $$
 	)
 	SELECT t.oid, n.nspname, t.typname
 	FROM used u JOIN pg_type t ON t.oid = u.type JOIN pg_namespace n ON n.oid = t.typnamespace
-	WHERE n.nspname <> 'pg_catalog' AND t.typcategory <> 'A'
+	WHERE n.nspname <> 'pg_catalog' AND (t.typcategory <> 'A' OR t.typtype = 'd')
 	GROUP BY t.oid, n.nspname, t.typname
 	ORDER BY max(u.depth) DESC, n.nspname, t.typname
 $$;
