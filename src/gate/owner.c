@@ -115,7 +115,8 @@ runops_owner_question(const RunopsStore *store, bool is_reader,
 
 /*
  * SQL for two columns: the record of the owner, and whether the session, or the
- * transaction if the server is pooled, holds the lock on the claim now.  The second is NULL if it did not try.
+ * transaction if the server is pooled, holds the lock on the claim now.  The
+ * second is NULL if it did not try.
  *
  * They read from a table "o" with the record, whose SQL is the other result.
  * Anything may be in the comment, so the claim is a number only if it looks like

@@ -29,8 +29,9 @@ sub standby_of
 	$node->init_from_backup($primary, $name, has_streaming => 1);
 	$node->start;
 
-	# it has to receive something to know that it follows a primary
-	$primary->safe_psql('postgres', 'SELECT pg_logical_emit_message(false, $$test$$, $$x$$)');
+	# it has to receive something to know that it follows a primary; the end of
+	# a transaction flushes it, so that waiting for what is flushed is enough
+	$primary->safe_psql('postgres', 'SELECT pg_logical_emit_message(true, $$test$$, $$x$$)');
 	$primary->wait_for_catchup($node, 'replay', $primary->lsn('flush'));
 	return $node;
 }
