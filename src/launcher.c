@@ -240,19 +240,17 @@ runops_prover_main(Datum arg)
 static RunopsProverOutcome
 run_prover(Oid dbid)
 {
-	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	RunopsProverOutcome outcome;
 
 	set_outcome(RUNOPS_PROVER_CLOSED);
 
-	runops_describe_worker(&worker, "prover", BgWorkerStart_ConsistentState, dbid);
-
 	/*
 	 * no worker slot is free: the first use of a store or the next prover
 	 * proves it
 	 */
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	handle = runops_start_worker("prover", BgWorkerStart_ConsistentState, dbid);
+	if (handle == NULL)
 		return RUNOPS_PROVER_CLOSED;
 	if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
 		proc_exit(1);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *	  Describes a background worker of the extension.
+ *	  Describes and starts the background workers of the extension.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -34,4 +34,36 @@ runops_describe_worker(BackgroundWorker *worker, const char *role,
 	worker->bgw_main_arg = ObjectIdGetDatum(dbid);
 	if (OidIsValid(dbid))
 		worker->bgw_notify_pid = MyProcPid;
+}
+
+/*
+ * Start the worker "runops ROLE" now; see runops_describe_worker().  Returns its
+ * handle, in the current memory context, or NULL if no worker slot is free.
+ */
+BackgroundWorkerHandle *
+runops_start_worker(const char *role, BgWorkerStartTime start, Oid dbid)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+
+	runops_describe_worker(&worker, role, start, dbid);
+
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+/*
+ * Has a worker not ended yet?  The handle of one that has is freed, and becomes
+ * NULL.
+ */
+bool
+runops_worker_runs(BackgroundWorkerHandle **handle)
+{
+	pid_t		pid;
+
+	if (GetBackgroundWorkerPid(*handle, &pid) != BGWH_STOPPED)
+		return true;
+	pfree(*handle);
+	*handle = NULL;
+
+	return false;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.h
- *	  Describes a background worker of the extension.
+ *	  Describes and starts the background workers of the extension.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -14,5 +14,9 @@
 
 extern void runops_describe_worker(BackgroundWorker *worker, const char *role,
 								   BgWorkerStartTime start, Oid dbid);
+extern BackgroundWorkerHandle *runops_start_worker(const char *role,
+												   BgWorkerStartTime start,
+												   Oid dbid);
+extern bool runops_worker_runs(BackgroundWorkerHandle **handle);
 
 #endif							/* RUNOPS_WORKER_H */

@@ -177,18 +177,13 @@ runops_cleaner_main(Datum arg)
 static BackgroundWorkerHandle *
 start_cleaner(Oid dbid)
 {
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-
 	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
 	runops_shared->cleaner.wanted = false;
 	runops_shared->cleaner.worked = false;
 	runops_shared->cleaner.ended = false;
 	LWLockRelease(runops_shared->lock);
 
-	runops_describe_worker(&worker, "cleaner", BgWorkerStart_RecoveryFinished, dbid);
-
-	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+	return runops_start_worker("cleaner", BgWorkerStart_RecoveryFinished, dbid);
 }
 
 /*
@@ -212,13 +207,9 @@ runops_cleaner_manage(Oid dbid)
 
 	if (handle != NULL)
 	{
-		pid_t		pid;
-
 		/* its end wakes the launcher */
-		if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+		if (runops_worker_runs(&handle))
 			return LONGEST_NAP;
-		pfree(handle);
-		handle = NULL;
 		if (state.ended)
 		{
 			due = TimestampTzPlusMilliseconds(now, IDLE_NAP);

@@ -573,19 +573,14 @@ runops_commits_manage(Oid dbid)
 	static TimestampTz due = 0; /* of the next worker; DT_NOEND: none */
 	static long nap = FIRST_NAP;
 	TimestampTz now = GetCurrentTimestamp();
-	BackgroundWorker worker;
 	bool		wanted;
 	int64		left;
 
 	if (handle != NULL)
 	{
-		pid_t		pid;
-
 		/* its end wakes the launcher */
-		if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+		if (runops_worker_runs(&handle))
 			return LONGEST_NAP;
-		pfree(handle);
-		handle = NULL;
 		LWLockAcquire(runops_shared->lock, LW_SHARED);
 		left = runops_shared->commits.left;
 		LWLockRelease(runops_shared->lock);
@@ -610,10 +605,8 @@ runops_commits_manage(Oid dbid)
 	LWLockRelease(runops_shared->lock);
 	if (wanted || due <= now)
 	{
-		runops_describe_worker(&worker, "commits", BgWorkerStart_RecoveryFinished, dbid);
+		handle = runops_start_worker("commits", BgWorkerStart_RecoveryFinished, dbid);
 		due = TimestampTzPlusMilliseconds(now, LONGEST_NAP);
-		if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-			handle = NULL;
 	}
 
 	return handle != NULL || due == DT_NOEND ? LONGEST_NAP :

@@ -84,17 +84,12 @@ runops_finisher_main(Datum arg)
 static BackgroundWorkerHandle *
 start_finisher(Oid dbid)
 {
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-
 	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
 	runops_shared->finisher.wanted = false;
 	runops_shared->finisher.ended = false;
 	LWLockRelease(runops_shared->lock);
 
-	runops_describe_worker(&worker, "finisher", BgWorkerStart_RecoveryFinished, dbid);
-
-	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+	return runops_start_worker("finisher", BgWorkerStart_RecoveryFinished, dbid);
 }
 
 /*
@@ -124,13 +119,9 @@ runops_finisher_manage(Oid dbid)
 
 	if (handle != NULL)
 	{
-		pid_t		pid;
-
 		/* its end wakes the launcher */
-		if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+		if (runops_worker_runs(&handle))
 			return LONGEST_NAP;
-		pfree(handle);
-		handle = NULL;
 		if (ended && found)
 			nap = FIRST_NAP;
 		due = TimestampTzPlusMilliseconds(now, nap);
