@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
+use PsqlSession;
 use TwoClusters;
 
 use PostgreSQL::Test::Utils;
@@ -58,19 +59,6 @@ sub session
 	return $control->background_psql('postgres', on_error_stop => 0);
 }
 
-# Run SQL in a session; the errors and notices.
-sub errors
-{
-	my ($session, $sql) = @_;
-
-	$session->{stderr} = '';
-	$session->query($sql);
-	my $errors = $session->{stderr} =~ s/background_psql: QUERY_SEPARATOR \d+:?\n?//gr;
-
-	$session->{stderr} = '';
-	return $errors;
-}
-
 # In which databases are the rows with these ids?
 sub where_is
 {
@@ -101,25 +89,11 @@ sub commit_waits
 {
 	my $session = shift;
 
-	$session->{stderr} = '';
-	$session->{stdin} .= "COMMIT;\n\\echo done\n";
-	$session->{run}->pump_nb;
+	send_commit($session);
 	$store->poll_query_until('postgres',
 		q{SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND wait_event_type = 'Lock' AND application_name LIKE 'runops/%'})
 	  or die 'no COMMIT waits';
 	return;
-}
-
-# The errors of that COMMIT, once it has ended.
-sub commit_ends
-{
-	my $session = shift;
-
-	$session->{run}->pump until $session->{stdout} =~ /done\n/;
-	$session->{stdout} = '';
-	my $errors = $session->{stderr};
-	$session->{stderr} = '';
-	return $errors;
 }
 
 my $holder = $store->background_psql('run_ops');

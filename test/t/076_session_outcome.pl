@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
+use PsqlSession;
 use TwoClusters;
 
 use PostgreSQL::Test::Utils;
@@ -49,19 +50,6 @@ sub ids
 
 sub session { return $control->background_psql('postgres', on_error_stop => 0); }
 
-# Run SQL in a session; the errors and notices.
-sub errors
-{
-	my ($session, $sql) = @_;
-
-	$session->{stderr} = '';
-	$session->query($sql);
-	my $errors = $session->{stderr} =~ s/background_psql: QUERY_SEPARATOR \d+:?\n?//gr;
-
-	$session->{stderr} = '';
-	return $errors;
-}
-
 # In which databases are the rows with these ids?
 sub where_is
 {
@@ -74,29 +62,6 @@ sub where_is
 	push @in, 'new' if $store->safe_psql('run_ops', "SELECT count(*) FROM run WHERE id IN ($list)");
 	push @in, 'a' if $store->safe_psql('run_ops2', "SELECT count(*) FROM run WHERE id IN ($list)");
 	return join(' ', @in);
-}
-
-# Send a COMMIT and do not wait for it.
-sub commit_begins
-{
-	my $session = shift;
-
-	$session->{stderr} = '';
-	$session->{stdin} .= "COMMIT;\n\\echo done\n";
-	$session->{run}->pump_nb;
-	return;
-}
-
-# The errors of that COMMIT, once it has ended.
-sub commit_ends
-{
-	my $session = shift;
-
-	$session->{run}->pump until $session->{stdout} =~ /done\n/;
-	$session->{stdout} = '';
-	my $errors = $session->{stderr};
-	$session->{stderr} = '';
-	return $errors;
 }
 
 # Wait until the backend of a session hangs in COMMIT, as the relay is frozen.
@@ -142,7 +107,7 @@ my $lost = qr/ERROR:  connection to server "run_ops" was lost in COMMIT\nDETAIL:
 
 	errors($session, "BEGIN; INSERT INTO run VALUES ('$legacy', 1), ('$new', 1)");
 	$relay->freeze_on('^COMMIT');
-	commit_begins($session);
+	send_commit($session);
 	hangs($pid);
 	$store->stop('immediate');
 	$store->start;
@@ -176,7 +141,7 @@ foreach my $option ('', 'token')
 		my $xid = $store->safe_psql('run_ops', q{SELECT backend_xid FROM pg_stat_activity WHERE application_name LIKE 'runops/%' AND backend_xid IS NOT NULL});
 
 		$relay->freeze_on('^COMMIT');
-		commit_begins($session);
+		send_commit($session);
 		hangs($pid);
 		$store->stop('immediate');
 		$store->start;
@@ -218,7 +183,7 @@ foreach my $option ('', 'token')
 	$relay->drop_on('^COMMIT', 'after');
 	# new connections hear nothing
 	$relay->freeze_on('pg_current_xact_id\(\)');
-	commit_begins($session);
+	send_commit($session);
 	$store->poll_query_until('run_ops', "SELECT count(*) = 1 FROM run WHERE id = '$new'") or die 'the store has not committed';
 	$store->restart('immediate');
 	$relay->thaw;
@@ -325,7 +290,7 @@ foreach my $how (qw(cancel terminate))
 	errors($session, "BEGIN; INSERT INTO run VALUES ('$legacy', 1), ('$new', 1)");
 	$relay->drop_on('^COMMIT', 'after');
 	$relay->round_trip(3000);
-	commit_begins($session);
+	send_commit($session);
 	$store->poll_query_until('run_ops', "SELECT count(*) = 1 FROM run WHERE id = '$new'") or die 'the store has not committed';
 	is($split->sql("SELECT pg_${how}_backend($pid)"), 't', "$how while the store is asked");
 	if ($how eq 'cancel')

@@ -10,6 +10,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 use Relay;
+use PsqlSession;
 use TwoClusters;
 
 use PostgreSQL::Test::Utils;
@@ -67,42 +68,6 @@ sub ids
 }
 
 sub session { return $control->background_psql('postgres', on_error_stop => 0); }
-
-# Run SQL in a session; the errors and warnings.
-sub errors
-{
-	my ($session, $sql) = @_;
-
-	$session->{stderr} = '';
-	$session->query($sql);
-	my $errors = $session->{stderr} =~ s/background_psql: QUERY_SEPARATOR \d+:?\n?//gr;
-
-	$session->{stderr} = '';
-	return $errors;
-}
-
-# Send COMMIT without waiting for it.
-sub send_commit
-{
-	my $session = shift;
-
-	$session->{stderr} = '';
-	$session->{stdin} .= "COMMIT;\n\\echo done\n";
-	$session->{run}->pump_nb;
-	return;
-}
-
-# The errors of that COMMIT, once it has ended.
-sub commit_ends
-{
-	my $session = shift;
-
-	$session->{run}->pump until $session->{stdout} =~ /done\n/;
-	$session->{stdout} = '';
-	my $errors = $session->{stderr};
-	$session->{stderr} = '';
-	return $errors;
-}
 
 # In which databases are the rows with these ids?
 sub where_is
