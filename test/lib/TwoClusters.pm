@@ -60,6 +60,11 @@ runops_fdw), and a user mapping.
 Wait until all stores are recorded and no prover runs: from then on only
 sessions connect to the stores.
 
+=item turns($session, $sql), counted_turns()
+
+Run SQL in a session of background_psql; the turns on each connection through the
+relay meanwhile, sorted, as a string.  And the sum of turns in runops.stats.
+
 =item sql($sql), store_sql($sql)
 
 safe_psql in the control plane, and in the store's database C<run_ops>: returns
@@ -177,6 +182,20 @@ sub wait_for_proofs
 			AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'runops prover')})
 	  or die 'the stores are not proved';
 	return;
+}
+
+sub turns
+{
+	my ($self, $session, $sql) = @_;
+
+	$self->relay->reset;
+	$session->query_safe($sql);
+	return join(' ', sort grep { $_ > 0 } map { $_->{turns} } $self->relay->connections);
+}
+
+sub counted_turns
+{
+	return $_[0]->sql(q{SELECT coalesce(sum(turns), 0) FROM runops.stats});
 }
 
 sub sql

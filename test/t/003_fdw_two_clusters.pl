@@ -77,20 +77,14 @@ my $session = $split->control->background_psql('postgres');
 
 $session->query_safe("SELECT * FROM run WHERE id = '$n1'");
 
-# What runops.stats has counted of them.
-sub counted
-{
-	return $split->sql(q{SELECT coalesce(sum(turns), 0) FROM runops.stats});
-}
-
 foreach my $sql (sort keys %turns)
 {
-	my $before = counted();
+	my $before = $split->counted_turns;
 
 	$relay->reset;
 	$session->query_safe($sql);
 	is($relay->turns, $turns{$sql}, "$turns{$sql} turns: $sql");
-	is(counted() - $before, $turns{$sql}, 'as counted');
+	is($split->counted_turns - $before, $turns{$sql}, 'as counted');
 }
 
 # also where many are taken, and some are not answered as hoped; the end of a
@@ -99,7 +93,7 @@ foreach my $sql ("DECLARE c CURSOR FOR SELECT * FROM run; FETCH 1 FROM c; FETCH 
 	"INSERT INTO run SELECT '0123456789abcdefghijklm' || chr(97 + g / 10) || g % 10 || '1', NULL, 'e1', g FROM generate_series(0, 29) g; SAVEPOINT s; DELETE FROM run WHERE id LIKE '0123456789abcdefghijklm__1' AND n % 2 = 0 AND random() >= 0; ROLLBACK TO s; ROLLBACK",
 	"DO \$\$ BEGIN INSERT INTO run VALUES ('$n1', NULL, 'e1', 1); EXCEPTION WHEN OTHERS THEN NULL; END \$\$; COMMIT")
 {
-	my $before = counted();
+	my $before = $split->counted_turns;
 
 	$relay->reset;
 	$session->query_safe("BEGIN; $sql");
@@ -107,7 +101,7 @@ foreach my $sql ("DECLARE c CURSOR FOR SELECT * FROM run; FETCH 1 FROM c; FETCH 
 
 	$unwaited = 0 if $sql =~ /INSERT/;
 	cmp_ok($relay->turns, '>=', 2, "turns are taken: $sql");
-	is(counted() - $before, $relay->turns - $unwaited, 'as counted');
+	is($split->counted_turns - $before, $relay->turns - $unwaited, 'as counted');
 }
 
 # Prepared and executed often enough for a generic plan.

@@ -37,21 +37,7 @@ $split->sql(qq{SELECT runops.provision('new'); SELECT runops.provision('b');
 $split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
-# What runops.stats has counted.
-sub counted
-{
-	return $split->sql(q{SELECT coalesce(sum(turns), 0) FROM runops.stats});
-}
-
-# The turns on each connection while statements run, sorted.
-sub turns
-{
-	my ($sql) = @_;
-
-	$relay->reset;
-	$session->query_safe($sql);
-	return join(' ', sort grep { $_ > 0 } map { $_->{turns} } $relay->connections);
-}
+sub turns { return $split->turns($session, $_[0]); }
 
 # the first use of a store: one connection, its start, and what it is asked
 
@@ -87,13 +73,13 @@ my @cases = (
 foreach my $case (@cases)
 {
 	my ($sql, $turns) = @$case;
-	my $before = counted();
+	my $before = $split->counted_turns;
 	my $sum = 0;
 
 	$sum += $_ foreach split ' ', $turns;
 	is(turns($sql), $turns, sprintf '%s turns: %.100s', $turns eq '' ? 'no' : $turns, $sql);
 	is($relay->connects, 0, 'no connection');
-	is(counted() - $before, $sum, 'as counted');
+	is($split->counted_turns - $before, $sum, 'as counted');
 }
 
 # prepared, with plans of both kinds; the store prepares each statement once

@@ -47,21 +47,7 @@ is($split->sql(q{SELECT DISTINCT runops.store_of(row_id(7, s)) = s FROM unnest('
 $split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
-# What runops.stats has counted.
-sub counted
-{
-	return $split->sql(q{SELECT coalesce(sum(turns), 0) FROM runops.stats});
-}
-
-# The turns on each connection while statements run, sorted.
-sub turns
-{
-	my ($sql) = @_;
-
-	$relay->reset;
-	$session->query_safe($sql);
-	return join(' ', sort grep { $_ > 0 } map { $_->{turns} } $relay->connections);
-}
+sub turns { return $split->turns($session, $_[0]); }
 
 # a session that has used both stores
 turns(sprintf(q{SELECT count(*) FROM %s WHERE id IN (row_id(1), row_id(1, 'b'))}, $_)) foreach qw(run item bare);
@@ -84,12 +70,12 @@ my @cases = (
 foreach my $case (@cases)
 {
 	my ($name, $sql, $turns) = @$case;
-	my $before = counted();
+	my $before = $split->counted_turns;
 	my $sum = 0;
 	my $got = turns($sql);
 
 	$sum += $_ foreach split ' ', $turns;
-	is(counted() - $before, $sum, "$turns turns: $name");
+	is($split->counted_turns - $before, $sum, "$turns turns: $name");
 	# a store may begin to answer many statements before it has them all, which
 	# the relay takes for another turn
 	if ($sql =~ /RETURNING|CONFLICT/)

@@ -32,15 +32,7 @@ my $first = sprintf $id, 1;
 $split->wait_for_proofs;
 my $session = $split->control->background_psql('postgres');
 
-# The numbers of turns of statements.
-sub turns
-{
-	my ($sql) = @_;
-
-	$relay->reset;
-	$session->query_safe($sql);
-	return join(' ', sort grep { $_ > 0 } map { $_->{turns} } $relay->connections);
-}
+sub turns { return $split->turns($session, $_[0]); }
 
 # How many rows of the store nobody has locked.
 sub unlocked
