@@ -9,9 +9,10 @@
  * calls the next hook of the chain or core's own function.
  *
  * - ProcessUtility: setup/leaf_ddl.c may replace the command by others.
- *	 setup/truncate.c may refuse it.  The cache of the control plane is invalidated around everything else
- *	 (control_plane/watch_ddl.c), because another backend may read until the
- *	 command has ended.  The frame of the statement is inside.
+ *	 setup/truncate.c may refuse it.  The cache of the control plane is
+ *	 invalidated around everything else (control_plane/watch_ddl.c), because
+ *	 another backend may read until the command has ended.  The frame of the
+ *	 statement is inside.
  * - ExecutorStart: first note what the statement writes
  *	 (control_plane/watch_ddl.c).  Then make the plan right for the values of
  *	 its parameters (planner/generic_plan.c), before other code looks at it.
@@ -61,9 +62,6 @@
 #include "setup/setup.h"
 #include "xact/xact.h"
 #include "hooks.h"
-#include "planner/planner.h"
-#include "setup/setup.h"
-#include "xact/xact.h"
 
 /* The state of the frame around a running statement or command. */
 typedef struct Frame

@@ -55,7 +55,6 @@
 #include "session/session.h"
 #include "topology/topology.h"
 #include "launcher.h"
-#include "topology/topology.h"
 
 /* Milliseconds between two provers: first and at most. */
 #define FIRST_NAP 1000L
