@@ -60,6 +60,7 @@
 #include "fdw/fdw.h"
 #include "planner/planner.h"
 #include "setup/setup.h"
+#include "shipping/shipping.h"
 #include "xact/xact.h"
 #include "hooks.h"
 
@@ -124,7 +125,8 @@ hook_planner(Query *parse, const char *query_string, int cursorOptions,
 {
 	return runops_plan(parse, query_string, cursorOptions,
 					   boundParams EXPLAIN_STATE_ARGUMENT,
-					   prev_planner_hook ? prev_planner_hook : standard_planner);
+					   prev_planner_hook ? prev_planner_hook : standard_planner,
+					   runops_ship);
 }
 
 /*

@@ -25,6 +25,7 @@
 #include "hooks.h"
 #include "launcher.h"
 #include "session/session.h"
+#include "shipping/shipping.h"
 
 RUNOPS_MODULE_MAGIC;
 
@@ -42,6 +43,7 @@ _PG_init(void)
 {
 	runops_guc_init();
 	runops_engine_init();
+	runops_shipping_init();
 	runops_hooks_init_protection();
 
 	if (!process_shared_preload_libraries_in_progress)

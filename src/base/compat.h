@@ -435,6 +435,55 @@ makeNotNullConstraint(String *column)
 #define TupleDescFinalize(tupdesc) ((void) 0)
 #endif
 
+/*
+ * PG16 keeps the user that a table is read as, and the permissions that it needs,
+ * in a list of the query and of the plan.
+ */
+#if PG16_GE
+#define RTE_CHECK_AS_USER(query, rte) \
+	((rte)->perminfoindex == 0 ? InvalidOid : \
+	 getRTEPermissionInfo((query)->rteperminfos, rte)->checkAsUser)
+#define PLAN_REQUIRED_PERMS(stmt, rte) \
+	((rte)->perminfoindex == 0 ? 0 : \
+	 getRTEPermissionInfo((stmt)->permInfos, rte)->requiredPerms)
+#define ADD_TO_RANGE_TABLE(stmt, query, rte, copy) \
+	do { \
+		if ((rte)->perminfoindex != 0) \
+		{ \
+			(stmt)->permInfos = lappend((stmt)->permInfos, \
+										getRTEPermissionInfo((query)->rteperminfos, rte)); \
+			(copy)->perminfoindex = list_length((stmt)->permInfos); \
+		} \
+		(stmt)->rtable = lappend((stmt)->rtable, copy); \
+	} while (0)
+#else
+#define RTE_CHECK_AS_USER(query, rte) ((rte)->checkAsUser)
+#define PLAN_REQUIRED_PERMS(stmt, rte) ((rte)->requiredPerms)
+#define ADD_TO_RANGE_TABLE(stmt, query, rte, copy) \
+	((stmt)->rtable = lappend((stmt)->rtable, copy))
+#endif
+
+/* PG18 has an entry for the groups of a query. */
+#if PG18_GE
+#define RTE_IS_GROUP(rte) ((rte)->rtekind == RTE_GROUP)
+#define RTE_GROUP_EXPRS(rte) ((rte)->groupexprs)
+#else
+#define RTE_IS_GROUP(rte) false
+#define RTE_GROUP_EXPRS(rte) NIL
+#endif
+
+/* PG18 lists the entries of a plan that are not pruned, and asks which one opens. */
+#if PG18_GE
+#define PLAN_ALL_ARE_UNPRUNABLE(stmt) \
+	((stmt)->unprunableRelids = bms_add_range(NULL, 1, list_length((stmt)->rtable)))
+#define ExecGetRangeTableRelation_compat(estate, rti) \
+	ExecGetRangeTableRelation(estate, rti, false)
+#else
+#define PLAN_ALL_ARE_UNPRUNABLE(stmt) ((void) 0)
+#define ExecGetRangeTableRelation_compat(estate, rti) \
+	ExecGetRangeTableRelation(estate, rti)
+#endif
+
 /* PG15 defines only DSM_HANDLE_INVALID, in dsm_impl.h. */
 #ifndef DSA_HANDLE_INVALID
 #define DSA_HANDLE_INVALID ((dsa_handle) DSM_HANDLE_INVALID)

@@ -45,6 +45,12 @@ int			runops_cache_max_entries = 10000;
 bool		runops_enable_routing = true;
 
 /*
+ * Sends statements of one store there as a whole.  Queries return the same rows
+ * without it.
+ */
+bool		runops_enable_shipping = false;
+
+/*
  * The worker connects to this database to prove the stores when the server
  * starts.  It is the database of the control plane.  The stores of other
  * databases are proved when they are first used.
@@ -236,6 +242,15 @@ runops_guc_init(void)
 							 &runops_enable_routing,
 							 true,
 							 PGC_SUSET,
+							 GUC_EXPLAIN,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("runops.enable_shipping",
+							 "Enables sending a statement as a whole to the store that owns its rows.",
+							 "Queries return the same rows when it is off.",
+							 &runops_enable_shipping,
+							 false,
+							 PGC_USERSET,
 							 GUC_EXPLAIN,
 							 NULL, NULL, NULL);
 

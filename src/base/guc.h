@@ -28,6 +28,7 @@ extern int	runops_mint_flip_grace;
 extern bool runops_split_enabled;
 extern bool runops_native_realtime_enabled;
 extern bool runops_enable_routing;
+extern bool runops_enable_shipping;
 extern int	runops_commit_timeout;
 extern int	runops_remote_timeout;
 extern int	runops_store_lock_timeout;

@@ -158,8 +158,8 @@ check_holds(PlannerInfo *root, Node *check, Assigned *assigned)
 /*
  * Do the columns include the whole row or a generated column?
  */
-static bool
-reads_computed(TupleDesc desc, Bitmapset *columns)
+bool
+runops_fdw_reads_computed(TupleDesc desc, Bitmapset *columns)
 {
 	int			i = -1;
 
@@ -213,7 +213,7 @@ runops_fdw_assigns_unproved(PlannerInfo *root, Index rti, Relation rel,
 		pull_varattnos(check, 1, &reads);
 
 		/* a whole row or a generated column depends on the assigned columns */
-		if (reads_computed(desc, reads) ||
+		if (runops_fdw_reads_computed(desc, reads) ||
 			(bms_overlap(reads, columns) && !check_holds(root, check, &assigned)))
 			return true;
 	}

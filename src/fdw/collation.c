@@ -480,6 +480,37 @@ runops_fdw_groups_differ(PlannerInfo *root, Oid serverid, RelOptInfo *output_rel
 }
 
 /*
+ * Do clauses of ORDER BY or GROUP BY have another result in the store?
+ *
+ * ordered: their order matters, and not only which values are equal.
+ */
+bool
+runops_fdw_sorts_differ(const RunopsCollations *known, List *clauses, List *tlist,
+						bool ordered)
+{
+	ListCell   *lc;
+
+	if (!ordered)
+		return grouping_differs(known, get_sortgrouplist_exprs(clauses, tlist));
+
+	foreach(lc, clauses)
+	{
+		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
+		Node	   *expr = get_sortgroupclause_expr(clause, tlist);
+		Oid			opfamily = InvalidOid;
+		Oid			opcintype;
+		RunopsCompareType direction;
+
+		if (OidIsValid(clause->sortop))
+			(void) get_ordering_op_properties(clause->sortop, &opfamily, &opcintype, &direction);
+		if (sort_differs(known, opfamily, exprCollation(expr), exprType(expr)))
+			return true;
+	}
+
+	return false;
+}
+
+/*
  * _expression_differs(server oid, expression pg_node_tree): may an expression of
  * a catalog, or one in a list, have another value in the store for the same
  * rows?

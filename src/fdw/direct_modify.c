@@ -96,7 +96,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	node->fdw_state = state;
 	state->has_returning = boolVal(runops_fdw_private(plan->fdw_private, DIRECT_HAS_RETURNING, T_Boolean));
 	state->set_processed = boolVal(runops_fdw_private(plan->fdw_private, DIRECT_SET_PROCESSED, T_Boolean));
-	runops_fdw_init_params(&state->params, node, plan->fdw_exprs);
+	runops_fdw_init_params(&state->params, &node->ss.ps, plan->fdw_exprs);
 	runops_fdw_init_row(&state->row,
 						plan->scan.scanrelid > 0 ? node->resultRelInfo->ri_RelationDesc : NULL,
 						node, (List *) runops_fdw_private(plan->fdw_private, DIRECT_ATTRS, T_IntList));
@@ -253,6 +253,7 @@ static void
 runopsExplainDirectModify(ForeignScanState *node, ExplainState *es)
 {
 	pgfdw.ExplainDirectModify(node, es);
+	runops_fdw_explain_obstacle(es);
 	if (es->analyze && node->fdw_state != NULL)
 		runops_fdw_explain_usage(&((DirectState *) node->fdw_state)->usage, es);
 }

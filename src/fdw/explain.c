@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * explain.c
- *	  Shows in EXPLAIN ANALYZE what a plan node has exchanged with a store.
+ *	  Shows in EXPLAIN what a plan node has exchanged with a store, and why its
+ *	  statement was not sent there as a whole.
  *
  * What happens during a callback for a node counts for that node.  A write opens
  * the scans of its statement that were not sent yet, so a callback for one node
@@ -16,6 +17,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "fdw/fdw_int.h"
+#include "planner/planner.h"
 
 /* What was added to the usage of nodes so far. */
 static RunopsUsage claimed;
@@ -93,4 +95,16 @@ runops_fdw_explain_usage(const RunopsUsage *usage, ExplainState *es)
 								 usage->turns, usage->sent, usage->received), es);
 	if (timed)
 		ExplainPropertyText("Store Timings", psprintf("wait=%0.3f", waited), es);
+}
+
+/*
+ * Show why the statement was not sent to its only store as a whole.
+ */
+void
+runops_fdw_explain_obstacle(ExplainState *es)
+{
+	const char *obstacle = es->verbose ? runops_plan_obstacle(es->pstmt) : NULL;
+
+	if (obstacle != NULL)
+		ExplainPropertyText("Not Sent as a Whole", obstacle, es);
 }

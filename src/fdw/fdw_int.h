@@ -3,8 +3,8 @@
  * fdw_int.h
  *	  Declares the functions that the files of the foreign-data wrapper share.
  *
- * No other module calls these functions; the server does, through the
- * FdwRoutine.
+ * The server calls them through the FdwRoutine.  fdw.h has what other modules may
+ * call.
  *
  * postgres_fdw plans and deparses; its callbacks are in pgfdw.  Our callbacks
  * wrap those and add the missing parts.  The plans are executed by the session
@@ -31,20 +31,8 @@
 
 #include "base/compat.h"
 #include "base/runops.h"
+#include "fdw/fdw.h"
 #include "session/session.h"
-
-/* The call of a postgres_fdw callback, for its errors. */
-typedef struct RunopsFdwCall
-{
-	ErrorContextCallback callback;
-	ForeignScanState *node;		/* the scan, or NULL */
-	Oid			relid;			/* the foreign table, if there is no scan */
-	bool		begins;			/* does the callback connect? */
-	/* for explain.c */
-	RunopsUsage *usage;			/* of the node that is measured, or NULL */
-	RunopsUsage start;
-	RunopsUsage start_claimed;
-} RunopsFdwCall;
 
 /*
  * The items of the fdw_private for a scan.  Those from SCAN_LOCK_SQL on exist only
@@ -74,28 +62,6 @@ enum RunopsModifyItem
 								 * identified by their ctid */
 };
 
-/* The parameters of a scan or direct modification. */
-typedef struct RunopsParams
-{
-	int			n;
-	FmgrInfo   *output;			/* output functions of their types */
-	bool		fixed_text;		/* do no settings affect their texts? */
-	List	   *exprs;			/* of ExprState */
-	const char **values;		/* their texts */
-	MemoryContext cxt;			/* of the texts */
-} RunopsParams;
-
-/* The rows of an answer. */
-typedef struct RunopsRowType
-{
-	Relation	rel;			/* the table; NULL for a join */
-	ForeignScanState *node;		/* the scan, if there is one */
-	TupleDesc	desc;
-	AttInMetadata *input;
-	List	   *attrs;			/* the column numbers in the answer */
-	MemoryContext cxt;			/* for one conversion */
-} RunopsRowType;
-
 /* the library of postgres_fdw */
 #define PGFDW_LIBRARY "$libdir/postgres_fdw"
 
@@ -104,35 +70,19 @@ extern FdwRoutine pgfdw;
 extern void runops_load_pgfdw(void);
 extern Node *runops_fdw_private(List *fdw_private, int item, NodeTag type);
 extern bool runops_fdw_is_empty(Oid relid);
-extern void runops_fdw_gate_require(const RunopsStoreUse *use);
 extern RunopsStoreUse runops_fdw_use(Oid relid, Oid userid);
 
 /* in check_row.c */
 extern Bitmapset *runops_fdw_alias_attrs(Relation rel);
-extern bool runops_fdw_core_checks(const ConstrCheck *check);
-extern List *runops_fdw_alias_checks(EState *estate, Relation rel);
-extern void runops_fdw_check_row(EState *estate, ResultRelInfo *rri,
-								 TupleTableSlot *slot, CmdType operation,
-								 List *alias_checks);
 
 /* in error_context.c */
 extern void runops_fdw_enter_scan(RunopsFdwCall *call, ForeignScanState *node,
 								  bool begins);
-extern void runops_fdw_enter_table(RunopsFdwCall *call, Oid relid, bool begins);
-extern void runops_fdw_leave(RunopsFdwCall *call);
-
-extern void runops_fdw_remote_name(Oid relid, const char **schema,
-								   const char **table);
 
 extern Oid	runops_fdw_add_fields(Oid relid);
 
-/* in commit_errors.c */
-extern void runops_fdw_note_commit(Oid relid);
-
 /* in error_detail.c */
 extern bool runops_fdw_shows_values(int sqlerrcode);
-pg_noreturn extern void runops_fdw_rethrow(EState *estate, ResultRelInfo *rri,
-										   Oid relid, TupleTableSlot *slot);
 
 pg_noreturn extern void runops_fdw_rethrow_check(EState *estate, ResultRelInfo *rri,
 												 TupleTableSlot *slot);
@@ -153,9 +103,6 @@ extern char *runops_fdw_guard_ctid(const char *sql, Oid relid);
 extern void runops_fdw_report_guard(EState *estate, Oid relid);
 
 /* in collation.c */
-extern bool runops_fdw_collation_differs(const RunopsCollations *known,
-										 Oid collation, bool equality);
-extern bool runops_fdw_differs(const RunopsCollations *known, Node *node);
 extern bool runops_fdw_differs_on(Oid serverid, Node *node);
 extern bool runops_fdw_sort_differs(const RunopsCollations *known,
 									RelOptInfo *rel, List *pathkeys);
@@ -163,13 +110,10 @@ extern bool runops_fdw_groups_differ(PlannerInfo *root, Oid serverid,
 									 RelOptInfo *output_rel, Node *having);
 
 /* in explain.c */
-extern void runops_fdw_measure(RunopsFdwCall *call, PlanState *ps,
-							   RunopsUsage *usage);
 extern void runops_fdw_measured(RunopsFdwCall *call);
-extern void runops_fdw_explain_usage(const RunopsUsage *usage, ExplainState *es);
+extern void runops_fdw_explain_obstacle(ExplainState *es);
 
 /* in insert_sql.c */
-extern const char *runops_fdw_remote_column(Relation rel, AttrNumber attno);
 extern char *runops_fdw_insert_sql(ResultRelInfo *rri, bool do_nothing,
 								   List **target_attrs, List **returned_attrs);
 extern bool runops_fdw_fires_after_insert(ResultRelInfo *rri);
@@ -212,9 +156,6 @@ extern ForeignScan *runops_fdw_make_plan(PlannerInfo *root,
 										 Oid foreigntableid,
 										 ForeignPath *best_path, List *tlist,
 										 List *scan_clauses, Plan *outer_plan);
-
-/* in one_role.c */
-extern void runops_fdw_one_role(const RunopsStoreUse *use, bool writes);
 
 /* in rescan_safety.c */
 extern bool runops_fdw_must_fix(PlannerInfo *root, RelOptInfo *baserel,
@@ -260,22 +201,14 @@ extern bool runops_fdw_change_key(RunopsChangedKeys *keys, int n,
 								  const char *const *values);
 
 /* in note_writes.c */
-extern void runops_fdw_note_write(Oid relid);
 extern bool runops_fdw_scan_locks(ForeignScanState *node);
 extern void runops_fdw_note_scan_locks(ForeignScanState *node);
 extern void runops_fdw_note_direct_modify(ForeignScanState *node);
 extern bool runops_fdw_notes_insert_late(ModifyTableState *mtstate);
 
 /* in remote_row.c */
-extern int	runops_fdw_begin_output(void);
-extern void runops_fdw_end_output(int level);
-extern void runops_fdw_init_params(RunopsParams *params, ForeignScanState *node,
-								   List *exprs);
-extern void runops_fdw_eval_params(RunopsParams *params, ExprContext *econtext);
 extern void runops_fdw_init_row(RunopsRowType *type, Relation rel,
 								ForeignScanState *node, List *attrs);
-extern void runops_fdw_store_row(RunopsRowType *type, const RunopsRow *row,
-								 TupleTableSlot *slot);
 
 /* in scan.c */
 extern void runops_fdw_scan_callbacks(FdwRoutine *routine);

@@ -340,6 +340,9 @@ runopsExplainForeignModify(ModifyTableState *mtstate, ResultRelInfo *rri,
 		if (mtstate->operation == CMD_INSERT)
 			ExplainPropertyInteger("Batch Size", NULL, batch_size(rri->ri_RelationDesc), es);
 	}
+	/* the scan shows it for the others */
+	if (mtstate->operation == CMD_INSERT)
+		runops_fdw_explain_obstacle(es);
 	if (es->analyze && rri->ri_FdwState != NULL)
 		runops_fdw_explain_usage(&((RunopsModify *) rri->ri_FdwState)->usage, es);
 }

@@ -33,8 +33,8 @@ runops_fdw_note_write(Oid relid)
 /*
  * Note that rows of a foreign table may be written, or are locked.
  */
-static void
-note_lock(Oid relid)
+void
+runops_fdw_note_lock(Oid relid)
 {
 	char		store[RUNOPS_STORE_LEN];
 
@@ -86,7 +86,7 @@ runops_fdw_note_scan_locks(ForeignScanState *node)
 	while ((rti = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), rti)) >= 0)
 	{
 		if (locks_table(node, rti))
-			note_lock(exec_rt_fetch(rti, node->ss.ps.state)->relid);
+			runops_fdw_note_lock(exec_rt_fetch(rti, node->ss.ps.state)->relid);
 	}
 }
 
@@ -99,7 +99,7 @@ runops_fdw_note_scan_locks(ForeignScanState *node)
 void
 runops_fdw_note_direct_modify(ForeignScanState *node)
 {
-	note_lock(runops_fdw_scan_relid(node));
+	runops_fdw_note_lock(runops_fdw_scan_relid(node));
 }
 
 /*

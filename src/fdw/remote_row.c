@@ -102,7 +102,7 @@ has_fixed_text(Oid type)
  * Prepare to evaluate the parameters of a scan.
  */
 void
-runops_fdw_init_params(RunopsParams *params, ForeignScanState *node, List *exprs)
+runops_fdw_init_params(RunopsParams *params, PlanState *node, List *exprs)
 {
 	ListCell   *lc;
 	int			i = 0;
@@ -111,6 +111,7 @@ runops_fdw_init_params(RunopsParams *params, ForeignScanState *node, List *exprs
 	params->output = palloc0_array(FmgrInfo, Max(params->n, 1));
 	params->values = palloc0_array(const char *, Max(params->n, 1));
 	params->fixed_text = true;
+	params->datums = palloc0_array(NullableDatum, Max(params->n, 1));
 	foreach(lc, exprs)
 	{
 		Oid			type = exprType((Node *) lfirst(lc));
@@ -122,7 +123,7 @@ runops_fdw_init_params(RunopsParams *params, ForeignScanState *node, List *exprs
 		fmgr_info(function, &params->output[i++]);
 	}
 	/* their evaluation may need the subplans of the node */
-	params->exprs = ExecInitExprList(exprs, &node->ss.ps);
+	params->exprs = ExecInitExprList(exprs, node);
 	params->cxt = AllocSetContextCreate(CurrentMemoryContext, "runops parameters",
 										ALLOCSET_SMALL_SIZES);
 }
@@ -134,7 +135,7 @@ void
 runops_fdw_eval_params(RunopsParams *params, ExprContext *econtext)
 {
 	MemoryContext oldcontext;
-	NullableDatum *values;
+	NullableDatum *values = params->datums;
 	ListCell   *lc;
 	int			level;
 	int			i = 0;
@@ -144,7 +145,6 @@ runops_fdw_eval_params(RunopsParams *params, ExprContext *econtext)
 
 	MemoryContextReset(params->cxt);
 	oldcontext = MemoryContextSwitchTo(params->cxt);
-	values = palloc_array(NullableDatum, params->n);
 	foreach(lc, params->exprs)
 	{
 		values[i].value = ExecEvalExpr((ExprState *) lfirst(lc), econtext, &values[i].isnull);
@@ -179,7 +179,7 @@ conversion_context(void *arg)
 		table = RelationGetRelationName(type->rel);
 		column = NameStr(TupleDescAttr(type->desc, attno - 1)->attname);
 	}
-	else
+	else if (type->node != NULL)
 	{
 		ForeignScan *plan = (ForeignScan *) type->node->ss.ps.plan;
 		TargetEntry *tle = list_nth_node(TargetEntry, plan->fdw_scan_tlist, attno - 1);
@@ -243,8 +243,26 @@ runops_fdw_init_row(RunopsRowType *type, Relation rel, ForeignScanState *node, L
 	type->rel = rel;
 	type->node = node;
 	type->attrs = attrs;
+	/* if no column was asked for, a row has one null */
+	type->ncolumns = Max(list_length(attrs), 1);
 	type->desc = rel ? RelationGetDescr(rel) : join_descriptor(node);
 	type->input = TupleDescGetAttInMetadata(type->desc);
+	type->cxt = AllocSetContextCreate(CurrentMemoryContext, "runops row conversion",
+									  ALLOCSET_SMALL_SIZES);
+}
+
+/*
+ * Prepare to convert rows that belong to no table.
+ */
+void
+runops_fdw_init_result(RunopsRowType *type, TupleDesc desc, List *attrs)
+{
+	type->rel = NULL;
+	type->node = NULL;
+	type->attrs = attrs;
+	type->ncolumns = list_length(attrs);
+	type->desc = desc;
+	type->input = TupleDescGetAttInMetadata(desc);
 	type->cxt = AllocSetContextCreate(CurrentMemoryContext, "runops row conversion",
 									  ALLOCSET_SMALL_SIZES);
 }
@@ -266,13 +284,12 @@ make_row(RunopsRowType *type, const RunopsRow *row)
 	const char *position = row->data;
 	ListCell   *lc;
 
-	/* if no column was asked for, the row has one null */
-	if (row->ncolumns != Max(list_length(type->attrs), 1))
+	if (row->ncolumns != type->ncolumns)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the answer of the store does not match the statement"),
 				 errdetail("It has rows of %d columns, and %d were asked for.",
-						   row->ncolumns, list_length(type->attrs)),
+						   row->ncolumns, type->ncolumns),
 				 errhint("Check which program the server's host and port lead to.")));
 
 	oldcontext = MemoryContextSwitchTo(type->cxt);

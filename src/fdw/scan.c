@@ -143,7 +143,7 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 										   ALLOCSET_SMALL_SIZES);
 	node->fdw_state = state;
 	(void) collect_params((Node *) plan->fdw_exprs, &state->exec_params);
-	runops_fdw_init_params(&state->params, node, plan->fdw_exprs);
+	runops_fdw_init_params(&state->params, &node->ss.ps, plan->fdw_exprs);
 	runops_fdw_init_row(&state->row, rel, node, (List *) runops_fdw_private(plan->fdw_private, SCAN_ATTRS, T_IntList));
 
 	q = &state->query;
@@ -519,6 +519,7 @@ static void
 runopsExplainForeignScan(ForeignScanState *node, ExplainState *es)
 {
 	runops_fdw_explain_scan(node, es);
+	runops_fdw_explain_obstacle(es);
 	if (es->analyze && node->fdw_state != NULL)
 		runops_fdw_explain_usage(&((RemoteScan *) node->fdw_state)->usage, es);
 }

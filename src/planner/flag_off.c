@@ -58,7 +58,7 @@ use_legacy(SingleLevel *level, Index rti)
 
 	if (inserts)
 		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL,
-											  &guess, NULL);
+											  &guess, NULL, &replacement.upsert);
 	else
 	{
 		replacement.leaf = runops_legacy_leaf(replacement.route);
@@ -73,6 +73,8 @@ use_legacy(SingleLevel *level, Index rti)
 
 	if (replacement.leaf == NULL)
 		return;
+	if (replacement.upsert)
+		runops_refuse_foreign_upsert(&replacement, _("The split is off."));
 	if (rti == query->resultRelation)
 		level->spared = runops_spared_checks(query, replacement.route,
 											 replacement.leaf,

@@ -268,20 +268,24 @@ returns_system_column(Query *query)
 }
 
 /*
- * Reject ON CONFLICT with a target in a store that is reached by the wrapper.
+ * Reject ON CONFLICT with a target in a store that is reached by the wrapper,
+ * because the statement is not sent as a whole.
  */
-static void
-refuse_foreign_upsert(const RunopsRoute *route, const RunopsLeaf *leaf)
+void
+runops_refuse_foreign_upsert(const RunopsReplacement *table, const char *obstacle)
 {
+	const char *name = get_rel_name(table->route->relid);
+
 	if (runops_gate_flag_off())
-		runops_gate_require_settings(leaf->store, get_rel_name(route->relid));
+		runops_gate_require_settings(table->leaf->store, name);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot use a conflict target for a row of store \"%s\" of \"%s\"",
-					leaf->store, get_rel_name(route->relid)),
-			 errdetail("The unique indexes of the store are in another database."),
-			 errhint("Use ON CONFLICT DO NOTHING without a target.")));
+					table->leaf->store, name),
+			 errdetail("The store decides on a conflict, and the statement cannot be sent to it as a whole: %s",
+					   obstacle),
+			 errhint("Use ON CONFLICT DO NOTHING without a target, or UPDATE first and then INSERT what does not exist.")));
 }
 
 /*
@@ -310,11 +314,14 @@ refuse_upsert(const RunopsRoute *route, const char *detail)
  * While the flag is off, rows can only go to that leaf.
  *
  * If assumed is not NULL, parameters may be assumed to be ids of legacy.
- * Those that were assumed so are added to *assumed.
+ * Those that were assumed so are added to *assumed.  *upsert is set if the rows go
+ * to a foreign leaf and there is a conflict target, so that the statement can only
+ * be sent as a whole.
  */
 const RunopsLeaf *
 runops_insert_leaf(Query *query, const RunopsRoute *route,
-				   ParamListInfo params, bool *guess, List **assumed)
+				   ParamListInfo params, bool *guess, List **assumed,
+				   bool *upsert_there)
 {
 	OnConflictExpr *conflict = query->onConflict;
 	bool		target = conflict != NULL &&
@@ -345,8 +352,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (leaf == NULL)
 		return NULL;
 
-	if (target && leaf->foreign)
-		refuse_foreign_upsert(route, leaf);
+	*upsert_there = target && leaf->foreign;
 
 	if (runops_has_statement_triggers(route->relid, NoLock, CMD_INSERT, upsert) ||
 		runops_has_statement_triggers(leaf->relid, RowExclusiveLock, CMD_INSERT,
@@ -362,7 +368,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 		!runops_gate_flag_off())
 		refuse_upsert(route, _("DO UPDATE assigns a new value to the key."));
 
-	if (leaf->foreign && returns_system_column(query))
+	if (leaf->foreign && !*upsert_there && returns_system_column(query))
 		return NULL;
 
 	return leaf;

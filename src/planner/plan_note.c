@@ -34,6 +34,7 @@
 #define NOTE_CURSOR_OPTIONS 2
 #define NOTE_SPARED 3
 #define NOTE_USERS 4
+#define NOTE_OBSTACLE 5
 
 /*
  * Put a note into a plan, unless the note is empty.
@@ -44,11 +45,13 @@ runops_add_plan_note(PlannedStmt *stmt, const RunopsPlanNote *note)
 	RangeTblEntry *rte;
 	List	   *row;
 
-	if (note->query == NULL && note->spared == NIL && note->users == NIL)
+	if (note->query == NULL && note->spared == NIL && note->users == NIL &&
+		note->obstacle == NULL)
 		return;
 
 	row = list_make5(note->query, note->assumed,
 					 makeInteger(note->cursorOptions), note->spared, note->users);
+	row = lappend(row, note->obstacle);
 	rte = makeNode(RangeTblEntry);
 	rte->rtekind = RTE_VALUES;
 	rte->eref = makeAlias(NOTE_NAME, NIL);
@@ -81,8 +84,22 @@ runops_find_plan_note(PlannedStmt *stmt, RunopsPlanNote *note)
 		note->cursorOptions = intVal(list_nth(row, NOTE_CURSOR_OPTIONS));
 		note->spared = list_nth(row, NOTE_SPARED);
 		note->users = list_nth(row, NOTE_USERS);
+		note->obstacle = list_nth(row, NOTE_OBSTACLE);
 		return true;
 	}
 
 	return false;
+}
+
+/*
+ * Why a statement was not sent to its only store as a whole: a sentence.  NULL if
+ * it was sent, or needs several stores.
+ */
+const char *
+runops_plan_obstacle(PlannedStmt *stmt)
+{
+	RunopsPlanNote note;
+
+	return runops_find_plan_note(stmt, &note) && note.obstacle != NULL ?
+		strVal(note.obstacle) : NULL;
 }

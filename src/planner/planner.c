@@ -409,6 +409,7 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
 	List	   *assumed = NIL;
+	bool		upsert = false;
 
 	if (rte->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
@@ -417,9 +418,9 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 		return;
 
 	leaf = runops_insert_leaf(query, route, cxt->values.params, &cxt->tally.guess,
-							  cxt->values.assume ? &assumed : NULL);
+							  cxt->values.assume ? &assumed : NULL, &upsert);
 	if (leaf != NULL)
-		add_replacement(cxt, query, query->resultRelation, route, leaf, assumed);
+		add_replacement(cxt, query, query->resultRelation, route, leaf, assumed)->upsert = upsert;
 }
 
 /*
@@ -486,12 +487,80 @@ analyze_query(AnalyzeContext *cxt, Query *query, Index depth, List *outer,
 }
 
 /*
- * Make the replacements, call the next planner, and steer the plan cache.
+ * Refuse an upsert in a store if the statement is not sent there as a whole.
+ */
+static void
+refuse_upserts(const AnalyzeContext *cxt, const char *obstacle)
+{
+	ListCell   *lc;
+
+	foreach(lc, cxt->replacements)
+	{
+		const RunopsReplacement *replacement = (RunopsReplacement *) lfirst(lc);
+
+		if (replacement->upsert)
+			runops_refuse_foreign_upsert(replacement, obstacle);
+	}
+}
+
+/*
+ * The plan of a statement that is sent as a whole, or NULL.  If only something else
+ * than its tables prevents that, *obstacle says what.
+ */
+static PlannedStmt *
+ship_statement(AnalyzeContext *cxt, Query *parse, int cursorOptions, RunopsShipFunction ship,
+			   String **obstacle)
+{
+	RunopsWholeStatement statement = {
+		.query = parse,
+		.tables = cxt->replacements,
+		.cursorOptions = cursorOptions,
+		.obstacle = _("It needs several stores, or its store is not known.")
+	};
+	PlannedStmt *stmt = NULL;
+	const RunopsLeaf *leaf = NULL;
+	ListCell   *lc;
+
+	foreach(lc, cxt->replacements)
+	{
+		const RunopsReplacement *replacement = (RunopsReplacement *) lfirst(lc);
+
+		if (leaf != NULL && strcmp(leaf->store, replacement->leaf->store) != 0)
+			break;
+		leaf = replacement->leaf;
+		if (!leaf->foreign || runops_is_legacy(leaf->store) || replacement->pinned)
+			break;
+	}
+	if (!runops_enable_shipping)
+		statement.obstacle = _("\"runops.enable_shipping\" is off.");
+	else if (lc == NULL && leaf != NULL && cxt->assumed == NIL)
+	{
+		stmt = ship(&statement);
+		if (stmt != NULL)
+			ereport(DEBUG2,
+					(errmsg_internal("statement is sent to store \"%s\" as a whole", leaf->store)));
+		else
+		{
+			*obstacle = makeString(pstrdup(statement.obstacle));
+			ereport(DEBUG2,
+					(errmsg_internal("statement is not sent to store \"%s\" as a whole: %s",
+									 leaf->store, statement.obstacle)));
+		}
+	}
+	if (stmt == NULL)
+		refuse_upserts(cxt, statement.obstacle);
+
+	return stmt;
+}
+
+/*
+ * Send the statement as a whole, or make the replacements, call the next planner,
+ * and steer the plan cache.
  */
 PlannedStmt *
 runops_plan(Query *parse, const char *query_string, int cursorOptions,
 			ParamListInfo boundParams EXPLAIN_STATE_PARAMETER,
-			planner_hook_type next)
+			planner_hook_type next, RunopsShipFunction ship)
 {
 	AnalyzeContext cxt = {.values.params = boundParams,
 		.shapeless = runops_shapeless_ids};
@@ -521,6 +590,9 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	cxt.values.assume = runops_may_assume(boundParams);
 	analyze_query(&cxt, parse, 1, NIL, NIL);
+	stmt = ship_statement(&cxt, parse, cursorOptions, ship, &note.obstacle);
+	if (stmt != NULL)
+		return stmt;
 	if (cxt.assumed != NIL)
 		note.query = copyObject(parse);
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)

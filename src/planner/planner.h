@@ -21,6 +21,36 @@
 #include "optimizer/planner.h"
 
 #include "base/compat.h"
+#include "base/runops.h"
+
+/* A routed table of a query, and the leaf that can stand for it. */
+typedef struct RunopsReplacement
+{
+	Query	   *query;
+	Index		rti;
+	const RunopsRoute *route;
+	const RunopsLeaf *leaf;
+	bool		pinned;			/* named by a clause to be removed; see
+								 * pinned_store.c */
+	bool		upsert;			/* has it ON CONFLICT with a target? */
+} RunopsReplacement;
+
+/*
+ * A statement whose routed tables all need the same store, which is not legacy.
+ */
+typedef struct RunopsWholeStatement
+{
+	Query	   *query;
+	List	   *tables;			/* of RunopsReplacement: all its routed tables */
+	int			cursorOptions;
+	const char *obstacle;		/* out: why it is not sent as a whole */
+} RunopsWholeStatement;
+
+/*
+ * Makes the plan of a statement that is sent as a whole.  Returns NULL, with the
+ * obstacle, if that is not possible.
+ */
+typedef PlannedStmt *(*RunopsShipFunction) (RunopsWholeStatement *statement);
 
 /*
  * The state between the start of a plan and its execution; see generic_plan.c.
@@ -69,11 +99,14 @@ extern void runops_refuse_only(PlannerInfo *root, RelOptInfo *rel);
 /* in permissions.c */
 extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
 
+/* in plan_note.c */
+extern const char *runops_plan_obstacle(PlannedStmt *stmt);
+
 /* in planner.c */
 extern PlannedStmt *runops_plan(Query *parse, const char *query_string,
 								int cursorOptions,
 								ParamListInfo boundParams EXPLAIN_STATE_PARAMETER,
-								planner_hook_type next);
+								planner_hook_type next, RunopsShipFunction ship);
 
 /* in prune.c */
 extern void runops_exclude_leaf(PlannerInfo *root, RelOptInfo *rel);

@@ -77,17 +77,6 @@ typedef struct RunopsScope
 								 * constant folding may make known */
 } RunopsScope;
 
-/* A range-table entry that a leaf will replace. */
-typedef struct RunopsReplacement
-{
-	Query	   *query;
-	Index		rti;
-	const RunopsRoute *route;
-	const RunopsLeaf *leaf;
-	bool		pinned;			/* named by a clause to be removed; see
-								 * pinned_store.c */
-} RunopsReplacement;
-
 /* The facts about a statement that steer the plan cache. */
 typedef struct RunopsTally
 {
@@ -107,6 +96,8 @@ typedef struct RunopsPlanNote
 	List	   *spared;			/* checks to skip; see skip_checks.c */
 	List	   *users;			/* pairs of OIDs: a result relation's
 								 * range-table index, and its user */
+	String	   *obstacle;		/* why the statement was not sent to its store
+								 * as a whole; or NULL */
 } RunopsPlanNote;
 
 /* How to steer the plan cache's choice of a generic plan. */
@@ -174,7 +165,9 @@ extern bool runops_has_statement_triggers(Oid relid, LOCKMODE lockmode,
 /* in insert.c */
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
 											ParamListInfo params, bool *guess,
-											List **assumed);
+											List **assumed, bool *upsert);
+pg_noreturn extern void runops_refuse_foreign_upsert(const RunopsReplacement *table,
+													 const char *obstacle);
 
 /* in flag_off.c */
 extern List *runops_use_legacy(Query *query);

@@ -179,6 +179,8 @@ struct RunopsConn
 								 * first command of the segments? */
 	bool		by_rows;		/* do its rows arrive one at a time? */
 	const char *sql;			/* the statement, for errors */
+	const char *tag;			/* first word of the next statement's command
+								 * tag, if its text does not begin with it */
 	struct RunopsQuery *running;	/* whose statement was sent, or NULL */
 	struct RunopsInsert *inserting; /* whose rows were sent, or NULL */
 	int			nest;			/* nest level of the statement that is sent;

@@ -164,6 +164,20 @@ drop_rows(RunopsQuery *q)
 }
 
 /*
+ * Note the tables that the query writes to.
+ */
+static void
+note_writes(const RunopsQuery *q)
+{
+	ListCell   *lc;
+
+	if (q->targets == NIL)
+		runops_frame_note_write(q->conn, q->cid, q->use.relid);
+	foreach(lc, q->targets)
+		runops_frame_note_write(q->conn, q->cid, lfirst_oid(lc));
+}
+
+/*
  * Send a query without a cursor, as the statement of the segment.
  */
 static void
@@ -172,10 +186,11 @@ send_whole(RunopsQuery *q)
 	RunopsConn *c = q->conn;
 
 	if (q->need == RUNOPS_NEED_WRITE)
-		runops_frame_note_write(c, q->cid, q->use.relid);
+		note_writes(q);
 	q->open_level = GetCurrentTransactionNestLevel();
 	c->by_rows = true;
 	c->sql = q->sql;
+	c->tag = q->tag;
 	runops_segment_statement(c, q->sql, q->nparams, q->values, true, !q->no_rows);
 	runops_segment_sync(c, true);
 	c->running = q;

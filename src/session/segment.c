@@ -668,9 +668,10 @@ runops_segment_statement(RunopsConn *c, const char *sql, int nparams,
 		!PQsendQueryPrepared(conn, statement->name, nparams, values, NULL, NULL, 0) :
 		!PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0))
 		lost(c, NULL);
-	push(c, RUNOPS_CMD_STATEMENT, sql, rows, statement == NULL,
+	push(c, RUNOPS_CMD_STATEMENT, c->tag ? c->tag : sql, rows, statement == NULL,
 		 statement == NULL ? text_size(sql, nparams, values) :
 		 runops_execute_size(statement->name, nparams, values));
+	c->tag = NULL;
 	if (c->nsent == 1 && c->by_rows)
 		(void) PQsetSingleRowMode(conn);
 }

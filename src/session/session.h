@@ -96,6 +96,8 @@ typedef struct RunopsQuery
 {
 	RunopsStoreUse use;
 	const char *sql;
+	const char *tag;			/* first word of its command tag, if sql does
+								 * not begin with it; or NULL */
 	int			nparams;
 	const char **values;		/* of the parameters, as text */
 	RunopsNeed	need;
@@ -107,6 +109,7 @@ typedef struct RunopsQuery
 	Snapshot	snapshot;		/* of the local statement */
 	CommandId	cid;			/* of the local statement, if it writes */
 	List	   *relids;			/* the foreign tables that it reads */
+	List	   *targets;		/* those that it writes to; NIL: use.relid */
 	/* evaluate the parameters, and open it; called to fix it before a write */
 	void		(*start) (void *arg);
 

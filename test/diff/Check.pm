@@ -39,10 +39,10 @@ our $elsewhere = 0;	# is legacy a database of its own?
 my $NEW_SHAPE = qr/(?:[0-9a-v]{24}[a-z0-9][12]|[0-9A-Za-z]{27})\b/;
 my @ALLOW = (
 	# core has no unique index to infer on a parent; with routing, keys of the legacy store alone must work
-	{ feat => 'onconflict', env => 'off', state => qr/^(?:42P10|0A000)$/ },
-	{ feat => 'onconflict', env => 'on', state => qr/^(?:42P10|0A000)$/, when => sub { return $elsewhere || $_[0] =~ $NEW_SHAPE; } },
+	{ feat => 'onconflict', env => qr/^off$/, state => qr/^(?:42P10|0A000)$/ },
+	{ feat => 'onconflict', env => qr/^(?:on|split)$/, state => qr/^(?:42P10|0A000)$/, when => sub { return $elsewhere || $_[0] =~ $NEW_SHAPE; } },
 	# a generic plan of an upsert is made for the legacy leaf, which refuses other keys
-	{ feat => 'onconflict', env => 'on', state => qr/^RO003$/, when => sub { return $_[0] =~ $NEW_SHAPE; } },
+	{ feat => 'onconflict', env => qr/^(?:on|split)$/, state => qr/^RO003$/, when => sub { return $_[0] =~ $NEW_SHAPE; } },
 	# which of several violated constraints is named: a store checks its foreign keys after each row
 	{ state => qr/^23/, when => sub { return ($_[1]{err} // '') =~ /^23/; } },
 	# a view's check comes before the store is asked
@@ -61,13 +61,13 @@ sub new
 {
 	my ($class, $rig, %arg) = @_;
 	my $self = bless { rig => $rig, n => 0, flag => $arg{flag} // 'on' }, $class;
-	$self->open($_) for qw(plain on off);
+	$self->open($_) for qw(plain on split off);
 	my $res = $self->_state('plain');
 	$self->{base} = _stores($res);
 	return $self;
 }
 
-# (Re)connect one of the three sides.
+# (Re)connect one of the sides: the plain database; routing and shipping on; routing alone; neither.
 sub open
 {
 	my ($self, $env) = @_;
@@ -80,6 +80,7 @@ sub open
 	die "could not connect again: $@" if !$conn;
 	$conn->do("SET statement_timeout = '20s'");
 	$conn->do('SET runops.enable_routing = ' . ($env eq 'off' ? 'off' : 'on')) if $env ne 'plain';
+	$conn->do('SET runops.enable_shipping = ' . ($env eq 'on' ? 'on' : 'off')) if $env ne 'plain';
 	$self->{conn}{$env} = $conn;
 	return;
 }
@@ -306,7 +307,7 @@ sub _judge
 		for my $rule (@ALLOW)
 		{
 			next if $rule->{feat} && !$case->{feat}{ $rule->{feat} };
-			next if $rule->{env} && $rule->{env} ne $env;
+			next if $rule->{env} && $env !~ $rule->{env};
 			next if $rule->{flag} && $rule->{flag} ne $self->{flag};
 			next if $rule->{generic} && $case->{mode} ne 'generic' && !$case->{generic};
 			next if $got->{err} !~ $rule->{state};
@@ -342,7 +343,7 @@ sub check
 	my ($self, $case, @envs) = @_;
 	my $want = $self->run($case, 'plain');
 	my @bad;
-	for my $env (@envs ? @envs : qw(on off))
+	for my $env (@envs ? @envs : qw(on split off))
 	{
 		my $got = $self->run($case, $env);
 		for my $i (0 .. $#$want)
