@@ -159,20 +159,11 @@ check_deferred_constraints(void)
 	}
 }
 
-/* A store that was told to commit. */
-typedef struct Part
-{
-	RunopsConn *conn;
-	RunopsOutcome outcome;
-	bool		asked;			/* is it known by asking, or unknown? */
-	PGresult   *refusal;		/* why it has rolled back, if it has said so */
-} Part;
-
 /*
  * The stores that were told to commit, until the local transaction ends; in
  * TopTransactionContext.
  */
-static Part *parts = NULL;
+static RunopsStorePart *parts = NULL;
 static int	nparts = 0;
 
 /*
@@ -198,7 +189,7 @@ servers(RunopsOutcome outcome)
  * Describe why a store has rolled back.
  */
 static void
-describe_refusal(const Part *part, RemoteFailure *failure)
+describe_refusal(const RunopsStorePart *part, RemoteFailure *failure)
 {
 	RunopsConn *c = part->conn;
 
@@ -227,16 +218,11 @@ static void
 record_parts(void)
 {
 	bool		half = false;
-	uint64		id;
 
 	for (int i = 0; i < nparts; i++)
 		half = half || parts[i].outcome != RUNOPS_OUTCOME_ROLLED_BACK;
-	if (!half)
-		return;
-
-	id = runops_commit_record_begin();
-	for (int i = 0; i < nparts; i++)
-		runops_commit_record_part(id, parts[i].conn, parts[i].outcome);
+	if (half)
+		runops_commit_record(parts, nparts);
 }
 
 /*
@@ -251,7 +237,7 @@ commit_failed(void)
 	char	   *committed = servers(RUNOPS_OUTCOME_COMMITTED);
 	char	   *unknown = servers(RUNOPS_OUTCOME_UNKNOWN);
 	RemoteFailure failure = {0};
-	const Part *refuser = NULL;
+	const RunopsStorePart *refuser = NULL;
 
 	holding = false;
 	for (int i = 0; i < nparts; i++)
@@ -301,7 +287,7 @@ list_parts(int nwriters)
 {
 	dlist_iter	iter;
 
-	parts = MemoryContextAllocZero(TopTransactionContext, nwriters * sizeof(Part));
+	parts = MemoryContextAllocZero(TopTransactionContext, nwriters * sizeof(RunopsStorePart));
 	nparts = 0;
 	dlist_foreach(iter, &runops_conns)
 	{
@@ -316,7 +302,7 @@ list_parts(int nwriters)
  * Read the answer of a store to COMMIT.
  */
 static void
-read_answer(Part *part, TimestampTz by)
+read_answer(RunopsStorePart *part, TimestampTz by)
 {
 	RunopsConn *c = part->conn;
 	PGresult   *answer = NULL;
@@ -351,7 +337,7 @@ ask_outcomes(int nunknown, TimestampTz by)
 	by = Min(by, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASK_BUDGET));
 	for (int i = 0; i < nparts && nunknown > 0; i++)
 	{
-		Part	   *part = &parts[i];
+		RunopsStorePart *part = &parts[i];
 		RunopsConn *c = part->conn;
 		TimestampTz now = GetCurrentTimestamp();
 		RunopsRemoteXact xact;

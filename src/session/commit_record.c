@@ -103,68 +103,71 @@ outcome_text(RunopsOutcome outcome)
 }
 
 /*
- * Begin to keep the parts of a transaction; returns its number.
+ * Fill the next free part with what one store has done; returns false if there is
+ * none.  The caller holds the lock.
  */
-uint64
-runops_commit_record_begin(void)
-{
-	uint64		id;
-
-	if (runops_shared == NULL)
-		return 0;
-	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
-	id = Max(runops_shared->commits.last + 1, (uint64) GetCurrentTimestamp());
-	runops_shared->commits.last = id;
-	LWLockRelease(runops_shared->lock);
-
-	return id;
-}
-
-/*
- * Keep what one store has done.
- *
- * This is called while a transaction fails, so it raises nothing and looks at no
- * catalog.  If there is no room, only the server's log tells of it.
- */
-void
-runops_commit_record_part(uint64 id, const RunopsConn *c, RunopsOutcome outcome)
+static bool
+fill_part(uint64 id, const RunopsConn *c, RunopsOutcome outcome)
 {
 	RunopsCommitPart *part = NULL;
 	ListCell   *lc;
 
-	if (runops_shared == NULL)
-		return;
-	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < RUNOPS_MAX_COMMIT_PARTS && part == NULL; i++)
 	{
 		if (runops_shared->commits.parts[i].id == 0)
 			part = &runops_shared->commits.parts[i];
 	}
-	if (part != NULL)
+	if (part == NULL)
+		return false;
+
+	memset(part, 0, sizeof(RunopsCommitPart));
+	part->id = id;
+	part->dbid = MyDatabaseId;
+	part->userid = c->session.user->userid;
+	strlcpy(part->server, c->session.server->servername, NAMEDATALEN);
+	part->outcome = outcome;
+	part->failed_at = GetCurrentTimestamp();
+	runops_conn_xact(c, &part->xact);
+	foreach(lc, c->written)
 	{
-		memset(part, 0, sizeof(RunopsCommitPart));
-		part->id = id;
-		part->dbid = MyDatabaseId;
-		part->userid = c->session.user->userid;
-		strlcpy(part->server, c->session.server->servername, NAMEDATALEN);
-		part->outcome = outcome;
-		part->failed_at = GetCurrentTimestamp();
-		runops_conn_xact(c, &part->xact);
-		foreach(lc, c->written)
-		{
-			if (part->ntables < RUNOPS_MAX_COMMIT_TABLES)
-				part->tables[part->ntables++] = ((RunopsWritten *) lfirst(lc))->relid;
-		}
-		runops_shared->commits.wanted = true;
-		if (runops_shared->cleaner.launcher != NULL)
-			SetLatch(runops_shared->cleaner.launcher);
+		if (part->ntables < RUNOPS_MAX_COMMIT_TABLES)
+			part->tables[part->ntables++] = ((RunopsWritten *) lfirst(lc))->relid;
 	}
+
+	return true;
+}
+
+/*
+ * Keep what the stores have done with a transaction.
+ *
+ * This is called while a transaction fails, so it raises nothing and looks at no
+ * catalog.  What there is no room for, only the server's log tells.
+ *
+ * All parts get there at once: a worker releases all parts of a transaction that
+ * it has copied.
+ */
+void
+runops_commit_record(const RunopsStorePart *parts, int nparts)
+{
+	int			nkept = 0;
+	uint64		id;
+
+	if (runops_shared == NULL)
+		return;
+	LWLockAcquire(runops_shared->lock, LW_EXCLUSIVE);
+	id = Max(runops_shared->commits.last + 1, (uint64) GetCurrentTimestamp());
+	runops_shared->commits.last = id;
+	while (nkept < nparts && fill_part(id, parts[nkept].conn, parts[nkept].outcome))
+		nkept++;
+	runops_shared->commits.wanted = true;
+	if (runops_shared->cleaner.launcher != NULL)
+		SetLatch(runops_shared->cleaner.launcher);
 	LWLockRelease(runops_shared->lock);
 
-	if (part == NULL)
+	for (int i = nkept; i < nparts; i++)
 		ereport(LOG,
 				(errmsg("could not keep the outcome of a transaction in server \"%s\": %s",
-						c->session.server->servername, outcome_text(outcome)),
+						parts[i].conn->session.server->servername, outcome_text(parts[i].outcome)),
 				 errhint("Call runops.resolve_commits() in each database that has the extension.")));
 }
 

@@ -269,9 +269,17 @@ extern void runops_store_failure(RunopsConn *c, const PGresult *res,
 								 const char *sql, RemoteFailure *failure);
 
 /* in commit_record.c */
-extern uint64 runops_commit_record_begin(void);
-extern void runops_commit_record_part(uint64 id, const RunopsConn *c,
-									  RunopsOutcome outcome);
+
+/* A store that was told to commit. */
+typedef struct RunopsStorePart
+{
+	RunopsConn *conn;
+	RunopsOutcome outcome;
+	bool		asked;			/* is it known by asking, or unknown? */
+	PGresult   *refusal;		/* why it has rolled back, if it has said so */
+} RunopsStorePart;
+
+extern void runops_commit_record(const RunopsStorePart *parts, int nparts);
 extern int64 runops_commits_resolve(void);
 
 /* in outcome.c */

@@ -15,6 +15,7 @@ use PgWire;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 # what takes longer hangs
 my $patience = $PostgreSQL::Test::Utils::timeout_default;
@@ -84,6 +85,18 @@ sub run
 
 	return ($error->{C}, join('|', map { $_ // '' } @{$error}{qw(M D H)})) if $error;
 	return ('ok', join("\n", map { join('|', map { $_ // '' } @$_) } @{ $results[-1]{rows} // [] }));
+}
+
+# Has a store got such a statement?  What nobody waits for may still be on its way.
+sub was_asked
+{
+	my ($store, $on) = @_;
+
+	for (my $end = time + $patience; time < $end; sleep(0.05))
+	{
+		return 1 if grep { /$on/s } $store->statements;
+	}
+	return 0;
 }
 
 sub do_sql { return session->do($_[0]); }
@@ -455,7 +468,7 @@ foreach my $case (@statements)
 		do_sql("SET runops.commit_timeout = '500ms'; SET runops.cross_store_writes = allow");
 		$store->misbehave($mode, map { $_ => $case->{$_} } qw(on at nth));
 		my ($state, $said) = run($case->{sql}, $hangs || $case->{at} ? $store : undef, $case->{on});
-		my $asked = grep { /$case->{on}/s } $store->statements;
+		my $asked = was_asked($store, $case->{on});
 
 		$store->behave;
 		ok($asked, "$result: was asked");

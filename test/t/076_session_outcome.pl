@@ -320,6 +320,8 @@ foreach my $how (qw(cancel terminate))
 	is($split->sql(q{SELECT DISTINCT tables FROM runops.commit_failures}), '{public.run}', 'and the tables');
 	forget_all();
 
+	# either store may have kept its row
+	(undef, $new) = ids();
 	errors($session, "BEGIN; CREATE TEMP TABLE pk (k int PRIMARY KEY) ON COMMIT DELETE ROWS; CREATE TEMP TABLE fk (k int REFERENCES pk); INSERT INTO run VALUES ('$new', 2)");
 	like(errors($session, 'COMMIT'), qr/unsupported ON COMMIT/, 'this database fails after the store has committed');
 	shows('run_ops committed', 'which is kept too');
