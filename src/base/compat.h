@@ -167,9 +167,11 @@
 #if PG18_GE
 #define EXECUTE_ONCE_PARAMETER
 #define EXECUTE_ONCE_ARGUMENT
+#define EXECUTOR_RUN_ALL(desc) ExecutorRun(desc, ForwardScanDirection, 0)
 #else
 #define EXECUTE_ONCE_PARAMETER , bool execute_once
 #define EXECUTE_ONCE_ARGUMENT , execute_once
+#define EXECUTOR_RUN_ALL(desc) ExecutorRun(desc, ForwardScanDirection, 0, true)
 #endif
 
 /*

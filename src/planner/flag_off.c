@@ -47,7 +47,7 @@ use_legacy(SingleLevel *level, Index rti)
 	RunopsReplacement replacement = {.query = query, .rti = rti};
 	bool		inserts = rti == query->resultRelation &&
 		query->commandType == CMD_INSERT;
-	bool		guess = false;	/* is the key unknown? */
+	RunopsInsertChoice choice = {0};
 
 	if (rte->rtekind != RTE_RELATION ||
 		rte->relkind != RELKIND_PARTITIONED_TABLE || !(rte->inh || inserts))
@@ -57,8 +57,10 @@ use_legacy(SingleLevel *level, Index rti)
 		return;
 
 	if (inserts)
-		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL,
-											  &guess, NULL, &replacement.upsert);
+	{
+		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL, NULL, &choice);
+		replacement.upsert = choice.upsert;
+	}
 	else
 	{
 		replacement.leaf = runops_legacy_leaf(replacement.route);
@@ -78,7 +80,7 @@ use_legacy(SingleLevel *level, Index rti)
 	if (rti == query->resultRelation)
 		level->spared = runops_spared_checks(query, replacement.route,
 											 replacement.leaf,
-											 inserts && !guess);
+											 inserts && !choice.guess);
 	runops_replace(&replacement);
 }
 

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "catalog/pg_class.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -24,6 +25,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "gate/gate.h"
 #include "planner/planner_int.h"
 #include "xact/xact.h"
@@ -293,7 +295,7 @@ runops_refuse_foreign_upsert(const RunopsReplacement *table, const char *obstacl
  *
  * Core would only report that the table has no matching unique index.
  */
-static void
+pg_noreturn static void
 refuse_upsert(const RunopsRoute *route, const char *detail)
 {
 	ereport(ERROR,
@@ -306,22 +308,51 @@ refuse_upsert(const RunopsRoute *route, const char *detail)
 }
 
 /*
+ * Let the rows of an upsert go store by store, or refuse it.
+ */
+static void
+spread_upsert(Query *query, const RunopsRoute *route, RunopsInsertChoice *choice)
+{
+	bool		upsert = query->onConflict->action == ONCONFLICT_UPDATE;
+
+	if (!choice->top)
+		runops_refuse_spread(route, _("It is a query in WITH."));
+	for (int i = -1; i < route->nleaves; i++)
+	{
+		if (runops_has_statement_triggers(i < 0 ? route->relid : route->leaves[i].relid,
+										  i < 0 ? NoLock : RowExclusiveLock, CMD_INSERT, upsert))
+			refuse_upsert(route, _("Only the leaves have the unique indexes, and the table has a statement trigger."));
+	}
+	if (upsert && !upsert_keeps_key(query->onConflict, route))
+		refuse_upsert(route, _("DO UPDATE assigns a new value to the key."));
+	choice->spread = true;
+}
+
+/*
+ * Refuse an upsert of rows of several stores, or of unknown keys.
+ */
+void
+runops_refuse_spread(const RunopsRoute *route, const char *obstacle)
+{
+	refuse_upsert(route,
+				  psprintf(_("Its rows belong to several stores, or their keys are not known when it is planned, and it cannot go store by store: %s"),
+						   obstacle));
+}
+
+/*
  * The leaf for the plan of an INSERT; NULL to let core route the rows.
  *
- * With ON CONFLICT, a plan for unknown parameters would fail because there is
- * no unique index.  The plan cache makes such a plan even if only to learn its
- * cost.  In that case the plan is made for the legacy leaf, and guess is set.
- * While the flag is off, rows can only go to that leaf.
+ * With a conflict target core cannot route the rows, because only the leaves have
+ * unique indexes.  If there are several, or the keys are not known, the rows go
+ * store by store, and choice->spread is set.  While the flag is off, rows can only
+ * go to the legacy leaf.
  *
  * If assumed is not NULL, parameters may be assumed to be ids of legacy.
- * Those that were assumed so are added to *assumed.  *upsert is set if the rows go
- * to a foreign leaf and there is a conflict target, so that the statement can only
- * be sent as a whole.
+ * Those that were assumed so are added to *assumed.
  */
 const RunopsLeaf *
 runops_insert_leaf(Query *query, const RunopsRoute *route,
-				   ParamListInfo params, bool *guess, List **assumed,
-				   bool *upsert_there)
+				   ParamListInfo params, List **assumed, RunopsInsertChoice *choice)
 {
 	OnConflictExpr *conflict = query->onConflict;
 	bool		target = conflict != NULL &&
@@ -336,12 +367,17 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 		assumed = NULL;
 	if (!insert_store(query, route, params, &store, &unbound, assumed))
 	{
-		if (target && !unbound && !runops_gate_flag_off())
-			refuse_upsert(route, _("Only the leaves have the unique indexes, and the keys do not tell which leaf takes the rows."));
 		if (!target && !runops_gate_flag_off())
 			return NULL;
+		if (!runops_gate_flag_off() && (!unbound || (choice->top && runops_enable_shipping)))
+		{
+			spread_upsert(query, route, choice);
+			/* with the values there may be a better plan */
+			choice->guess = choice->guess || unbound;
+			return NULL;
+		}
 		store = runops_store_bit(RUNOPS_LEGACY_STORE);
-		*guess = true;
+		choice->guess = true;
 	}
 
 	for (int i = 0; i < route->nleaves; i++)
@@ -352,7 +388,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	if (leaf == NULL)
 		return NULL;
 
-	*upsert_there = target && leaf->foreign;
+	choice->upsert = target && leaf->foreign;
 
 	if (runops_has_statement_triggers(route->relid, NoLock, CMD_INSERT, upsert) ||
 		runops_has_statement_triggers(leaf->relid, RowExclusiveLock, CMD_INSERT,
@@ -360,7 +396,7 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 	{
 		if (target)
 			refuse_upsert(route, _("Only the leaves have the unique indexes, and the table has a statement trigger."));
-		*guess = false;
+		choice->guess = false;
 		return NULL;
 	}
 
@@ -368,8 +404,49 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 		!runops_gate_flag_off())
 		refuse_upsert(route, _("DO UPDATE assigns a new value to the key."));
 
-	if (leaf->foreign && !*upsert_there && returns_system_column(query))
+	if (leaf->foreign && !choice->upsert && returns_system_column(query))
 		return NULL;
 
 	return leaf;
+}
+
+/*
+ * Walker: refuse ON CONFLICT with a target on a routed table while nothing is
+ * routed.  Core would only report that the table has no matching unique index.
+ */
+static bool
+refuse_unrouted_walker(Node *node, void *context)
+{
+	Query	   *query = (Query *) node;
+	RangeTblEntry *target;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, refuse_unrouted_walker, context);
+
+	if (query->onConflict != NULL &&
+		(query->onConflict->arbiterElems != NIL || OidIsValid(query->onConflict->constraint)))
+	{
+		target = rt_fetch(query->resultRelation, query->rtable);
+		if (target->relkind == RELKIND_PARTITIONED_TABLE && runops_route(target->relid) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot use a conflict target for rows of \"%s\"",
+							get_rel_name(target->relid)),
+					 errdetail("Only the leaves have the unique indexes, and \"%s\" is off.",
+							   "runops.enable_routing"),
+					 errhint("Turn it on, or use ON CONFLICT DO NOTHING without a target.")));
+	}
+
+	return query_tree_walker(query, refuse_unrouted_walker, context, 0);
+}
+
+/*
+ * Refuse what core cannot plan without routing.
+ */
+void
+runops_refuse_unrouted(Query *query)
+{
+	(void) refuse_unrouted_walker((Node *) query, NULL);
 }

@@ -56,6 +56,9 @@ typedef struct AnalyzeContext
 	List	   *assumed;		/* of Param: parameters that the replacements
 								 * assume to name legacy */
 	uint64		shapeless;		/* runops_shapeless_ids when planning began */
+	Query	   *top;			/* the statement itself */
+	const RunopsRoute *spread;	/* the table of an upsert whose rows go store
+								 * by store, or NULL */
 } AnalyzeContext;
 
 /* The state of the walker for sublinks. */
@@ -409,7 +412,7 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
 	List	   *assumed = NIL;
-	bool		upsert = false;
+	RunopsInsertChoice choice = {.top = query == cxt->top};
 
 	if (rte->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
@@ -417,10 +420,14 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	if (route == NULL)
 		return;
 
-	leaf = runops_insert_leaf(query, route, cxt->values.params, &cxt->tally.guess,
-							  cxt->values.assume ? &assumed : NULL, &upsert);
+	leaf = runops_insert_leaf(query, route, cxt->values.params,
+							  cxt->values.assume ? &assumed : NULL, &choice);
+	cxt->tally.guess = cxt->tally.guess || choice.guess;
+	if (choice.spread)
+		cxt->spread = route;
 	if (leaf != NULL)
-		add_replacement(cxt, query, query->resultRelation, route, leaf, assumed)->upsert = upsert;
+		add_replacement(cxt, query, query->resultRelation, route, leaf,
+						assumed)->upsert = choice.upsert;
 }
 
 /*
@@ -554,6 +561,29 @@ ship_statement(AnalyzeContext *cxt, Query *parse, int cursorOptions, RunopsShipF
 }
 
 /*
+ * The plan of an upsert whose rows go store by store.
+ */
+static PlannedStmt *
+spread_statement(AnalyzeContext *cxt, Query *parse, const char *query_string,
+				 int cursorOptions, RunopsShipFunction ship)
+{
+	RunopsWholeStatement statement = {
+		.query = parse,
+		.spread = cxt->spread,
+		.cursorOptions = cursorOptions,
+		.params = cxt->values.params,
+		.query_string = query_string,
+		.obstacle = _("\"runops.enable_shipping\" is off.")
+	};
+	PlannedStmt *stmt = runops_enable_shipping ? ship(&statement) : NULL;
+
+	if (stmt == NULL)
+		runops_refuse_spread(cxt->spread, statement.obstacle);
+
+	return stmt;
+}
+
+/*
  * Send the statement as a whole, or make the replacements, call the next planner,
  * and steer the plan cache.
  */
@@ -563,7 +593,8 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 			planner_hook_type next, RunopsShipFunction ship)
 {
 	AnalyzeContext cxt = {.values.params = boundParams,
-		.shapeless = runops_shapeless_ids};
+		.shapeless = runops_shapeless_ids,
+		.top = parse};
 	RunopsPlanNote note = {.cursorOptions = cursorOptions};
 	RunopsSteering steering;
 	PlannedStmt *stmt;
@@ -574,8 +605,11 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	runops_remove_only(parse);
 	if (!runops_enable_routing)
+	{
+		runops_refuse_unrouted(parse);
 		return next(parse, query_string, cursorOptions,
 					boundParams EXPLAIN_STATE_ARGUMENT);
+	}
 
 	if (runops_gate_flag_off())
 	{
@@ -590,6 +624,13 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	cxt.values.assume = runops_may_assume(boundParams);
 	analyze_query(&cxt, parse, 1, NIL, NIL);
+	if (cxt.spread != NULL)
+	{
+		steering = runops_steering(parse, boundParams, &cxt.tally);
+		stmt = spread_statement(&cxt, parse, query_string, cursorOptions, ship);
+		runops_steer(stmt, steering);
+		return stmt;
+	}
 	stmt = ship_statement(&cxt, parse, cursorOptions, ship, &note.obstacle);
 	if (stmt != NULL)
 		return stmt;

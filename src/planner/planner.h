@@ -36,19 +36,23 @@ typedef struct RunopsReplacement
 } RunopsReplacement;
 
 /*
- * A statement whose routed tables all need the same store, which is not legacy.
+ * A statement whose routed tables all need the same store, which is not legacy; or
+ * an upsert whose rows belong to several stores, or to stores that are not known.
  */
 typedef struct RunopsWholeStatement
 {
 	Query	   *query;
 	List	   *tables;			/* of RunopsReplacement: all its routed tables */
+	const RunopsRoute *spread;	/* the table of such an upsert, or NULL */
 	int			cursorOptions;
+	ParamListInfo params;
+	const char *query_string;
 	const char *obstacle;		/* out: why it is not sent as a whole */
 } RunopsWholeStatement;
 
 /*
- * Makes the plan of a statement that is sent as a whole.  Returns NULL, with the
- * obstacle, if that is not possible.
+ * Makes the plan of a statement that is sent as a whole, or of an upsert whose rows
+ * go store by store.  Returns NULL, with the obstacle, if that is not possible.
  */
 typedef PlannedStmt *(*RunopsShipFunction) (RunopsWholeStatement *statement);
 

@@ -163,9 +163,23 @@ extern bool runops_has_statement_triggers(Oid relid, LOCKMODE lockmode,
 										  CmdType command, bool upsert);
 
 /* in insert.c */
+/* What the planner does with an INSERT; see insert.c. */
+typedef struct RunopsInsertChoice
+{
+	bool		top;			/* is it the statement itself? */
+	bool		guess;			/* out: was a leaf chosen with an unknown key? */
+	bool		upsert;			/* out: has it a conflict target, and go its
+								 * rows to a foreign leaf? */
+	bool		spread;			/* out: has it a conflict target, and rows of
+								 * several or unknown stores? */
+} RunopsInsertChoice;
+
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
-											ParamListInfo params, bool *guess,
-											List **assumed, bool *upsert);
+											ParamListInfo params, List **assumed,
+											RunopsInsertChoice *choice);
+extern void runops_refuse_unrouted(Query *query);
+pg_noreturn extern void runops_refuse_spread(const RunopsRoute *route,
+											 const char *obstacle);
 pg_noreturn extern void runops_refuse_foreign_upsert(const RunopsReplacement *table,
 													 const char *obstacle);
 

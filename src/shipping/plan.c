@@ -113,10 +113,10 @@ add_row_marks(PlannedStmt *stmt, Query *query, Index leaf)
 }
 
 /*
- * The columns of the result, as the columns of the node's rows.
+ * The columns of the result, as the columns of a node's rows.
  */
-static List *
-result_columns(List *tlist, List **rows)
+List *
+runops_ship_result_columns(List *tlist, List **rows)
 {
 	List	   *result = NIL;
 	ListCell   *lc;
@@ -320,7 +320,7 @@ runops_ship_plan(RunopsShipment *shipment, const char *sql)
 		flags |= STATEMENT_COUNTS;
 
 	node->methods = &runops_statement_methods;
-	node->scan.plan.targetlist = result_columns(output, &node->custom_scan_tlist);
+	node->scan.plan.targetlist = runops_ship_result_columns(output, &node->custom_scan_tlist);
 	node->scan.plan.plan_rows = 1;
 	node->scan.plan.startup_cost = 0;
 	node->scan.plan.total_cost = 10;

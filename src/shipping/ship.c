@@ -78,21 +78,22 @@ deparse(Query *query)
 }
 
 /*
- * The plan of a statement that is sent as a whole; NULL if it is not sent, with
- * the reason in statement->obstacle.
+ * The plan of a statement that is sent as a whole, or of an upsert whose rows go
+ * store by store; NULL if it is not sent, with the reason in statement->obstacle.
  *
  * The query is not changed.
  */
 PlannedStmt *
 runops_ship(RunopsWholeStatement *statement)
 {
-	const RunopsReplacement *first = linitial(statement->tables);
-	RunopsShipment shipment = {
-		.statement = statement,
-		.serverid = GetForeignServerIdByRelId(first->leaf->relid)
-	};
+	const RunopsReplacement *first;
+	RunopsShipment shipment = {.statement = statement};
 	Query	   *query;
 
+	if (statement->spread != NULL)
+		return runops_spread_plan(statement);
+	first = linitial(statement->tables);
+	shipment.serverid = GetForeignServerIdByRelId(first->leaf->relid);
 	if (OidIsValid(runops_reader_table(first->leaf->store)))
 	{
 		statement->obstacle = _("The store has a reader.");

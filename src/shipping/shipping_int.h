@@ -100,6 +100,13 @@ extern const CustomScanMethods runops_statement_methods;
 
 /* in plan.c */
 extern PlannedStmt *runops_ship_plan(RunopsShipment *shipment, const char *sql);
+extern List *runops_ship_result_columns(List *tlist, List **rows);
+
+/* in spread.c */
+extern PlannedStmt *runops_spread_plan(RunopsWholeStatement *statement);
+
+/* in spread_node.c */
+extern const CustomScanMethods runops_spread_methods;
 
 /* in canonical.c */
 extern void runops_ship_canonicalize(Query *query);

@@ -490,10 +490,11 @@ create_state(CustomScan *plan)
 }
 
 /*
- * Make the node known, so that a plan with it can be read and copied.
+ * Make the nodes known, so that a plan with them can be read and copied.
  */
 void
 runops_shipping_init(void)
 {
 	RegisterCustomScanMethods(&runops_statement_methods);
+	RegisterCustomScanMethods(&runops_spread_methods);
 }
