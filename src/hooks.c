@@ -30,7 +30,8 @@
  * The frame of a statement is one PG_TRY block, and only statements that need
  * one have it.  The outermost action notes writes to legacy leaves
  * (xact/store_writes.c): it may raise, and then everything that the statement
- * has done must be undone.  Inside, readers are disabled for statements that
+ * has done must be undone.  Reads of legacy leaves that must not be mixed with
+ * others (xact/read_moments.c) are noted there too.  Inside, readers are disabled for statements that
  * write (xact/reader_policy.c).  The innermost action replaces core's errors
  * about rows without a partition by our own (planner/missing_leaf.c), so that
  * it sees only core's errors.
@@ -70,6 +71,7 @@ typedef struct Frame
 	bool		writes;			/* does it write, so that readers serve
 								 * nothing inside it? */
 	RunopsWriteScope scope;		/* the legacy leaves that it may write to */
+	RunopsReadScope reads;		/* does it read such leaves? */
 	List	   *names;			/* tables that core's errors may name */
 	bool		moves;			/* is it an UPDATE? */
 	MemoryContext cxt;			/* for these errors */
@@ -214,7 +216,8 @@ only_reads(QueryDesc *queryDesc)
 static inline bool
 frame_needed(const Frame *frame)
 {
-	return frame->writes || frame->scope.leaves != NIL || frame->names != NIL;
+	return frame->writes || frame->scope.leaves != NIL || frame->names != NIL ||
+		frame->reads.queryDesc != NULL;
 }
 
 /*
@@ -227,8 +230,22 @@ frame_enter(Frame *frame)
 	frame->cxt = CurrentMemoryContext;
 	if (frame->scope.leaves != NIL)
 		runops_write_scope_begin(&frame->scope);
+	if (frame->reads.queryDesc != NULL)
+		runops_read_scope_begin(&frame->reads);
 	if (frame->writes)
 		runops_writing_begin();
+}
+
+/*
+ * Note what a statement or command has written and read.  May raise.
+ */
+static void
+frame_note(Frame *frame, EState *estate)
+{
+	if (frame->scope.leaves != NIL)
+		runops_write_scope_note(&frame->scope, estate);
+	if (frame->reads.queryDesc != NULL)
+		runops_read_scope_note(&frame->reads);
 }
 
 /*
@@ -239,6 +256,8 @@ frame_leave(Frame *frame)
 {
 	if (frame->writes)
 		runops_writing_end();
+	if (frame->reads.queryDesc != NULL)
+		runops_read_scope_end(&frame->reads);
 	if (frame->scope.leaves != NIL)
 		runops_write_scope_end(&frame->scope);
 }
@@ -315,6 +334,7 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 		frame.scope.leaves = runops_local_leaves(queryDesc->plannedstmt);
 		frame.names = runops_routed_names(queryDesc->plannedstmt);
 	}
+	frame.reads.queryDesc = runops_moment_matters() && runops_may_read_legacy(queryDesc) ? queryDesc : NULL;
 	frame.moves = queryDesc->operation == CMD_UPDATE;
 	runops_fdw_note_run(queryDesc, count);
 
@@ -328,8 +348,7 @@ hook_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count
 	PG_TRY();
 	{
 		run_next(queryDesc, direction, count EXECUTE_ONCE_ARGUMENT);
-		if (frame.scope.leaves != NIL)
-			runops_write_scope_note(&frame.scope, queryDesc->estate);
+		frame_note(&frame, queryDesc->estate);
 	}
 	PG_CATCH();
 	{
@@ -373,6 +392,8 @@ hook_ExecutorFinish(QueryDesc *queryDesc)
 	{
 		frame.scope.leaves = runops_local_leaves(queryDesc->plannedstmt);
 		frame.names = runops_routed_names(queryDesc->plannedstmt);
+		if (runops_moment_matters() && runops_may_read_legacy(queryDesc))
+			frame.reads.queryDesc = queryDesc;
 	}
 
 	if (!frame_needed(&frame))
@@ -385,8 +406,7 @@ hook_ExecutorFinish(QueryDesc *queryDesc)
 	PG_TRY();
 	{
 		finish_next(queryDesc);
-		if (frame.scope.leaves != NIL)
-			runops_write_scope_note(&frame.scope, queryDesc->estate);
+		frame_note(&frame, queryDesc->estate);
 	}
 	PG_CATCH();
 	{
@@ -414,14 +434,15 @@ utility_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 }
 
 /*
- * The table that COPY FROM writes to; InvalidOid for other commands.
+ * The table that COPY FROM writes to, or that COPY TO reads; InvalidOid for other
+ * commands.
  */
 static Oid
-copy_target(Node *stmt)
+copied_table(Node *stmt, bool from)
 {
 	CopyStmt   *copy = (CopyStmt *) stmt;
 
-	if (!IsA(stmt, CopyStmt) || !copy->is_from || copy->relation == NULL)
+	if (!IsA(stmt, CopyStmt) || copy->is_from != from || copy->relation == NULL)
 		return InvalidOid;
 
 	return RangeVarGetRelid(copy->relation, NoLock, true);
@@ -436,8 +457,11 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	RunopsWatchedCommand command;
-	Oid			target = copy_target(pstmt->utilityStmt);
+	Oid			target = copied_table(pstmt->utilityStmt, true);
 	Frame		frame = {0};
+
+	if (IsA(pstmt->utilityStmt, CopyStmt))
+		runops_reads_note_copy(copied_table(pstmt->utilityStmt, false));
 
 	runops_protect_command(pstmt->utilityStmt);
 	runops_watch_command(pstmt->utilityStmt, &command);
@@ -459,8 +483,7 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		{
 			utility_next(pstmt, queryString, readOnlyTree, context, params,
 						 queryEnv, dest, qc);
-			if (frame.scope.leaves != NIL)
-				runops_write_scope_note(&frame.scope, NULL);
+			frame_note(&frame, NULL);
 		}
 		PG_CATCH();
 		{

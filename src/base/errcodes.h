@@ -25,5 +25,7 @@
 /* the store belongs to another control plane */
 #define ERRCODE_RUNOPS_NOT_STORE_OWNER			MAKE_SQLSTATE('R','O','0','0','7')
 #define ERRCODE_RUNOPS_PARTLY_COMMITTED			MAKE_SQLSTATE('R','O','0','0','8')
+/* one transaction with one snapshot reads rows of two moments */
+#define ERRCODE_RUNOPS_CROSS_STORE_SNAPSHOT		MAKE_SQLSTATE('R','O','0','0','9')
 
 #endif							/* RUNOPS_ERRCODES_H */

@@ -108,6 +108,11 @@ int			runops_commit_timeout = 60000;
 int			runops_store_lock_timeout = 30000;
 
 /*
+ * The action when one transaction with one snapshot reads two stores.
+ */
+int			runops_cross_store_snapshots = RUNOPS_CROSS_STORE_ERROR;
+
+/*
  * The action when one transaction writes to two stores.
  */
 int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
@@ -117,8 +122,8 @@ int			runops_cross_store_writes = RUNOPS_CROSS_STORE_WARN;
  */
 bool		runops_track_wait_timing = true;
 
-/* The values of runops.cross_store_writes. */
-static const struct config_enum_entry cross_store_writes_options[] = {
+/* The values of runops.cross_store_snapshots and runops.cross_store_writes. */
+static const struct config_enum_entry cross_store_options[] = {
 	{"allow", RUNOPS_CROSS_STORE_ALLOW, false},
 	{"warn", RUNOPS_CROSS_STORE_WARN, false},
 	{"error", RUNOPS_CROSS_STORE_ERROR, false},
@@ -254,12 +259,22 @@ runops_guc_init(void)
 							 GUC_EXPLAIN,
 							 NULL, NULL, NULL);
 
+	DefineCustomEnumVariable("runops.cross_store_snapshots",
+							 "Sets what happens when one REPEATABLE READ or SERIALIZABLE transaction reads two stores.",
+							 "Each store has a snapshot of its own, so such a transaction sees different moments.",
+							 &runops_cross_store_snapshots,
+							 RUNOPS_CROSS_STORE_ERROR,
+							 cross_store_options,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+
 	DefineCustomEnumVariable("runops.cross_store_writes",
 							 "Sets what happens when one transaction writes to two stores.",
 							 "Each store commits separately, so such a transaction is not atomic.",
 							 &runops_cross_store_writes,
 							 RUNOPS_CROSS_STORE_WARN,
-							 cross_store_writes_options,
+							 cross_store_options,
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);

@@ -10,13 +10,13 @@
 #ifndef RUNOPS_GUC_H
 #define RUNOPS_GUC_H
 
-/* The values of runops.cross_store_writes. */
-typedef enum RunopsCrossStoreWrites
+/* The values of runops.cross_store_snapshots and runops.cross_store_writes. */
+typedef enum RunopsCrossStore
 {
 	RUNOPS_CROSS_STORE_ALLOW,
 	RUNOPS_CROSS_STORE_WARN,
 	RUNOPS_CROSS_STORE_ERROR
-} RunopsCrossStoreWrites;
+} RunopsCrossStore;
 
 extern int	runops_attach_scan_limit;
 extern int	runops_cache_max_entries;
@@ -32,6 +32,7 @@ extern bool runops_enable_shipping;
 extern int	runops_commit_timeout;
 extern int	runops_remote_timeout;
 extern int	runops_store_lock_timeout;
+extern int	runops_cross_store_snapshots;
 extern int	runops_cross_store_writes;
 extern bool runops_track_wait_timing;
 

@@ -581,10 +581,14 @@ run_batch(Cleanup *cleanup)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 
-	/* this transaction writes to several stores on purpose */
+	/* this transaction uses several stores on purpose */
 	if (GetConfigOption("runops.cross_store_writes", true, false) != NULL)
+	{
+		(void) set_config_option("runops.cross_store_snapshots", "allow", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 		(void) set_config_option("runops.cross_store_writes", "allow", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
+	}
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");

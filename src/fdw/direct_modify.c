@@ -109,6 +109,7 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	q->nparams = state->params.n;
 	q->values = state->params.values;
 	q->need = RUNOPS_NEED_WRITE;
+	q->reads = true;
 	q->whole = true;
 	q->no_rows = !state->has_returning;
 	q->snapshot = node->ss.ps.state->es_snapshot;

@@ -155,6 +155,7 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 	q->values = state->params.values;
 	q->need = runops_fdw_scan_locks(node) ? RUNOPS_NEED_LOCKS :
 		is_single(node, state->exec_params) ? RUNOPS_NEED_NOTHING : RUNOPS_NEED_SNAPSHOT;
+	q->reads = true;
 	q->whole = q->need != RUNOPS_NEED_LOCKS && plan->scan.plan.plan_rows <= FEW_ROWS &&
 		plan->scan.plan.qual == NIL;
 

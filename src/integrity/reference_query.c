@@ -232,7 +232,8 @@ typedef struct QueryUser
  * A plain table is queried as its owner, like in the query of a foreign key.
  * A routed table is queried as the current user, because the transaction has
  * written to a store with the user mapping of that user.  If a policy would
- * hide rows, the query raises an error.
+ * hide rows, the query raises an error.  It may read
+ * other stores than the transaction has read.
  */
 static void
 enter_query(Oid relid, QueryUser *old)
@@ -246,6 +247,9 @@ enter_query(Oid relid, QueryUser *old)
 		old->nest = NewGUCNestLevel();
 		(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
+		if (IsolationUsesXactSnapshot())
+			(void) set_config_option("runops.cross_store_snapshots", "allow", PGC_USERSET,
+									 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	}
 	else
 	{

@@ -503,6 +503,7 @@ runops_query_init(RunopsQuery *q)
 	/* a cursor needs a transaction */
 	if (!q->whole && q->need == RUNOPS_NEED_NOTHING)
 		q->need = RUNOPS_NEED_SNAPSHOT;
+	q->reads = q->reads && runops_moment_matters();
 	q->state = RUNOPS_QUERY_NEW;
 	q->level = GetCurrentTransactionNestLevel();
 	q->complete = complete_open;
@@ -535,6 +536,8 @@ runops_query_send(RunopsQuery *q)
 						 q->snapshot == NULL ? InvalidCommandId : q->snapshot->curcid, NULL);
 	Assert(q->state == RUNOPS_QUERY_NEW);
 	c = runops_conn_get(&q->use);
+	if (q->reads)
+		runops_reads_note(c->umid, q->use.relid);
 	q->conn = c;
 	q->processed = 0;
 	runops_frame_require(c, q->need, q->snapshot);

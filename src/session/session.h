@@ -101,6 +101,7 @@ typedef struct RunopsQuery
 	int			nparams;
 	const char **values;		/* of the parameters, as text */
 	RunopsNeed	need;
+	bool		reads;			/* does it read rows of tables? */
 	bool		whole;			/* few rows: fetch them without a cursor */
 	bool		no_rows;		/* it writes, and returns nothing */
 	bool		rewinds;		/* may it be rewound? */

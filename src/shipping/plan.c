@@ -278,6 +278,25 @@ describe_guard(PlannedStmt *stmt, RunopsShipment *shipment)
 }
 
 /*
+ * Does a statement read rows?  The table of an INSERT is not read.
+ */
+static bool
+reads_rows(RunopsShipment *shipment)
+{
+	ListCell   *lc;
+
+	foreach(lc, shipment->statement->tables)
+	{
+		const RunopsReplacement *table = (RunopsReplacement *) lfirst(lc);
+
+		if (table->query->commandType != CMD_INSERT || table->rti != table->query->resultRelation)
+			return true;
+	}
+
+	return false;
+}
+
+/*
  * The plan of a statement with this text.
  */
 PlannedStmt *
@@ -307,6 +326,8 @@ runops_ship_plan(RunopsShipment *shipment, const char *sql)
 		flags |= STATEMENT_LOCKS;
 	if (shipment->writes)
 		flags |= STATEMENT_WRITES;
+	if (reads_rows(shipment))
+		flags |= STATEMENT_READS;
 	if (output != NIL || shipment->guarded != NIL)
 		flags |= STATEMENT_RETURNS;
 

@@ -73,6 +73,7 @@ enum RunopsStatementPrivate
 #define STATEMENT_AT_ONCE	0x08	/* all its rows are fetched at once */
 #define STATEMENT_COUNTS	0x10	/* the rows that it writes are those of
 									 * the command tag */
+#define STATEMENT_READS		0x20	/* it reads rows of tables */
 
 /* in obstacle.c */
 extern const char *runops_ship_obstacle(RunopsShipment *shipment);

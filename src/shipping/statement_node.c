@@ -121,6 +121,7 @@ begin_statement(CustomScanState *node, EState *estate, int eflags)
 	q->values = state->params.values;
 	q->need = state->flags & STATEMENT_WRITES ? RUNOPS_NEED_WRITE :
 		state->flags & STATEMENT_LOCKS ? RUNOPS_NEED_LOCKS : RUNOPS_NEED_NOTHING;
+	q->reads = (state->flags & STATEMENT_READS) != 0;
 	q->whole = (state->flags & STATEMENT_AT_ONCE) != 0;
 	q->no_rows = (state->flags & STATEMENT_RETURNS) == 0;
 	q->rewinds = (eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) != 0;

@@ -119,8 +119,8 @@ writes_init(void)
 /*
  * The name by which the user knows a leaf: the name of its routed table.
  */
-static const char *
-table_label(Oid relid)
+const char *
+runops_table_label(Oid relid)
 {
 	const char *name;
 
@@ -143,8 +143,8 @@ report_second_store(const StoreWrite *first, const char *store, Oid relid)
 			 errmsg("transaction writes to stores \"%s\" and \"%s\"",
 					first->store, store),
 			 errdetail("It has written to table \"%s\" in store \"%s\" and writes to table \"%s\" in store \"%s\"; each store commits separately.",
-					   table_label(first->relid), first->store,
-					   table_label(relid), store),
+					   runops_table_label(first->relid), first->store,
+					   runops_table_label(relid), store),
 			 errhint("Write to only one store in a transaction, or set \"runops.cross_store_writes\" to \"allow\" if the transaction can be repeated.")));
 }
 

@@ -4,9 +4,9 @@
  *	  Tracks what the transaction has done in each store, and decides from
  *	  that.
  *
- * store_writes.c tracks the stores that it has written to, reader_policy.c
- * decides whether a reader may serve it, stats.c counts, and server_state.c
- * notes which servers fail.
+ * store_writes.c tracks the stores that it has written to, and read_moments.c
+ * what it has read.  reader_policy.c decides whether a reader may serve it,
+ * stats.c counts, and server_state.c notes which servers fail.
  *
  * The state of a transaction lives in TopTransactionContext and is reset by
  * transaction callbacks; subtransaction callbacks do the same for a
@@ -61,6 +61,13 @@ typedef struct RunopsWriteScope
 	List	   *leaves;			/* from local_leaves.c */
 } RunopsWriteScope;
 
+/* A running statement that may read legacy leaves of this database. */
+typedef struct RunopsReadScope
+{
+	struct RunopsReadScope *outer;
+	QueryDesc  *queryDesc;		/* NULL: it reads none */
+} RunopsReadScope;
+
 /* A statement that is being executed, and how many rows are asked for. */
 typedef struct RunopsRun
 {
@@ -89,6 +96,15 @@ runops_stores_output(const DestReceiver *dest)
 /* in local_leaves.c */
 extern List *runops_local_leaves(PlannedStmt *stmt);
 extern List *runops_local_leaves_of(Oid relid);
+
+/* in read_moments.c */
+extern bool runops_moment_matters(void);
+extern bool runops_may_read_legacy(QueryDesc *queryDesc);
+extern void runops_read_scope_begin(RunopsReadScope *scope);
+extern void runops_read_scope_note(const RunopsReadScope *scope);
+extern void runops_read_scope_end(RunopsReadScope *scope);
+extern void runops_reads_note(Oid umid, Oid relid);
+extern void runops_reads_note_copy(Oid relid);
 
 /* in reader_policy.c */
 extern bool runops_statement_writes(const PlannedStmt *stmt);

@@ -34,4 +34,7 @@ typedef enum RunopsWritten
 extern RunopsWritten runops_local_leaf_written(const RunopsLocalLeaf *watched,
 											   EState *estate);
 
+/* in store_writes.c */
+extern const char *runops_table_label(Oid relid);
+
 #endif							/* RUNOPS_XACT_INT_H */

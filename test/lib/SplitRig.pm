@@ -55,6 +55,7 @@ shared_buffers = 16MB
 shared_preload_libraries = 'runops'
 runops.split_enabled = on
 runops.native_realtime_enabled = on
+runops.cross_store_snapshots = allow
 log_line_prefix = '%m [%p] %d '
 logging_collector = off
 CONF

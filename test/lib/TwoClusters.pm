@@ -126,6 +126,7 @@ sub new
 shared_preload_libraries = 'runops'
 runops.split_enabled = $flag
 runops.native_realtime_enabled = on
+runops.cross_store_snapshots = allow
 runops.cross_store_writes = allow
 EOT
 	}

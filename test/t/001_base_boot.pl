@@ -99,6 +99,7 @@ EOT
 runops.commit_timeout|60000|user
 runops.control_plane_cache_max_entries|10000|postmaster\n"
 	  . "runops.control_plane_cache_ttl|30000|sighup\n"
+	  . "runops.cross_store_snapshots|error|user\n"
 	  . "runops.cross_store_writes|warn|user\n"
 	  . "runops.database|postgres|postmaster\n"
 	  . "runops.enable_routing|on|superuser\n"
