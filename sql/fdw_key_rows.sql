@@ -67,10 +67,10 @@ PREPARE u(text, int) AS UPDATE kr_one SET n = $2, state = 'PENDING' WHERE id = $
 EXECUTE u('0123456789abcdefghijklmna1', 7);
 EXECUTE u('0123456789abcdefghijklmna1', 8);
 -- without its key the table's rows are named by their ctid
-ALTER TABLE runops_legacy.kr_one DROP CONSTRAINT kr_one_pkey;
+ALTER TABLE kr_one DROP CONSTRAINT kr_one_pkey;
 EXECUTE u('0123456789abcdefghijklmna1', 9);
 EXPLAIN (VERBOSE, COSTS OFF) EXECUTE u('0123456789abcdefghijklmna1', 9);
-ALTER TABLE runops_legacy.kr_one ADD PRIMARY KEY (id);
+ALTER TABLE kr_one ADD PRIMARY KEY (id);
 EXPLAIN (VERBOSE, COSTS OFF) EXECUTE u('0123456789abcdefghijklmna1', 9);
 DEALLOCATE u;
 RESET plan_cache_mode;

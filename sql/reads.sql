@@ -235,7 +235,7 @@ SELECT * FROM runops.read_through('pair', 'x');
 CREATE TABLE numbered (n int PRIMARY KEY, id text NOT NULL);
 SELECT runops.attach('numbered', 'id', '{}');
 SELECT * FROM runops.read_through('numbered', '1');
-ALTER TABLE runops_legacy.pair DROP CONSTRAINT pair_pkey;
+ALTER TABLE pair DROP CONSTRAINT pair_pkey;
 SELECT * FROM runops.read_many('pair', '{x}');
 
 -- the caller's rights and policies hold

@@ -106,7 +106,7 @@ SELECT kind, count(*) FROM before GROUP BY 1 ORDER BY 1;
 
 SELECT runops.attach('run', 'id');
 
--- what differs on the name: row trigger, rule and keys stay with the leaf
+-- what differs on the name: row trigger, rule and keys stay with the leaf; the primary key is on both, without an index that has entries
 SELECT kind, name FROM (SELECT kind, name, def FROM before EXCEPT SELECT * FROM pg_temp.facts('obj.run')) x ORDER BY 1, 2;
 SELECT kind, name FROM (SELECT * FROM pg_temp.facts('obj.run') EXCEPT SELECT kind, name, def FROM before) x ORDER BY 1, 2;
 SELECT kind, name, def FROM pg_temp.facts('runops_legacy.run') WHERE kind IN ('trigger', 'key to it', 'index', 'publication', 'sequence') ORDER BY 1, 2;

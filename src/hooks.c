@@ -8,8 +8,8 @@
  * written down here and does not depend on the load order.  Between them it
  * calls the next hook of the chain or core's own function.
  *
- * - ProcessUtility: setup/leaf_ddl.c may replace the command by others.
- *	 setup/truncate.c may refuse it.  The cache of the control plane is
+ * - ProcessUtility: setup/leaf_ddl.c may replace the command by others, of which
+ *	 setup/routed_key.c executes one kind itself.  setup/truncate.c may refuse it.  The cache of the control plane is
  *	 invalidated around everything else (control_plane/watch_ddl.c), because
  *	 another backend may read until the command has ended.  The frame of the
  *	 statement is inside.
@@ -459,7 +459,10 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	RunopsWatchedCommand command;
 	Oid			target = copied_table(pstmt->utilityStmt, true);
 	Frame		frame = {0};
+	Oid			aside;
 
+	if (runops_key_command(pstmt->utilityStmt))
+		return;
 	if (IsA(pstmt->utilityStmt, CopyStmt))
 		runops_reads_note_copy(copied_table(pstmt->utilityStmt, false));
 
@@ -472,6 +475,8 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		frame.scope.leaves = runops_local_leaves_of(target);
 		frame.names = runops_routed_names_of(target);
 	}
+
+	aside = runops_key_set_aside(pstmt->utilityStmt);
 
 	if (!frame_needed(&frame))
 		utility_next(pstmt, queryString, readOnlyTree, context, params,
@@ -493,6 +498,8 @@ run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		frame_leave(&frame);
 	}
 
+	if (OidIsValid(aside))
+		runops_key_put_back(aside);
 	runops_watch_command_done(&command);
 }
 

@@ -241,6 +241,11 @@ BEGIN
 END
 $$;
 
+-- Run the command that creates a foreign leaf, which core refuses if the routed table has a key; see src/setup/routed_key.c.
+CREATE FUNCTION runops._create_leaf(relation regclass, command text) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_create_leaf';
+
 /* Step: add the foreign leaf of one store to a routed table. */
 CREATE FUNCTION runops._step_create_leaf(caller oid, arguments jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -268,10 +273,10 @@ BEGIN
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.oid = relation;
 
-	EXECUTE format('CREATE FOREIGN TABLE %s PARTITION OF %s FOR VALUES IN (%L%s) SERVER %I '
-				   'OPTIONS (schema_name %L, table_name %L, truncatable ''false'')',
-				   leaf, relation, config.store, CASE config.store WHEN 'legacy' THEN ', NULL' ELSE '' END, config.server,
-				   coalesce(config.remote_schema, schema_name), table_name);
+	PERFORM runops._create_leaf(relation, format('CREATE FOREIGN TABLE %s PARTITION OF %s FOR VALUES IN (%L%s) SERVER %I '
+		'OPTIONS (schema_name %L, table_name %L, truncatable ''false'')',
+		leaf, relation, config.store, CASE config.store WHEN 'legacy' THEN ', NULL' ELSE '' END, config.server,
+		coalesce(config.remote_schema, schema_name), table_name));
 	PERFORM runops._forget_compression(leaf::regclass);
 	IF owner <> current_user THEN
 		EXECUTE format('ALTER FOREIGN TABLE %s OWNER TO %I', leaf, owner);
@@ -343,6 +348,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._check_own_schema(name),
 	runops._step_leaf_schema(oid, jsonb),
 	runops._step_move_leaf(oid, jsonb),
+	runops._create_leaf(regclass, text),
 	runops._step_create_leaf(oid, jsonb),
 	runops._step_create_reader(oid, jsonb),
 	runops._step_clear(oid, jsonb)

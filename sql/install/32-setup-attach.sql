@@ -276,6 +276,11 @@ BEGIN
 END
 $$;
 
+-- Give a routed table the primary key of its old table, if it holds for all stores; see src/setup/routed_key.c.
+CREATE FUNCTION runops._make_key(relation regclass, name name) RETURNS boolean
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_make_key';
+
 /*
  * Put the parent in the place of the table.  The caller holds the lock and has
  * made the checks.
@@ -290,9 +295,11 @@ DECLARE
 	publications record;
 	released jsonb;
 	saved jsonb;
+	primary_key name;
 	ddl text;
 BEGIN
 	SELECT * INTO STRICT old FROM pg_class WHERE oid = relation;
+	SELECT c.conname INTO primary_key FROM pg_constraint c WHERE c.conrelid = relation AND c.contype = 'p';
 
 	released := runops._release_references(relation);
 	SELECT array_agg(d) INTO definitions FROM runops._definitions(relation, false) d;
@@ -321,6 +328,7 @@ BEGIN
 				   CASE runops._old_table_store() WHEN 'legacy' THEN '''legacy'', NULL' ELSE '''none''' END);
 	EXECUTE format('ALTER TABLE %s DROP CONSTRAINT runops_store', relation);
 	PERFORM runops._spread_identity(relation);
+	PERFORM runops._make_key(parent, primary_key);
 
 	FOREACH ddl IN ARRAY definitions LOOP
 		EXECUTE ddl;
@@ -394,6 +402,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._create_parent(regclass, text, name[]),
 	runops._add_checks(regclass, text, name[]),
 	runops._move_to_leaf_schema(regclass),
+	runops._make_key(regclass, name),
 	runops._attach(regclass, text, name[]),
 	runops._check_prepared(regclass, text, name[], boolean),
 	runops.attach(regclass, text, name[], interval, boolean)

@@ -156,13 +156,18 @@ DECLARE
 	ddl text;
 BEGIN
 	SELECT coalesce(jsonb_object_agg(l.indexrelid::oid, c.relname), '{}') INTO names
-	FROM pg_index l JOIN pg_inherits i ON i.inhrelid = l.indexrelid
-	JOIN pg_index p ON p.indexrelid = i.inhparent JOIN pg_class c ON c.oid = p.indexrelid
-	WHERE l.indrelid = config.leaf AND p.indrelid = config.relation;
+	FROM pg_index p JOIN pg_class c ON c.oid = p.indexrelid
+	JOIN pg_index l ON l.indrelid = config.leaf
+		AND (p.indisprimary AND l.indisprimary
+			 OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = l.indexrelid AND i.inhparent = p.indexrelid))
+	WHERE p.indrelid = config.relation;
 
 	PERFORM runops._detach_partition(config.relation, config.leaf);
 	FOR ddl IN
-		SELECT format('DROP INDEX %s', p.indexrelid::regclass) FROM pg_index p WHERE p.indrelid = config.relation
+		SELECT CASE WHEN p.indisprimary
+			THEN (SELECT format('ALTER TABLE ONLY %s DROP CONSTRAINT %I', config.relation, c.conname) FROM pg_constraint c WHERE c.conindid = p.indexrelid AND c.contype = 'p')
+			ELSE format('DROP INDEX %s', p.indexrelid::regclass) END
+		FROM pg_index p WHERE p.indrelid = config.relation
 	LOOP
 		EXECUTE ddl;
 	END LOOP;

@@ -486,6 +486,17 @@ makeNotNullConstraint(String *column)
 	ExecGetRangeTableRelation(estate, rti)
 #endif
 
+/* PG17 has options of operator classes and statistics targets for a new index. */
+#if PG17_GE
+#define index_create_compat(rel, name, info, columns, am, collations, opclasses, options, flags, constraint) \
+	index_create(rel, name, InvalidOid, InvalidOid, InvalidOid, InvalidOid, info, columns, am, InvalidOid, \
+				 collations, opclasses, NULL, options, NULL, (Datum) 0, flags, 0, false, false, constraint)
+#else
+#define index_create_compat(rel, name, info, columns, am, collations, opclasses, options, flags, constraint) \
+	index_create(rel, name, InvalidOid, InvalidOid, InvalidOid, InvalidOid, info, columns, am, InvalidOid, \
+				 collations, opclasses, options, (Datum) 0, flags, 0, false, false, constraint)
+#endif
+
 /* PG15 defines only DSM_HANDLE_INVALID, in dsm_impl.h. */
 #ifndef DSA_HANDLE_INVALID
 #define DSA_HANDLE_INVALID ((dsa_handle) DSM_HANDLE_INVALID)

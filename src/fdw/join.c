@@ -315,6 +315,47 @@ runopsGetForeignJoinPaths(PlannerInfo *root, RelOptInfo *joinrel,
 	}
 }
 
+/* What dependent_walker looks for. */
+typedef struct DependentContext
+{
+	List	   *groups;			/* the expressions of GROUP BY */
+} DependentContext;
+
+/*
+ * Walker: is there a column outside of aggregates and of what is grouped by?
+ */
+static bool
+dependent_walker(Node *node, void *context)
+{
+	if (node == NULL || IsA(node, Aggref) || IsA(node, GroupingFunc) ||
+		list_member(((DependentContext *) context)->groups, node))
+		return false;
+	if (IsA(node, Var))
+		return true;
+
+	return expression_tree_walker(node, dependent_walker, context);
+}
+
+/*
+ * Does a grouping use columns that only depend on what is grouped by?
+ *
+ * That is so if a routed table is grouped by its primary key.  postgres_fdw
+ * knows no such columns, because a foreign table has no primary key: it leaves
+ * those out that are part of an expression which it does not send.  The store
+ * sees the dependency only in a plain reference to the table, and only if it has
+ * the primary key.
+ */
+static bool
+has_dependent_columns(PlannerInfo *root, RelOptInfo *grouped_rel, Node *having)
+{
+	DependentContext cxt;
+
+	cxt.groups = get_sortgrouplist_exprs(root->parse->groupClause, root->processed_tlist);
+
+	return dependent_walker((Node *) grouped_rel->reltarget->exprs, &cxt) ||
+		dependent_walker(having, &cxt);
+}
+
 /*
  * Would a step above the scans and joins have another result in the store?
  *
@@ -330,7 +371,8 @@ step_differs(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_rel,
 	{
 		case UPPERREL_GROUP_AGG:
 			return runops_fdw_groups_differ(root, input_rel->serverid, output_rel,
-											((GroupPathExtraData *) extra)->havingQual);
+											((GroupPathExtraData *) extra)->havingQual) ||
+				has_dependent_columns(root, output_rel, ((GroupPathExtraData *) extra)->havingQual);
 		case UPPERREL_ORDERED:
 			runops_sentinel_collations(input_rel->serverid, &known);
 			return runops_fdw_sort_differs(&known, input_rel, root->sort_pathkeys);

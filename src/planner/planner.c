@@ -604,6 +604,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 					boundParams EXPLAIN_STATE_ARGUMENT);
 
 	runops_remove_only(parse);
+	runops_name_key_columns(parse);
 	if (!runops_enable_routing)
 	{
 		runops_refuse_unrouted(parse);

@@ -195,6 +195,9 @@ extern void runops_drop_pins(Query *query, Index rti, const RunopsRoute *route,
 /* in only.c */
 extern void runops_remove_only(Query *query);
 
+/* in on_constraint.c */
+extern void runops_name_key_columns(Query *query);
+
 /* in partitionwise.c */
 extern void runops_pair_by_key(RelOptInfo *rel, const RunopsRoute *route);
 

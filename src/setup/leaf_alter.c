@@ -10,8 +10,10 @@
  *
  * The statement becomes up to three statements, in the order in which core
  * executes the commands of one: constraints of the leaf are dropped first,
- * then the routed table is altered, and then the rest of the leaf.  Only a
- * change of types needs more; see leaf_column_types.c.
+ * then the routed table is altered, and then the rest of the leaf.  A primary key
+ * of the leaf may be that of the routed table too; see routed_key.c.  Then the
+ * latter is dropped before, and made afterwards.  Only a change of types needs
+ * more; see leaf_column_types.c.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -49,6 +51,9 @@ typedef struct Division
 	List	   *leaf_drops;		/* commands on the leaf, to run first */
 	List	   *own;			/* commands on the routed table */
 	List	   *leaf_rest;		/* commands on the leaf, to run last */
+	List	   *key_drops;		/* commands that drop the key of the routed
+								 * table, to run before all others */
+	const char *key_name;		/* the name of the key that it may get then */
 } Division;
 
 /*
@@ -330,6 +335,68 @@ divide_column(Division *division, AlterTableCmd *cmd)
 }
 
 /*
+ * Add a primary key to the leaf, and then to the routed table if it holds for it.
+ */
+static void
+add_primary_key(Division *division, AlterTableCmd *cmd)
+{
+	Constraint *constraint = castNode(Constraint, cmd->def);
+	const char *name = constraint->conname ? constraint->conname : constraint->indexname;
+
+	add_to_leaf(division, cmd);
+	division->key_name = name ? name : llast(division->given);
+}
+
+/*
+ * Drop the key of the routed table, and with it the primary key of the leaf unless
+ * ONLY the former is meant.  The leaf's cannot be dropped while there is the other.
+ */
+static void
+drop_key(Division *division, AlterTableCmd *cmd)
+{
+	Oid			index = runops_primary_index(division->leaf);
+	char	   *present = OidIsValid(index) ? get_constraint_name(get_index_constraint(index)) : NULL;
+
+	division->key_drops = lappend(division->key_drops, cmd);
+	if (division->only || present == NULL)
+		return;
+
+	division->dropped = lappend(division->dropped, cmd->name);
+	division->dropped_names = lappend(division->dropped_names, present);
+	cmd = copyObject(cmd);
+	cmd->name = present;
+	division->leaf_drops = lappend(division->leaf_drops, cmd);
+}
+
+/*
+ * Drop the key before its columns get other types, and make it again afterwards.
+ * Core would try to make it itself, and fail.
+ */
+static void
+drop_key_for_types(Division *division)
+{
+	Oid			index = runops_primary_index(division->routed);
+	ListCell   *lc;
+
+	foreach(lc, division->own)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_AlterColumnType && division->key_drops == NIL &&
+			runops_index_has_column(index, cmd->name))
+		{
+			AlterTableCmd *drop = makeNode(AlterTableCmd);
+
+			drop->subtype = AT_DropConstraint;
+			drop->name = get_constraint_name(get_index_constraint(index));
+			drop->behavior = DROP_RESTRICT;
+			division->key_drops = list_make1(drop);
+			division->key_name = drop->name;
+		}
+	}
+}
+
+/*
  * Send a command that names a constraint to the relation that has the
  * constraint.  *name is the name in the command.
  *
@@ -401,6 +468,8 @@ divide(Division *division, AlterTableCmd *cmd)
 			switch (castNode(Constraint, cmd->def)->contype)
 			{
 				case CONSTR_PRIMARY:
+					add_primary_key(division, cmd);
+					break;
 				case CONSTR_UNIQUE:
 				case CONSTR_EXCLUSION:
 				case CONSTR_FOREIGN:
@@ -417,6 +486,11 @@ divide(Division *division, AlterTableCmd *cmd)
 			}
 			break;
 		case AT_DropConstraint:
+			if (OidIsValid(runops_key_by_name(division->routed, cmd->name)))
+				drop_key(division, cmd);
+			else
+				divide_by_constraint(division, cmd, &cmd->name);
+			break;
 		case AT_ValidateConstraint:
 			divide_by_constraint(division, cmd, &cmd->name);
 			break;
@@ -534,11 +608,15 @@ runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf)
 		}
 	}
 	changes_types = runops_changes_types(division.own, routed);
-	if (division.leaf_drops == NIL && division.leaf_rest == NIL && !changes_types)
+	drop_key_for_types(&division);
+	if (division.leaf_drops == NIL && division.leaf_rest == NIL && !changes_types &&
+		division.key_name == NULL)
 		return NIL;
 
 	runops_require_owner(leaf, OBJECT_TABLE, get_rel_name(routed));
 	name->inh = stmt->relation->inh;
+	if (division.key_drops != NIL)
+		result = lappend(result, part(stmt, copyObject(stmt->relation), division.key_drops));
 	if (division.leaf_drops != NIL)
 		result = lappend(result, part(stmt, name, division.leaf_drops));
 	if (changes_types)
@@ -547,6 +625,8 @@ runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf)
 		result = lappend(result, part(stmt, copyObject(stmt->relation), division.own));
 	if (division.leaf_rest != NIL)
 		result = lappend(result, part(stmt, copyObject(name), division.leaf_rest));
+	if (division.key_name != NULL)
+		result = lappend(result, runops_key_step(stmt->relation, division.key_name, false));
 
 	return result;
 }

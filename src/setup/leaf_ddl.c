@@ -134,7 +134,7 @@ drop_of_leaf(DropStmt *stmt)
 			report_index(routed, rv->relname);
 			changed = true;
 		}
-		else if (OidIsValid(runops_index_part(rv, &found)))
+		else if (OidIsValid(runops_index_part(rv, &found)) && !OidIsValid(runops_key_index(rv)))
 		{
 			if (stmt->concurrent)
 				ereport(ERROR,
@@ -152,10 +152,32 @@ drop_of_leaf(DropStmt *stmt)
 }
 
 /*
- * ALTER INDEX ... RENAME, RENAME CONSTRAINT, ALTER TRIGGER ... RENAME.
+ * Change a statement that renames the key of a routed table into one that renames
+ * the primary key of the leaf.  Returns false if the leaf has none.
  */
 static bool
-rename_of_leaf(RenameStmt *stmt)
+rename_leaf_key(RenameStmt *stmt, Oid routed)
+{
+	Oid			leaf = runops_leaf_of(routed);
+	Oid			index = runops_primary_index(leaf);
+
+	if (!OidIsValid(index))
+		return false;
+	runops_require_create(routed, leaf);
+	stmt->newname = runops_free_leaf_name(routed, leaf, stmt->newname);
+	stmt->renameType = stmt->relationType = OBJECT_INDEX;
+	stmt->relation = runops_name_of(index);
+
+	return true;
+}
+
+/*
+ * ALTER INDEX ... RENAME, RENAME CONSTRAINT, ALTER TRIGGER ... RENAME.
+ *
+ * *both is set if the routed table has the object as well.
+ */
+static bool
+rename_of_leaf(RenameStmt *stmt, bool *both)
 {
 	Oid			routed;
 	Oid			leaf;
@@ -171,7 +193,11 @@ rename_of_leaf(RenameStmt *stmt)
 		case OBJECT_TABLE:
 			found = runops_leaf_index(stmt->relation, &routed);
 			if (!OidIsValid(found))
-				return false;
+			{
+				routed = runops_key_index(stmt->relation);
+				*both = OidIsValid(routed) && rename_leaf_key(stmt, routed);
+				return *both;
+			}
 			leaf = IndexGetRelation(found, false);
 			runops_require_create(routed, leaf);
 			report_index(routed, stmt->relation->relname);
@@ -181,8 +207,14 @@ rename_of_leaf(RenameStmt *stmt)
 
 		case OBJECT_TABCONSTRAINT:
 			routed = runops_routed_by_name(stmt->relation, &leaf);
-			if (!OidIsValid(routed) ||
-				OidIsValid(get_relation_constraint_oid(routed, stmt->subname, true)))
+			if (!OidIsValid(routed))
+				return false;
+			if (OidIsValid(runops_key_by_name(routed, stmt->subname)))
+			{
+				*both = rename_leaf_key(stmt, routed);
+				return *both;
+			}
+			if (OidIsValid(get_relation_constraint_oid(routed, stmt->subname, true)))
 				return false;
 			present = runops_leaf_constraint(routed, leaf, stmt->subname);
 			if (present == NULL)
@@ -454,7 +486,16 @@ alter_of_leaf(AlterTableStmt *stmt)
 		found = runops_index_part(stmt->relation, &index);
 		if (OidIsValid(found) &&
 			linitial_node(AlterTableCmd, stmt->cmds)->subtype == AT_AttachPartition)
+		{
+			if (OidIsValid(runops_key_index(stmt->relation)))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot attach an index to the primary key of routed table \"%s\"",
+								get_rel_name(IndexGetRelation(index, false))),
+						 errdetail("It stands for the primary keys of all stores, and has no partitions."),
+						 errhint("Leave the index as it is.")));
 			return false;
+		}
 	}
 	if (OidIsValid(found))
 	{
@@ -553,6 +594,20 @@ renames_after_move(Node *stmt)
 }
 
 /*
+ * A statement that is part of another one, and fires no event trigger.
+ */
+static PlannedStmt *
+part_of_command(Node *stmt)
+{
+	PlannedStmt *result = makeNode(PlannedStmt);
+
+	result->commandType = CMD_UTILITY;
+	result->utilityStmt = stmt;
+
+	return result;
+}
+
+/*
  * The statements to run in place of a copy of a statement that may be changed;
  * false if the statement itself is to be run.
  */
@@ -587,7 +642,13 @@ replace_statement(Node *stmt, List **instead)
 			if (IsA(stmt, RenameStmt) &&
 				((RenameStmt *) stmt)->renameType != OBJECT_SCHEMA)
 			{
-				changed = rename_of_leaf((RenameStmt *) stmt);
+				original = copyObject(stmt);
+				changed = rename_of_leaf((RenameStmt *) stmt, &flag);
+				if (flag)
+				{
+					*instead = list_make2(original, part_of_command(stmt));
+					return true;
+				}
 				break;
 			}
 			*instead = renames_after_move(stmt);
@@ -713,27 +774,13 @@ runops_leaf_refuse(Node *parsetree)
 }
 
 /*
- * Replace a command that names a routed table, or an object of it, and means
- * the leaf.
- *
- * Returns true if the commands in *instead are to be run in place of it, one
- * after the other; the list can be empty.  Those that cannot set the tag are
- * parts of the command that fire no event triggers.  Returns false if the command is to
- * be run as it is.  Raises errors of its own, and those that core would raise
- * for a plain table.
+ * The statements that replace a planned one, planned as it was.
  */
-bool
-runops_leaf_commands(PlannedStmt *pstmt, List **instead)
+static List *
+planned_statements(PlannedStmt *pstmt, List *stmts)
 {
-	List	   *stmts;
 	List	   *result = NIL;
 	ListCell   *lc;
-
-	reported = false;
-	if (!may_name_leaf(pstmt->utilityStmt) || IsBinaryUpgrade ||
-		runops_routed_tables() == NIL || runops_in_own_step() ||
-		!replace_statement(copyObject(pstmt->utilityStmt), &stmts))
-		return false;
 
 	foreach(lc, stmts)
 	{
@@ -748,7 +795,37 @@ runops_leaf_commands(PlannedStmt *pstmt, List **instead)
 		}
 		result = lappend(result, copy);
 	}
-	*instead = result;
+	return result;
+}
+
+/*
+ * Replace a command that names a routed table, or an object of it, and means
+ * the leaf.
+ *
+ * Returns true if the commands in *instead are to be run in place of it, one
+ * after the other; the list can be empty.  Those that cannot set the tag are
+ * parts of the command that fire no event triggers.  Returns false if the command is to
+ * be run as it is.  Raises errors of its own, and those that core would raise
+ * for a plain table.
+ */
+bool
+runops_leaf_commands(PlannedStmt *pstmt, List **instead)
+{
+	List	   *stmts;
+
+	reported = false;
+	if (IsA(pstmt->utilityStmt, AlterTableStmt) &&
+		runops_key_alone((AlterTableStmt *) pstmt->utilityStmt, &stmts))
+	{
+		*instead = planned_statements(pstmt, stmts);
+		return true;
+	}
+	if (!may_name_leaf(pstmt->utilityStmt) || IsBinaryUpgrade ||
+		runops_routed_tables() == NIL || runops_in_own_step() ||
+		!replace_statement(copyObject(pstmt->utilityStmt), &stmts))
+		return false;
+
+	*instead = planned_statements(pstmt, stmts);
 
 	return true;
 }

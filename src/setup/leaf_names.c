@@ -227,8 +227,77 @@ runops_leaf_index(RangeVar *name, Oid *routed)
 }
 
 /*
- * The index of the leaf that belongs to a partitioned index of a routed table;
- * InvalidOid if the name means no such index.
+ * The index of the primary key of a table; InvalidOid if it has none.
+ *
+ * An index that is not valid, or that is set aside, counts.
+ */
+Oid
+runops_primary_index(Oid relid)
+{
+	Relation	rel = table_open(IndexRelationId, AccessShareLock);
+	Oid			result = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, IndexIndrelidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (((Form_pg_index) GETSTRUCT(tuple))->indisprimary)
+			result = ((Form_pg_index) GETSTRUCT(tuple))->indexrelid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return result;
+}
+
+/*
+ * The routed table whose key has an index of this name; InvalidOid if the name
+ * means something else.
+ */
+Oid
+runops_key_index(RangeVar *name)
+{
+	Oid			index = RangeVarGetRelid(name, NoLock, true);
+	Oid			routed;
+
+	if (!OidIsValid(index) || get_rel_relkind(index) != RELKIND_PARTITIONED_INDEX)
+		return InvalidOid;
+	routed = IndexGetRelation(index, true);
+
+	return OidIsValid(runops_leaf_of(routed)) && runops_primary_index(routed) == index ?
+		routed : InvalidOid;
+}
+
+/*
+ * Has an index a plain column of this name?  InvalidOid has none.
+ */
+bool
+runops_index_has_column(Oid index, const char *column)
+{
+	return OidIsValid(index) && get_attnum(index, column) != InvalidAttrNumber;
+}
+
+/*
+ * The index of the key of a routed table, by the name of the constraint;
+ * InvalidOid if the name means something else.
+ */
+Oid
+runops_key_by_name(Oid routed, const char *name)
+{
+	Oid			index = runops_primary_index(routed);
+	Oid			constraint = OidIsValid(index) ? get_index_constraint(index) : InvalidOid;
+	char	   *found = OidIsValid(constraint) ? get_constraint_name(constraint) : NULL;
+
+	return found != NULL && strcmp(found, name) == 0 ? index : InvalidOid;
+}
+
+/*
+ * The index of the leaf that belongs to a partitioned index of a routed table, or
+ * to the index of its key; InvalidOid if the name means no such index.
  */
 Oid
 runops_index_part(RangeVar *name, Oid *parent_index)
@@ -244,6 +313,8 @@ runops_index_part(RangeVar *name, Oid *parent_index)
 	if (!OidIsValid(leaf))
 		return InvalidOid;
 
+	if (*parent_index == runops_primary_index(IndexGetRelation(*parent_index, true)))
+		return runops_primary_index(leaf);
 	foreach(lc, find_inheritance_children(*parent_index, NoLock))
 	{
 		if (IndexGetRelation(lfirst_oid(lc), true) == leaf)
@@ -370,8 +441,32 @@ runops_new_leaf_name(Oid routed, Oid leaf, const char *name)
 				(errcode(ERRCODE_DUPLICATE_TABLE),
 				 errmsg("relation \"%s\" already exists", name)));
 
+	return runops_free_leaf_name(routed, leaf, name);
+}
+
+/*
+ * The name itself, or with the schema of the routed table in front if it is taken
+ * among the leaves.
+ */
+char *
+runops_free_leaf_name(Oid routed, Oid leaf, const char *name)
+{
 	return OidIsValid(get_relname_relid(name, get_rel_namespace(leaf))) ?
 		name_with_schema(get_rel_namespace(routed), name) : pstrdup(name);
+}
+
+/*
+ * The name of an index or a constraint of the leaf without the schema of the
+ * routed table that may stand in front.
+ */
+char *
+runops_old_name(Oid routed, const char *name)
+{
+	char	   *schema = get_namespace_name(get_rel_namespace(routed));
+	size_t		len = strlen(schema);
+
+	return pstrdup(strncmp(name, schema, len) == 0 && name[len] == '.' && name[len + 1] != '\0' ?
+				   name + len + 1 : name);
 }
 
 /*

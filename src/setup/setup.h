@@ -31,6 +31,11 @@ extern bool runops_leaf_commands(PlannedStmt *pstmt, List **instead);
 extern void runops_protect(ObjectAccessType access, Oid classId, Oid objectId,
 						   int subId, void *arg);
 
+/* in routed_key.c */
+extern bool runops_key_command(Node *stmt);
+extern Oid	runops_key_set_aside(Node *stmt);
+extern void runops_key_put_back(Oid index);
+
 /* in truncate.c */
 extern void runops_protect_command(Node *command);
 

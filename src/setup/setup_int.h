@@ -11,6 +11,7 @@
 #define RUNOPS_SETUP_INT_H
 
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 
 /* in leaf_alter.c */
 extern List *runops_split_alter(AlterTableStmt *stmt, Oid routed, Oid leaf);
@@ -37,12 +38,18 @@ extern Oid	runops_routed_by_name(RangeVar *name, Oid *leaf);
 extern RangeVar *runops_name_of(Oid relid);
 extern char *runops_quoted_name_of(Oid relid);
 extern Oid	runops_leaf_index(RangeVar *name, Oid *routed);
+extern Oid	runops_primary_index(Oid relid);
+extern Oid	runops_key_index(RangeVar *name);
+extern Oid	runops_key_by_name(Oid routed, const char *name);
+extern bool runops_index_has_column(Oid index, const char *column);
 extern Oid	runops_index_part(RangeVar *name, Oid *parent_index);
 extern char *runops_leaf_index_name(Oid routed, Oid leaf, const char *name);
 extern char *runops_leaf_constraint(Oid routed, Oid leaf, const char *name);
 extern RangeVar *runops_leaf_constraint_alone(RangeVar *name);
 extern bool runops_name_is_taken(Oid routed, const char *name);
 extern char *runops_new_leaf_name(Oid routed, Oid leaf, const char *name);
+extern char *runops_free_leaf_name(Oid routed, Oid leaf, const char *name);
+extern char *runops_old_name(Oid routed, const char *name);
 extern char *runops_default_name(Oid routed, Oid leaf, List *columns, const char *label,
 								 List *dropped, List *given);
 extern char *runops_element_name(IndexElem *element, List *before);
@@ -58,5 +65,10 @@ extern void runops_guard_new_object(Oid classId, Oid objectId);
 /* in protect_alter.c */
 extern bool runops_is_reader_table(Oid relid);
 extern void runops_protect_alter(Node *parsetree);
+
+/* in routed_key.c */
+extern bool runops_give_key(Oid relid, const char *name, const char **detail);
+extern PlannedStmt *runops_key_step(RangeVar *relation, const char *name, bool required);
+extern bool runops_key_alone(AlterTableStmt *stmt, List **instead);
 
 #endif							/* RUNOPS_SETUP_INT_H */

@@ -40,6 +40,12 @@ CREATE TABLE alert (id int PRIMARY KEY, run_id text CONSTRAINT alert_run REFEREN
 CREATE INDEX ON alert (run_id);
 SELECT runops.attach('"Ops"."TaskRun"', 'id', '{friendlyId}');
 SELECT runops.attach('waitpoint', 'coalesce(run_id, id)');
+-- what depends on the key of the routed table, and not on that of its leaf
+COMMENT ON CONSTRAINT "TaskRun_pkey" ON "Ops"."TaskRun" IS 'names a run';
+CREATE VIEW per_run AS SELECT r.id, r.env, r.status, count(w.id) AS waits FROM "Ops"."TaskRun" r LEFT JOIN waitpoint w ON w.run_id = r.id GROUP BY r.id;
+CREATE FUNCTION put_run(id text, env text) RETURNS text BEGIN ATOMIC
+	INSERT INTO "Ops"."TaskRun" (id, env) VALUES (\$1, \$2) ON CONFLICT ON CONSTRAINT "TaskRun_pkey" DO UPDATE SET env = excluded.env RETURNING "TaskRun".env;
+END;
 EOT
 $split->sql(q{SELECT runops.recheck(); SELECT runops.provision('new')});
 $split->sql(q{SELECT runops.add_reference('"Ops"."TaskRun"', 'env', 'env'); SELECT runops.add_reference('alert', 'run_id', '"Ops"."TaskRun"')});
@@ -52,7 +58,14 @@ INSERT INTO waitpoint VALUES ('w2', '$n1', 'new');
 INSERT INTO alert VALUES (1, '$l1'), (2, '$n1');
 EOT
 
+my $keys = q{SELECT c.conrelid::regclass, c.conname, c.conindid::regclass, pg_get_constraintdef(c.oid), obj_description(c.oid, 'pg_constraint'), x.indisvalid, x.indislive,
+	(SELECT pg_describe_object(d.refclassid, d.refobjid, 0) FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'n')
+	FROM pg_constraint c JOIN pg_index x ON x.indexrelid = c.conindid WHERE c.contype = 'p' AND c.conrelid::regclass::text ~ 'TaskRun|waitpoint'
+	ORDER BY c.conrelid::regclass::text COLLATE "C"};
 my @queries = (
+	$keys,
+	'SELECT * FROM per_run ORDER BY id',
+	q{SELECT pg_get_function_sqlbody('put_run'::regproc)},
 	'SELECT store, residency, server FROM runops.stores ORDER BY 1',
 	'SELECT relation, key, aliases, leaf, leaves FROM runops.routed_tables ORDER BY 1',
 	'SELECT * FROM runops.retentions',
@@ -73,6 +86,7 @@ my @queries = (
 	'SELECT * FROM runops.verify()');
 my %before = map { $_ => $split->sql($_) } @queries;
 
+like($before{$keys}, qr/^"Ops"."TaskRun"\|TaskRun_pkey\|"Ops"."TaskRun_pkey"\|PRIMARY KEY \(id\)\|names a run\|f\|t\|constraint "?TaskRun_pkey"? on table/m, 'the routed table has its key');
 is($before{'SELECT id, note FROM waitpoint ORDER BY 1'}, "w1|legacy\nw2|new", 'the split works before the dump');
 
 # one dump for pg_restore, one for psql
@@ -98,6 +112,16 @@ my @turned = map { / TABLE DATA runops / ? pop @data : $_ } @list;
 append_to_file("$dir/turned", join('', @turned));
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/turned", '-d', $control->connstr('restored_turned'), "$dir/split.dump" ],
 	'pg_restore, the configuration from its end');
+
+# without the configuration, the tables are not protected, and the key is there as well
+$control->safe_psql('postgres', "CREATE DATABASE $_ TEMPLATE template0") foreach qw(definitions sections);
+command_ok([ 'pg_restore', '--exit-on-error', '--schema-only', '-d', $control->connstr('definitions'), "$dir/split.dump" ], 'pg_restore --schema-only');
+is($control->safe_psql('definitions', $keys), $before{$keys}, 'definitions: the keys');
+command_ok([ 'pg_restore', '--exit-on-error', '--clean', '--if-exists', '-d', $control->connstr('definitions'), "$dir/split.dump" ], 'pg_restore --clean over them');
+is($control->safe_psql('definitions', $keys), $before{$keys}, 'definitions: the keys again');
+command_ok([ 'pg_restore', '--exit-on-error', "--section=$_", '-d', $control->connstr('sections'), "$dir/split.dump" ], "pg_restore --section=$_")
+  foreach qw(pre-data data post-data);
+is($control->safe_psql('sections', $keys), $before{$keys}, 'sections: the keys');
 
 foreach my $database (qw(restored restored_sql restored_jobs restored_turned))
 {
@@ -125,13 +149,18 @@ foreach my $database (qw(restored restored_sql restored_jobs restored_turned))
 command_ok([ 'pg_dump', '-Fp', '-f', "$dir/again.sql", $control->connstr('restored') ], 'a dump of the restored database');
 is(comparable("$dir/again.sql"), comparable("$dir/split.sql"), 'it is the same dump');
 
+is($control->safe_psql('restored', qq{SELECT put_run('$l1', 'e1')}), 'e1', 'a function that names the key works');
+
 # back to plain tables
+$control->safe_psql('restored', 'DROP VIEW per_run; DROP FUNCTION put_run');
 $control->safe_psql('restored', 'SELECT runops.recheck(accept_new_identity => true)');
 $control->safe_psql('restored', q{SELECT runops.detach('"Ops"."TaskRun"', force => true); SELECT runops.detach('waitpoint', force => true)});
 is($control->safe_psql('restored', 'SELECT id, note FROM waitpoint'), 'w1|legacy', 'detach works after a restore');
 is($control->safe_psql('restored', 'SELECT count(*) FROM runops.routed_tables'), '0', 'nothing is routed then');
 is($control->safe_psql('restored', q{SELECT relkind, obj_description(oid, 'pg_class') FROM pg_class WHERE oid = '"Ops"."TaskRun"'::regclass}),
 	'r|runs', 'and the table is a plain one with its comment');
+is($control->safe_psql('restored', $keys), qq{"Ops"."TaskRun"|TaskRun_pkey|"Ops"."TaskRun_pkey"|PRIMARY KEY (id)|names a run|t|t|\nwaitpoint|waitpoint_pkey|waitpoint_pkey|PRIMARY KEY (id)||t|t|},
+	'with its primary key');
 is($control->safe_psql('restored', q{SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'alert_run'}),
 	'FOREIGN KEY (run_id) REFERENCES "Ops"."TaskRun"(id) ON DELETE CASCADE NOT VALID', 'with the foreign key that the reference replaced');
 

@@ -47,7 +47,11 @@ SELECT runops.add_cascade('app.env', 'app."Run"', 'friendlyId');
 SELECT runops.add_resolver('env', 'SELECT id FROM app.env WHERE id = \$1');
 SELECT runops.add_unblock_route('app.complete(text)', 'RUN');
 SELECT runops.claim('scope', 'key', 'c000000000000000000000001');
+CREATE VIEW app.per_run AS SELECT r.id, r.n, count(i.v) AS items FROM app."Run" r LEFT JOIN app.item i ON i.run = r.id GROUP BY r.id;
 EOT
+my $keys = q{SELECT c.conrelid::regclass, c.conname, c.conindid::regclass, x.indisvalid, x.indislive FROM pg_constraint c JOIN pg_index x ON x.indexrelid = c.conindid
+	WHERE c.contype = 'p' AND c.conrelid::regclass::text LIKE '%"Run"' ORDER BY c.conrelid::regclass::text COLLATE "C"};
+my $keys_before = $split->sql($keys);
 my $rows = q{SELECT string_agg(format('%s %s %s %s', r.id, s, n, v), ', ' ORDER BY r.id) FROM app."Run" r LEFT JOIN app.item ON run = r.id};
 my $before = $split->sql($rows);
 my $legacy = q{SELECT s, n FROM app."Run" WHERE id = 'c000000000000000000000001'};
@@ -86,6 +90,8 @@ my ($stdout, $stderr) = $split->try(qq{SELECT s FROM app."Run" WHERE id = '$new_
 like($stderr, qr/RO007: .*\nDETAIL:  The store was proved from (?:a cluster with system identifier|data directory)/, 'the gate waits for somebody to say which cluster it is');
 like($split->sql(q{SELECT verdict FROM runops.recheck(accept_new_identity => true)}), qr/^distinct$/, 'that is said');
 is($split->sql($rows), $before, 'all rows are there');
+is($split->sql($keys), $keys_before, 'the primary keys of the routed table and of its leaf');
+is($split->sql('SELECT id, n, items FROM app.per_run ORDER BY id'), "$new_id|2|1\nc000000000000000000000001|1|1", 'and a view that needs it');
 is($split->sql(q{SELECT string_agg(relation::text || ' ' || key || ' ' || leaves, ', ' ORDER BY relation::text) FROM runops.routed_tables}),
 	'app."Run" id 2, app.item run 2', 'the tables are routed');
 is($split->sql(q{SELECT string_agg(store || ' ' || relation, ', ' ORDER BY relation::text) FROM runops.held_rows}), 'new app."Run", new app.item', 'that the store holds rows is known');
@@ -99,6 +105,7 @@ is($split->sql(q{SELECT (SELECT count(*) FROM runops.unique_keys), (SELECT count
 ($stdout, $stderr) = $split->try(qq{INSERT INTO app."Run" (id, n) VALUES ('0123456789abcdefghijklmnc1', 1); INSERT INTO app.alert VALUES (1, '0123456789abcdefghijklmnz1'); INSERT INTO app.alert VALUES (2, '$new_id');});
 like($stderr, qr/ERROR:  23505.*ERROR:  23503/s, 'and at work');
 is($split->sql('SELECT string_agg(id::text, $$,$$) FROM app.alert'), '2', 'and lets in what fits');
+$split->sql('DROP VIEW app.per_run');
 $split->sql(q{SELECT runops.detach('app.item', force => true); SELECT runops.detach('app."Run"', force => true)});
 is($split->sql(q{SELECT relkind FROM pg_class WHERE oid = 'app."Run"'::regclass}), 'r', 'the tables can be detached');
 
