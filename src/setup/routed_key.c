@@ -42,6 +42,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_namespace.h"
 #include "commands/comment.h"
 #include "executor/spi.h"
 #include "fmgr.h"
