@@ -3,6 +3,7 @@
 SET client_min_messages = warning;
 CREATE SCHEMA explained;
 SET search_path = explained, public;
+SET runops.enable_shipping = off;
 CREATE TABLE run (id text PRIMARY KEY, n int);
 CREATE TABLE item (id text PRIMARY KEY, run text NOT NULL, n int);
 SELECT runops.attach('run', 'id');

@@ -1,6 +1,7 @@
 -- an UPDATE or DELETE that is not sent as a whole addresses each row by its key
 \set SHOW_CONTEXT never
 \set VERBOSITY default
+SET runops.enable_shipping = off;
 CREATE TYPE kr_state AS ENUM ('PENDING', 'DONE', 'odd '' state');
 CREATE DOMAIN kr_id AS text CHECK (value <> '');
 CREATE TABLE kr_one (id text PRIMARY KEY, n int, state kr_state, gen int GENERATED ALWAYS AS (n * 2) STORED);

@@ -1,6 +1,7 @@
 -- row locks in a store where conditions are evaluated here: which statements lock,
 -- and that each condition is evaluated as on a plain table
 \set SHOW_CONTEXT never
+SET runops.enable_shipping = off;
 CREATE TYPE lr_state AS ENUM ('PENDING', 'DONE');
 CREATE TABLE lr_job (id text PRIMARY KEY, state lr_state, n int, other int UNIQUE);
 CREATE TABLE lr_part (job_id text, line int, n int, PRIMARY KEY (job_id, line));

@@ -162,7 +162,8 @@ SET ROLE rc_clerk;
 INSERT INTO rc_item (id, "No", val) VALUES ('0123456789abcdefghijklmna1', 3, -100);
 RESET ROLE;
 
--- an UPDATE that proves the constraints is still sent as a whole
+-- an UPDATE that proves the constraints is still one statement of the leaf
+SET runops.enable_shipping = off;
 EXPLAIN (COSTS OFF, VERBOSE) UPDATE rc_item SET val = 5 WHERE id = '0123456789abcdefghijklmna1';
 CREATE TABLE rc_flat (id text NOT NULL, n int NOT NULL, val int CHECK (val > -100), note text);
 SELECT runops.attach('rc_flat', 'id');
@@ -171,6 +172,8 @@ EXPLAIN (COSTS OFF) UPDATE rc_flat SET n = 4, val = 5, note = NULL WHERE id = '0
 EXPLAIN (COSTS OFF) UPDATE rc_flat SET val = -100 WHERE id = '0123456789abcdefghijklmna1';
 EXPLAIN (COSTS OFF) UPDATE rc_flat SET n = NULL WHERE id = '0123456789abcdefghijklmna1';
 EXPLAIN (COSTS OFF) UPDATE rc_flat SET val = val + 1 WHERE id = '0123456789abcdefghijklmna1';
+
+RESET runops.enable_shipping;
 
 -- the constraint that was not valid stays so, on the table and after detach
 SELECT conrelid::regclass, convalidated FROM pg_constraint WHERE conname = 'rc_new' AND conrelid IN ('rc_item'::regclass, 'runops_legacy.rc_item'::regclass) ORDER BY 1;

@@ -13,6 +13,7 @@ CREATE SCHEMA sl;
 SET client_min_messages = warning;
 CREATE SCHEMA sl;
 SET search_path = sl;
+SET runops.enable_shipping = off;
 CREATE TABLE run (id text PRIMARY KEY, env text NOT NULL, n int, secret text);
 CREATE INDEX ON run (env);
 CREATE TABLE item (id text PRIMARY KEY, run_id text NOT NULL, n int);

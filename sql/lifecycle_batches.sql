@@ -127,7 +127,7 @@ BEGIN
 		query := replace(query, i.name, i.id);
 	END LOOP;
 	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
-		stores := stores || ARRAY(SELECT m[1] FROM regexp_matches(line, ' on runops_(legacy|new)\.', 'g') m);
+		stores := stores || ARRAY(SELECT m[1] FROM regexp_matches(line, '(?: on runops_|Sent to Store: )(legacy|new)\M', 'g') m);
 	END LOOP;
 	EXECUTE query;
 	GET DIAGNOSTICS n = ROW_COUNT;

@@ -2,8 +2,8 @@
 -- the test's own (variable "schema"), and functions that look at it
 --
 -- stores(query) executes a query and names the stores whose leaves were
--- executed; shape(query) runs it with and without routing and compares the
--- rows; ids(query) puts the ids of the tests into it.
+-- executed; shape(query) runs it with and without routing, and allowed to be sent
+-- as a whole, and compares the rows; ids(query) puts the ids of the tests into it.
 
 \set ECHO none
 \set server :schema '_a'
@@ -12,6 +12,8 @@ SET client_min_messages = warning;
 CREATE SCHEMA :server;
 \connect contrib_regression
 SET client_min_messages = warning;
+-- the plans of leaves; sql/shipping.sql has the statements that are sent as a whole
+SET runops.enable_shipping = off;
 CREATE SCHEMA :schema;
 SET search_path = :schema;
 
@@ -48,7 +50,7 @@ INSERT INTO waitpoint VALUES ('w1', :'L', NULL, 1), ('w2', NULL, :'N', 2), (:'A'
 INSERT INTO local SELECT n, id FROM run;
 INSERT INTO local VALUES (10, NULL), (11, :'Z');
 
-CREATE FUNCTION stores(query text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION stores(query text) RETURNS text LANGUAGE plpgsql SET runops.enable_shipping = off AS $$
 DECLARE
 	plan jsonb;
 	line text;
@@ -69,10 +71,13 @@ END
 $$;
 CREATE FUNCTION rows_of(query text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-	result jsonb;
+	line record;
+	lines jsonb[] := '{}';
 BEGIN
-	EXECUTE 'SELECT jsonb_agg(r ORDER BY r::text COLLATE "C") FROM (' || query || ') q, to_jsonb(q) r' INTO result;
-	RETURN coalesce(result, '[]');
+	FOR line IN EXECUTE query LOOP
+		lines := lines || to_jsonb(line);
+	END LOOP;
+	RETURN coalesce((SELECT jsonb_agg(l ORDER BY l::text COLLATE "C") FROM unnest(lines) l), '[]');
 END
 $$;
 CREATE FUNCTION shape(query text) RETURNS TABLE (stores text, n int, same boolean) LANGUAGE plpgsql AS $$
@@ -86,6 +91,9 @@ BEGIN
 	PERFORM set_config('runops.enable_routing', 'off', true);
 	same := routed = rows_of(query);
 	PERFORM set_config('runops.enable_routing', 'on', true);
+	PERFORM set_config('runops.enable_shipping', 'on', true);
+	same := same AND routed = rows_of(query);
+	PERFORM set_config('runops.enable_shipping', 'off', true);
 	RETURN NEXT;
 EXCEPTION WHEN OTHERS THEN
 	stores := SQLSTATE || ' ' || SQLERRM;

@@ -48,7 +48,7 @@ bool		runops_enable_routing = true;
  * Sends statements of one store there as a whole.  Queries return the same rows
  * without it.
  */
-bool		runops_enable_shipping = false;
+bool		runops_enable_shipping = true;
 
 /*
  * The worker connects to this database to prove the stores when the server
@@ -254,7 +254,7 @@ runops_guc_init(void)
 							 "Enables sending a statement as a whole to the store that owns its rows.",
 							 "Queries return the same rows when it is off.",
 							 &runops_enable_shipping,
-							 false,
+							 true,
 							 PGC_USERSET,
 							 GUC_EXPLAIN,
 							 NULL, NULL, NULL);

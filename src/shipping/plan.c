@@ -113,10 +113,37 @@ add_row_marks(PlannedStmt *stmt, Query *query, Index leaf)
 }
 
 /*
+ * What EXPLAIN shows for a column of the store's rows: its name, if it is a column
+ * of a table.  The executor uses nothing but its type.
+ */
+static Expr *
+shown_column(PlannedStmt *stmt, Query *query, Expr *expr)
+{
+	Var		   *var = (Var *) expr;
+	ListCell   *lc;
+
+	if (IsA(expr, Var) && var->varlevelsup == 0 && var->varattno > 0)
+	{
+		RangeTblEntry *rte = rt_fetch(var->varno, query->rtable);
+
+		foreach(lc, stmt->rtable)
+		{
+			/* the plan's entries are copies */
+			if (rte->rtekind == RTE_RELATION && lfirst_node(RangeTblEntry, lc)->eref == rte->eref)
+				return (Expr *) makeVar(foreach_current_index(lc) + 1, var->varattno, var->vartype,
+										var->vartypmod, var->varcollid, 0);
+		}
+	}
+
+	return (Expr *) makeNullConst(exprType((Node *) expr), exprTypmod((Node *) expr),
+								  exprCollation((Node *) expr));
+}
+
+/*
  * The columns of the result, as the columns of a node's rows.
  */
 List *
-runops_ship_result_columns(List *tlist, List **rows)
+runops_ship_result_columns(PlannedStmt *stmt, Query *query, List *tlist, List **rows)
 {
 	List	   *result = NIL;
 	ListCell   *lc;
@@ -132,9 +159,7 @@ runops_ship_result_columns(List *tlist, List **rows)
 		if (tle->resjunk)
 			continue;
 		*rows = lappend(*rows,
-						makeTargetEntry((Expr *) makeNullConst(exprType(expr), exprTypmod(expr),
-															   exprCollation(expr)),
-										column, tle->resname, false));
+						makeTargetEntry(shown_column(stmt, query, tle->expr), column, tle->resname, false));
 		output = makeTargetEntry((Expr *) makeVar(INDEX_VAR, column, exprType(expr),
 												  exprTypmod(expr), exprCollation(expr), 0),
 								 column, tle->resname, false);
@@ -328,7 +353,8 @@ runops_ship_plan(RunopsShipment *shipment, const char *sql)
 		flags |= STATEMENT_WRITES;
 	if (reads_rows(shipment))
 		flags |= STATEMENT_READS;
-	if (output != NIL || shipment->guarded != NIL)
+	/* a SELECT returns rows even if they have no columns */
+	if (query->commandType == CMD_SELECT || output != NIL || shipment->guarded != NIL)
 		flags |= STATEMENT_RETURNS;
 
 	/*
@@ -341,7 +367,7 @@ runops_ship_plan(RunopsShipment *shipment, const char *sql)
 		flags |= STATEMENT_COUNTS;
 
 	node->methods = &runops_statement_methods;
-	node->scan.plan.targetlist = runops_ship_result_columns(output, &node->custom_scan_tlist);
+	node->scan.plan.targetlist = runops_ship_result_columns(stmt, query, output, &node->custom_scan_tlist);
 	node->scan.plan.plan_rows = 1;
 	node->scan.plan.startup_cost = 0;
 	node->scan.plan.total_cost = 10;

@@ -151,7 +151,7 @@ runops_spread_plan(RunopsWholeStatement *statement)
 	stmt->canSetTag = query->canSetTag;
 
 	node->methods = &runops_spread_methods;
-	node->scan.plan.targetlist = runops_ship_result_columns(query->returningList,
+	node->scan.plan.targetlist = runops_ship_result_columns(stmt, query, query->returningList,
 															&node->custom_scan_tlist);
 	node->scan.plan.plan_rows = stmt->planTree->plan_rows;
 	node->scan.plan.startup_cost = stmt->planTree->total_cost;

@@ -128,7 +128,7 @@ SELECT is_empty(
 	'every setting is described by sentences');
 SELECT is(
 	(SELECT string_agg(format('%s %s %s', name, context, boot_val), ', ' ORDER BY name COLLATE "C") FROM pg_settings WHERE name LIKE 'runops.%'),
-	'runops.attach_scan_limit user 1048576, runops.commit_timeout user 60000, runops.control_plane_cache_max_entries postmaster 10000, runops.control_plane_cache_ttl sighup 30000, runops.cross_store_snapshots user error, runops.cross_store_writes user warn, runops.database postmaster postgres, runops.enable_routing superuser on, runops.enable_shipping user off, runops.expect_control_plane_split postmaster off, runops.mint_enabled sighup off, runops.mint_flip_grace sighup 90000, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off, runops.store_lock_timeout user 30000, runops.track_wait_timing superuser on',
+	'runops.attach_scan_limit user 1048576, runops.commit_timeout user 60000, runops.control_plane_cache_max_entries postmaster 10000, runops.control_plane_cache_ttl sighup 30000, runops.cross_store_snapshots user error, runops.cross_store_writes user warn, runops.database postmaster postgres, runops.enable_routing superuser on, runops.enable_shipping user on, runops.expect_control_plane_split postmaster off, runops.mint_enabled sighup off, runops.mint_flip_grace sighup 90000, runops.native_realtime_enabled postmaster off, runops.remote_timeout user 0, runops.split_enabled postmaster off, runops.store_lock_timeout user 30000, runops.track_wait_timing superuser on',
 	'settings, who may change them, and their defaults');
 
 SELECT * FROM finish();
