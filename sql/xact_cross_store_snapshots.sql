@@ -98,7 +98,7 @@ SELECT n, row_number() OVER () FROM run WHERE id = :'N';
 ROLLBACK TO s;
 WITH u AS (UPDATE run SET n = n WHERE id = :'N' RETURNING id) INSERT INTO attempt SELECT id, id, 1 FROM u;
 ROLLBACK;
-RESET runops.enable_shipping;
+SET runops.enable_shipping = off;
 
 -- what is not executed is not read
 BEGIN;

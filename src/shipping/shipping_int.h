@@ -102,7 +102,7 @@ extern const CustomScanMethods runops_statement_methods;
 /* in plan.c */
 extern PlannedStmt *runops_ship_plan(RunopsShipment *shipment, const char *sql);
 extern List *runops_ship_result_columns(PlannedStmt *stmt, Query *query, List *tlist,
-										 List **rows);
+										List **rows);
 
 /* in spread.c */
 extern PlannedStmt *runops_spread_plan(RunopsWholeStatement *statement);

@@ -37,6 +37,8 @@ shared_preload_libraries = 'runops'
 runops.split_enabled = on
 runops.native_realtime_enabled = on
 runops.database = ''
+# the fake store knows the statements for a leaf
+runops.enable_shipping = off
 EOT
 $control->start;
 
