@@ -1,5 +1,5 @@
--- planner_generic_plan: generic plans are made for legacy ids, and are not used for
--- other ids
+-- planner_generic_plan: a generic plan is that of the plain table for ids of legacy, and
+-- has other plans for other ids
 
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/planner.sql'
@@ -23,7 +23,7 @@ SELECT stores(ids('EXECUTE joined({L})')) AS l, stores(ids('EXECUTE joined({N})'
 EXECUTE joined(:'A');
 EXECUTE joined(:'L');
 EXECUTE joined(NULL);
--- the other plan is used once
+-- the plan for legacy is there again
 EXPLAIN (COSTS OFF) EXECUTE point(:'L');
 SELECT name, generic_plans, custom_plans FROM pg_prepared_statements ORDER BY name;
 
@@ -251,6 +251,116 @@ EXECUTE point(:'N');
 EXECUTE joined(:'A');
 EXECUTE point(:'L');
 RESET runops.enable_routing;
+
+-- with statements sent as a whole: the plan for a store is the statement there, the
+-- same for all ids of the store, and the settings decide which one is used
+DISCARD PLANS;
+SET runops.enable_shipping = on;
+EXPLAIN (COSTS OFF) EXECUTE joined(:'N');
+EXPLAIN (COSTS OFF) EXECUTE joined(:'A');
+EXPLAIN (COSTS OFF, VERBOSE) EXECUTE upd(:'N');
+EXPLAIN (COSTS OFF) EXECUTE joined(:'L');
+SET runops.enable_shipping = off;
+EXPLAIN (COSTS OFF) EXECUTE joined(:'N');
+SET runops.enable_shipping = on;
+EXECUTE joined(:'N');
+EXECUTE joined(:'A');
+EXECUTE joined('odd');
+EXECUTE joined(NULL);
+
+-- besides the leaf of legacy, only that of the store is locked
+BEGIN;
+EXECUTE point(:'N');
+SELECT c.relkind, c.oid::regclass = 'run'::regclass AS routed, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+	WHERE c.relname = 'run' AND l.pid = pg_backend_pid() ORDER BY 1, 2, 3;
+EXECUTE upd(:'A');
+SELECT c.relkind, count(*), min(l.mode) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+	WHERE c.relname = 'run' AND l.pid = pg_backend_pid() AND l.mode = 'RowExclusiveLock' GROUP BY 1 ORDER BY 1;
+ROLLBACK;
+
+-- in cursors: forwards, scrolling, held, and with a lock
+CREATE FUNCTION cursors(text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	c SCROLL CURSOR (i text) FOR SELECT a.k FROM attempt a WHERE a."runId" = i ORDER BY a.k;
+	d NO SCROLL CURSOR (i text) FOR SELECT r.n FROM run r WHERE r.id = i FOR UPDATE;
+	e refcursor := 'held';
+	a int;
+	b int;
+	n int;
+BEGIN
+	OPEN c($1);
+	FETCH LAST FROM c INTO a;
+	FETCH PRIOR FROM c INTO b;
+	CLOSE c;
+	OPEN d($1);
+	FETCH d INTO n;
+	CLOSE d;
+	OPEN e FOR SELECT at.k FROM attempt at WHERE at."runId" = $1 ORDER BY at.k;
+	FETCH e INTO n;
+	FETCH e INTO n;
+	FETCH PRIOR FROM e INTO n;
+	CLOSE e;
+	RETURN concat_ws(' ', a, b, n);
+END
+$$;
+SELECT cursors(:'L'), cursors(:'N'), cursors(:'A'), cursors('odd');
+SELECT cursors(:'A'), cursors(:'N'), cursors(:'L');
+
+-- an upsert whose rows are read by a parameter, and those of several stores
+PREPARE copied(text) AS INSERT INTO run SELECT id, "friendlyId", 'copied', n + 1 FROM run WHERE id = $1
+	ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n RETURNING n;
+BEGIN;
+EXECUTE copied(:'L');
+EXECUTE copied(:'N');
+EXECUTE copied('odd');
+ROLLBACK;
+EXECUTE copied(:'A');
+PREPARE spread(text, text) AS INSERT INTO run VALUES ($1, 'run_' || $1, 'w', 100), ($2, 'run_' || $2, 'w', 200)
+	ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n RETURNING n;
+BEGIN;
+EXECUTE spread(:'L', :'L2');
+EXECUTE spread(:'N', :'L');
+EXECUTE spread(:'L', :'N');
+EXECUTE spread(:'N', '0123456789abcdefghijklins7');
+ROLLBACK;
+EXECUTE spread(:'A', :'L');
+
+-- more sets of stores than plans are kept for
+CREATE FUNCTION all_fours(ids text[]) RETURNS TABLE (calls bigint, total bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	a text;
+	b text;
+	c text;
+	d text;
+	s bigint;
+BEGIN
+	calls := 0;
+	total := 0;
+	FOREACH a IN ARRAY ids LOOP FOREACH b IN ARRAY ids LOOP FOREACH c IN ARRAY ids LOOP FOREACH d IN ARRAY ids LOOP
+		s := (SELECT sum(n) FROM run WHERE id IN (a, b, c, d));
+		calls := calls + 1;
+		total := total + coalesce(s, 0);
+	END LOOP; END LOOP; END LOOP; END LOOP;
+	RETURN NEXT;
+END $$;
+SELECT * FROM all_fours(ARRAY[:'L', :'N', :'A', NULL]);
+SET runops.enable_routing = off;
+SELECT * FROM all_fours(ARRAY[:'L', :'N', :'A', NULL]);
+RESET runops.enable_routing;
+
+-- a change of a leaf alone is seen by the plan that was kept
+BEGIN;
+EXECUTE upd(:'N');
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.n := -1; RETURN NEW; END $$;
+SELECT inhrelid::regclass AS leaf FROM pg_inherits i JOIN pg_foreign_table f ON f.ftrelid = i.inhrelid JOIN pg_foreign_server s ON s.oid = f.ftserver
+	WHERE i.inhparent = 'run'::regclass AND s.srvname = 'run_ops' \gset
+CREATE TRIGGER tell BEFORE UPDATE ON :leaf FOR EACH ROW EXECUTE FUNCTION tell();
+EXECUTE upd(:'N');
+DROP TRIGGER tell ON :leaf;
+EXECUTE upd(:'N');
+ROLLBACK;
+EXECUTE upd(:'N');
+RESET runops.enable_shipping;
 
 -- what a plan was made of changes with the topology and the table
 EXECUTE point(:'A');

@@ -13,9 +13,9 @@
  *	 invalidated around everything else (control_plane/watch_ddl.c), because
  *	 another backend may read until the command has ended.  The frame of the
  *	 statement is inside.
- * - ExecutorStart: first note what the statement writes
- *	 (control_plane/watch_ddl.c).  Then make the plan right for the values of
- *	 its parameters (planner/generic_plan.c), before other code looks at it.
+ * - ExecutorStart: first choose the plan for the values of the parameters
+ *	 (planner/any_id.c), before other code looks at it.  Then note what the
+ *	 statement writes (control_plane/watch_ddl.c).
  *	 Count the statement after it has started (xact/stats.c), when the pruned
  *	 leaves are known.
  * - ExecutorRun, ExecutorFinish: the frame of the statement.  Its scans may ask
@@ -180,12 +180,15 @@ static void
 hook_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
 	RunopsPlanStart start = {NULL, NIL};
-	bool		noted = runops_has_plan_note(queryDesc->plannedstmt);
+	bool		noted;
 
+	if (runops_is_choice(queryDesc->plannedstmt))
+		runops_choose_plan(queryDesc, eflags, &start);
 	if (PLAN_HAS_TARGETS(queryDesc->plannedstmt))
 		runops_watch_statement(queryDesc, eflags);
+	noted = runops_has_plan_note(queryDesc->plannedstmt);
 	if (noted)
-		runops_plan_start(queryDesc, eflags, &start);
+		runops_plan_start(queryDesc, &start);
 
 	if (prev_ExecutorStart_hook)
 		prev_ExecutorStart_hook(queryDesc, eflags);

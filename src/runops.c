@@ -24,6 +24,7 @@
 #include "gate/gate.h"
 #include "hooks.h"
 #include "launcher.h"
+#include "planner/planner.h"
 #include "session/session.h"
 #include "shipping/shipping.h"
 
@@ -43,6 +44,7 @@ _PG_init(void)
 {
 	runops_guc_init();
 	runops_engine_init();
+	runops_any_id_init();
 	runops_shipping_init();
 	runops_hooks_init_protection();
 

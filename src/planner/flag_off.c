@@ -48,6 +48,8 @@ use_legacy(SingleLevel *level, Index rti)
 	bool		inserts = rti == query->resultRelation &&
 		query->commandType == CMD_INSERT;
 	RunopsInsertChoice choice = {0};
+	RunopsValues values = {0};
+	List	   *assumed;
 
 	if (rte->rtekind != RTE_RELATION ||
 		rte->relkind != RELKIND_PARTITIONED_TABLE || !(rte->inh || inserts))
@@ -58,7 +60,7 @@ use_legacy(SingleLevel *level, Index rti)
 
 	if (inserts)
 	{
-		replacement.leaf = runops_insert_leaf(query, replacement.route, NULL, NULL, &choice);
+		replacement.leaf = runops_insert_leaf(query, replacement.route, &values, &assumed, &choice);
 		replacement.upsert = choice.upsert;
 	}
 	else

@@ -37,8 +37,9 @@ typedef struct KeyContext
 	RangeTblEntry *values;		/* the VALUES entry of several rows, or NULL */
 	List	   *row;			/* the current row of values */
 	bool		failed;			/* out: a value could not be found */
-	bool		assume;			/* assume that parameters are ids of legacy? */
-	List	   *assumed;		/* out: the parameters assumed so */
+	RunopsValues known;			/* of the parameters */
+	List	   *assumed;		/* out: the parameters of which something is
+								 * assumed */
 } KeyContext;
 
 /*
@@ -114,10 +115,10 @@ substitute_columns(Node *node, void *context)
  * unbound is set to true if only the value of a parameter is missing.
  */
 static bool
-row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
-		  RunopsStoreSet *store, bool *unbound)
+row_store(KeyContext *context, const RunopsRoute *route, RunopsStoreSet *store, bool *unbound)
 {
-	RunopsScope scope = {.depth = 1, .values = {params, context->assume}};
+	ParamListInfo params = context->known.params;
+	RunopsScope scope = {.depth = 1, .values = context->known};
 	Node	   *key = runops_strip_relabel(route->key);
 	bool		known;
 
@@ -149,7 +150,7 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
 
 	/* An unclassifiable id goes to legacy, and so does a NULL. */
 	if (*store == RUNOPS_STORES_ALL)
-		runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
+		runops_note_shapeless(&context->known, route);
 	if (*store == RUNOPS_STORES_ALL || *store == RUNOPS_STORES_NONE)
 		*store = runops_store_bit(RUNOPS_LEGACY_STORE);
 
@@ -161,10 +162,10 @@ row_store(KeyContext *context, const RunopsRoute *route, ParamListInfo params,
  * there are several.  See runops_insert_leaf for assumed.
  */
 static bool
-insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
+insert_store(Query *query, const RunopsRoute *route, const RunopsValues *values,
 			 RunopsStoreSet *store, bool *unbound, List **assumed)
 {
-	KeyContext	context = {.query = query, .assume = assumed != NULL};
+	KeyContext	context = {.query = query, .known = *values};
 	ListCell   *lc;
 	bool		first = true;
 
@@ -178,11 +179,10 @@ insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
 
 	if (context.values == NULL)
 	{
-		if (!row_store(&context, route, params, store, unbound))
+		if (!row_store(&context, route, store, unbound))
 			return false;
 		runops_require_stores(route, *store);
-		if (assumed != NULL)
-			*assumed = context.assumed;
+		*assumed = context.assumed;
 		return true;
 	}
 
@@ -191,7 +191,7 @@ insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
 		RunopsStoreSet row;
 
 		context.row = lfirst(lc);
-		if (!row_store(&context, route, params, &row, unbound))
+		if (!row_store(&context, route, &row, unbound))
 			return false;
 		runops_require_stores(route, row);
 		if (!first && row != *store)
@@ -203,8 +203,7 @@ insert_store(Query *query, const RunopsRoute *route, ParamListInfo params,
 		first = false;
 	}
 
-	if (assumed != NULL)
-		*assumed = context.assumed;
+	*assumed = context.assumed;
 	return !first;
 }
 
@@ -347,12 +346,11 @@ runops_refuse_spread(const RunopsRoute *route, const char *obstacle)
  * store by store, and choice->spread is set.  While the flag is off, rows can only
  * go to the legacy leaf.
  *
- * If assumed is not NULL, parameters may be assumed to be ids of legacy.
- * Those that were assumed so are added to *assumed.
+ * *assumed is set to the parameters of which something is assumed.
  */
 const RunopsLeaf *
 runops_insert_leaf(Query *query, const RunopsRoute *route,
-				   ParamListInfo params, List **assumed, RunopsInsertChoice *choice)
+				   const RunopsValues *values, List **assumed, RunopsInsertChoice *choice)
 {
 	OnConflictExpr *conflict = query->onConflict;
 	bool		target = conflict != NULL &&
@@ -361,11 +359,13 @@ runops_insert_leaf(Query *query, const RunopsRoute *route,
 		conflict->action == ONCONFLICT_UPDATE;
 	RunopsStoreSet store;
 	bool		unbound = false;
+	RunopsValues known = *values;
 	const RunopsLeaf *leaf = NULL;
 
+	*assumed = NIL;
 	if (runops_legacy_leaf(route) == NULL)
-		assumed = NULL;
-	if (!insert_store(query, route, params, &store, &unbound, assumed))
+		known.assumption = NULL;
+	if (!insert_store(query, route, &known, &store, &unbound, assumed))
 	{
 		if (!target && !runops_gate_flag_off())
 			return NULL;

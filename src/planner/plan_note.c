@@ -29,12 +29,9 @@
 #define NOTE_NAME "runops note"
 
 /* The items of its only row. */
-#define NOTE_QUERY 0
-#define NOTE_ASSUMED 1
-#define NOTE_CURSOR_OPTIONS 2
-#define NOTE_SPARED 3
-#define NOTE_USERS 4
-#define NOTE_OBSTACLE 5
+#define NOTE_SPARED 0
+#define NOTE_USERS 1
+#define NOTE_OBSTACLE 2
 
 /*
  * Put a note into a plan, unless the note is empty.
@@ -43,26 +40,21 @@ void
 runops_add_plan_note(PlannedStmt *stmt, const RunopsPlanNote *note)
 {
 	RangeTblEntry *rte;
-	List	   *row;
 
-	if (note->query == NULL && note->spared == NIL && note->users == NIL &&
-		note->obstacle == NULL)
+	if (note->spared == NIL && note->users == NIL && note->obstacle == NULL)
 		return;
 
-	row = list_make5(note->query, note->assumed,
-					 makeInteger(note->cursorOptions), note->spared, note->users);
-	row = lappend(row, note->obstacle);
 	rte = makeNode(RangeTblEntry);
 	rte->rtekind = RTE_VALUES;
 	rte->eref = makeAlias(NOTE_NAME, NIL);
-	rte->values_lists = list_make1(row);
+	rte->values_lists = list_make1(list_make3(note->spared, note->users, note->obstacle));
 	stmt->rtable = lappend(stmt->rtable, rte);
 }
 
 /*
  * Read the note of a plan; returns false if there is none, as for most plans.
  *
- * The lists and the query belong to the plan.
+ * The lists belong to the plan.
  */
 bool
 runops_find_plan_note(PlannedStmt *stmt, RunopsPlanNote *note)
@@ -79,9 +71,6 @@ runops_find_plan_note(PlannedStmt *stmt, RunopsPlanNote *note)
 			continue;
 
 		row = linitial_node(List, rte->values_lists);
-		note->query = list_nth(row, NOTE_QUERY);
-		note->assumed = list_nth(row, NOTE_ASSUMED);
-		note->cursorOptions = intVal(list_nth(row, NOTE_CURSOR_OPTIONS));
 		note->spared = list_nth(row, NOTE_SPARED);
 		note->users = list_nth(row, NOTE_USERS);
 		note->obstacle = list_nth(row, NOTE_OBSTACLE);

@@ -12,7 +12,7 @@
  *
  * A plan is generic only if no values are bound and the query has an external
  * parameter.  Most generic plans are not changed here, because their
- * parameters are assumed to be ids of legacy; see generic_plan.c.
+ * parameters are assumed to be ids of legacy; see any_id.c.
  *
  * Copyright (c) 2026, The runops authors
  *

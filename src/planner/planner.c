@@ -53,8 +53,8 @@ typedef struct AnalyzeContext
 	RunopsValues values;		/* of the parameters */
 	List	   *replacements;	/* of RunopsReplacement, outer levels first */
 	RunopsTally tally;			/* facts for steering the plan cache */
-	List	   *assumed;		/* of Param: parameters that the replacements
-								 * assume to name legacy */
+	List	   *assumed;		/* of Param: those of which the replacements
+								 * assume that they name certain stores */
 	uint64		shapeless;		/* runops_shapeless_ids when planning began */
 	Query	   *top;			/* the statement itself */
 	const RunopsRoute *spread;	/* the table of an upsert whose rows go store
@@ -230,6 +230,16 @@ only_leaf(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 }
 
 /*
+ * Is a plan made without knowing the stores of its parameters, as if they were ids of
+ * legacy?
+ */
+static inline bool
+is_for_legacy(const AnalyzeContext *cxt)
+{
+	return cxt->values.assumption != NULL && cxt->values.assumption->params == NIL;
+}
+
+/*
  * Note that a leaf will replace a routed table, if the assumed parameters
  * allow it.
  */
@@ -280,7 +290,7 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 
 	decision = runops_resolve(route, facts, depth, rti);
 	log_decision(route, decision);
-	if (decision.assumed == NIL)
+	if (decision.assumed == NIL || !is_for_legacy(cxt))
 		runops_require_stores(route, decision.stores);
 
 	leaf = only_leaf(cxt, query, depth, rti, route, &decision);
@@ -289,8 +299,9 @@ consider_table(AnalyzeContext *cxt, Query *query, Index depth, Index rti,
 	else if (decision.reason == RUNOPS_REASON_UNKNOWN ||
 			 decision.assumed != NIL)
 	{
-		if (runops_shapeless_ids != cxt->shapeless)
-			runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
+		if (runops_shapeless_ids != cxt->shapeless ||
+			(decision.assumed != NIL && !is_for_legacy(cxt) && decision.stores == RUNOPS_STORES_ALL))
+			runops_note_shapeless(&cxt->values, route);
 		cxt->tally.nunknown++;
 		cxt->tally.level = query;
 	}
@@ -411,7 +422,7 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	RangeTblEntry *rte = rt_fetch(query->resultRelation, query->rtable);
 	const RunopsRoute *route;
 	const RunopsLeaf *leaf;
-	List	   *assumed = NIL;
+	List	   *assumed;
 	RunopsInsertChoice choice = {.top = query == cxt->top};
 
 	if (rte->relkind != RELKIND_PARTITIONED_TABLE)
@@ -420,8 +431,7 @@ consider_insert(AnalyzeContext *cxt, Query *query)
 	if (route == NULL)
 		return;
 
-	leaf = runops_insert_leaf(query, route, cxt->values.params,
-							  cxt->values.assume ? &assumed : NULL, &choice);
+	leaf = runops_insert_leaf(query, route, &cxt->values, &assumed, &choice);
 	cxt->tally.guess = cxt->tally.guess || choice.guess;
 	if (choice.spread)
 		cxt->spread = route;
@@ -540,7 +550,7 @@ ship_statement(AnalyzeContext *cxt, Query *parse, int cursorOptions, RunopsShipF
 	}
 	if (!runops_enable_shipping)
 		statement.obstacle = _("\"runops.enable_shipping\" is off.");
-	else if (lc == NULL && leaf != NULL && cxt->assumed == NIL)
+	else if (lc == NULL && leaf != NULL)
 	{
 		stmt = ship(&statement);
 		if (stmt != NULL)
@@ -584,6 +594,26 @@ spread_statement(AnalyzeContext *cxt, Query *parse, const char *query_string,
 }
 
 /*
+ * All leaves of the routed tables of which one is replaced.
+ */
+static List *
+leaves_of(List *replacements)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, replacements)
+	{
+		const RunopsRoute *route = ((RunopsReplacement *) lfirst(lc))->route;
+
+		for (int i = 0; i < route->nleaves; i++)
+			result = list_append_unique_oid(result, route->leaves[i].relid);
+	}
+
+	return result;
+}
+
+/*
  * Send the statement as a whole, or make the replacements, call the next planner,
  * and steer the plan cache.
  */
@@ -595,8 +625,10 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	AnalyzeContext cxt = {.values.params = boundParams,
 		.shapeless = runops_shapeless_ids,
 		.top = parse};
-	RunopsPlanNote note = {.cursorOptions = cursorOptions};
+	RunopsPlanNote note = {NIL};
 	RunopsSteering steering;
+	Query	   *query = NULL;
+	List	   *leaves = NIL;
 	PlannedStmt *stmt;
 
 	if (!query_has_routed(parse))
@@ -623,7 +655,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 		return stmt;
 	}
 
-	cxt.values.assume = runops_may_assume(boundParams);
+	cxt.values.assumption = runops_assumption(parse, boundParams);
 	analyze_query(&cxt, parse, 1, NIL, NIL);
 	if (cxt.spread != NULL)
 	{
@@ -635,8 +667,11 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	stmt = ship_statement(&cxt, parse, cursorOptions, ship, &note.obstacle);
 	if (stmt != NULL)
 		return stmt;
-	if (cxt.assumed != NIL)
-		note.query = copyObject(parse);
+	if (cxt.assumed != NIL && is_for_legacy(&cxt))
+	{
+		query = copyObject(parse);
+		leaves = leaves_of(cxt.replacements);
+	}
 	for (int i = list_length(cxt.replacements) - 1; i >= 0; i--)
 	{
 		RunopsReplacement *replacement = list_nth(cxt.replacements, i);
@@ -652,13 +687,15 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 		runops_replace(replacement);
 	}
 
-	steering = runops_steering(parse, boundParams, &cxt.tally);
+	steering = cxt.values.assumption != NULL && !is_for_legacy(&cxt) ? RUNOPS_STEER_NONE :
+		runops_steering(parse, boundParams, &cxt.tally);
 	stmt = next(parse, query_string, cursorOptions,
 				boundParams EXPLAIN_STATE_ARGUMENT);
 	note.users = runops_settle_permissions(stmt);
-	note.assumed = cxt.assumed;
 	runops_steer(stmt, steering);
 	runops_add_plan_note(stmt, &note);
+	if (query != NULL)
+		stmt = runops_make_choice(stmt, query, cursorOptions, cxt.assumed, leaves);
 
 	return stmt;
 }

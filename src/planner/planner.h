@@ -17,6 +17,7 @@
 
 #include "executor/execdesc.h"
 #include "nodes/execnodes.h"
+#include "nodes/extensible.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/planner.h"
 
@@ -57,13 +58,25 @@ typedef struct RunopsWholeStatement
 typedef PlannedStmt *(*RunopsShipFunction) (RunopsWholeStatement *statement);
 
 /*
- * The state between the start of a plan and its execution; see generic_plan.c.
+ * The state between the start of a plan and its execution; see any_id.c.
  */
 typedef struct RunopsPlanStart
 {
-	MemoryContext cxt;			/* of a plan made for the values, or NULL */
+	MemoryContext cxt;			/* of a plan that is used once, or NULL */
 	List	   *spared;			/* for skip_checks.c */
 } RunopsPlanStart;
+
+extern const CustomScanMethods runops_choice_methods;
+
+/*
+ * Is a plan a choice of plans, as any_id.c makes it?
+ */
+static inline bool
+runops_is_choice(const PlannedStmt *stmt)
+{
+	return IsA(stmt->planTree, CustomScan) &&
+		((const CustomScan *) stmt->planTree)->methods == &runops_choice_methods;
+}
 
 /*
  * Does a plan have a note, as plan_note.c makes it?  Most have none, and must not
@@ -86,9 +99,12 @@ runops_has_plan_note(const PlannedStmt *stmt)
 	return false;
 }
 
-/* in generic_plan.c */
-extern void runops_plan_start(QueryDesc *queryDesc, int eflags,
-							  RunopsPlanStart *start);
+/* in any_id.c; runops_choice_methods is above */
+extern void runops_any_id_init(void);
+extern PlannedStmt *runops_plan_part(Query *query, const char *query_string, int cursorOptions,
+									 ParamListInfo params);
+extern void runops_choose_plan(QueryDesc *queryDesc, int eflags, RunopsPlanStart *start);
+extern void runops_plan_start(QueryDesc *queryDesc, RunopsPlanStart *start);
 extern void runops_plan_started(QueryDesc *queryDesc, int eflags,
 								const RunopsPlanStart *start);
 

@@ -40,7 +40,8 @@ typedef struct RunopsFact
 	RunopsColumn column;
 	RunopsColumn other;
 	RunopsStoreSet stores;
-	List	   *assumed;		/* of Param: holds if these name legacy */
+	List	   *assumed;		/* of Param: holds if the assumption of these
+								 * does */
 } RunopsFact;
 
 /* The reason for a table's set of stores. */
@@ -58,14 +59,27 @@ typedef struct RunopsDecision
 {
 	RunopsStoreSet stores;
 	RunopsReason reason;
-	List	   *assumed;		/* of Param: holds if these name legacy */
+	List	   *assumed;		/* of Param: holds if the assumption of these
+								 * does */
 } RunopsDecision;
+
+/*
+ * What a plan assumes of parameters without values; see any_id.c.
+ */
+typedef struct RunopsAssumption
+{
+	List	   *params;			/* of Param; NIL: all, and legacy has their
+								 * ids */
+	RunopsStoreSet *stores;		/* for each of them; none for NULL */
+	List	   *shapeless;		/* out: OIDs of the tables whose id has no
+								 * known shape */
+} RunopsAssumption;
 
 /* The known values of the parameters of a statement. */
 typedef struct RunopsValues
 {
 	ParamListInfo params;		/* bound values, or NULL */
-	bool		assume;			/* assume that the others are ids of legacy? */
+	RunopsAssumption *assumption;	/* of the others; NULL: nothing */
 } RunopsValues;
 
 /* The scope in which facts are collected. */
@@ -90,9 +104,6 @@ typedef struct RunopsTally
 /* The facts about its making that a plan keeps; see plan_note.c. */
 typedef struct RunopsPlanNote
 {
-	Query	   *query;			/* its query; NULL: nothing was assumed */
-	List	   *assumed;		/* of Param: assumed to be ids of legacy */
-	int			cursorOptions;
 	List	   *spared;			/* checks to skip; see skip_checks.c */
 	List	   *users;			/* pairs of OIDs: a result relation's
 								 * range-table index, and its user */
@@ -140,9 +151,14 @@ extern bool runops_value_stores(Node *expr, RunopsScope *scope,
 								RunopsStoreSet *stores, List **assumed);
 extern bool runops_array_value_stores(Node *expr, RunopsScope *scope,
 									  RunopsStoreSet *stores, List **assumed);
+extern void runops_note_shapeless(const RunopsValues *values, const RunopsRoute *route);
 
-/* in generic_plan.c */
-extern bool runops_may_assume(ParamListInfo params);
+/* in any_id.c */
+extern RunopsAssumption *runops_assumption(const Query *query, ParamListInfo params);
+extern bool runops_assumed_stores(const RunopsAssumption *assumption, Param *param,
+								  RunopsStoreSet *stores);
+extern PlannedStmt *runops_make_choice(PlannedStmt *legacy, Query *query, int cursorOptions,
+									   List *params, List *leaves);
 
 /* in skip_checks.c */
 extern List *runops_spared_checks(Query *query, const RunopsRoute *route,
@@ -175,7 +191,7 @@ typedef struct RunopsInsertChoice
 } RunopsInsertChoice;
 
 extern const RunopsLeaf *runops_insert_leaf(Query *query, const RunopsRoute *route,
-											ParamListInfo params, List **assumed,
+											const RunopsValues *values, List **assumed,
 											RunopsInsertChoice *choice);
 extern void runops_refuse_unrouted(Query *query);
 pg_noreturn extern void runops_refuse_spread(const RunopsRoute *route,

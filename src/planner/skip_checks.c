@@ -12,7 +12,7 @@
  * skipped are cached, so that their text is not parsed each time.
  *
  * The checks to skip are determined when the plan is made, and stored in the
- * plan (see generic_plan.c).  When the plan is started, the executor finds
+ * plan (see plan_note.c).  When the plan is started, the executor finds
  * these checks already prepared, as constants that are true.  If a trigger may
  * change the row, the checks are not skipped.
  *

@@ -17,6 +17,7 @@
 
 #include "base/compat.h"
 #include "planner/planner_int.h"
+#include "xact/xact.h"
 
 /*
  * Remove casts that do not change the value.
@@ -90,10 +91,10 @@ runops_known_value(Node *expr, RunopsScope *scope, Datum *value, bool *isnull)
 }
 
 /*
- * May an expression be assumed to name legacy?
+ * Get the stores that an expression is assumed to name; false if nothing is assumed.
  *
- * If the scope allows assumptions, every external parameter may be, and so may
- * a COALESCE of several.  These parameters are added to *assumed.
+ * It is an external parameter or a COALESCE of several.  These parameters are added
+ * to *assumed.
  */
 static bool
 assumed_value(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
@@ -101,24 +102,29 @@ assumed_value(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
 {
 	ListCell   *lc;
 
-	if (!scope->values.assume)
+	if (scope->values.assumption == NULL)
 		return false;
 
 	expr = runops_strip_relabel(expr);
 	if (IsA(expr, Param) && ((Param *) expr)->paramkind == PARAM_EXTERN)
-		*assumed = list_append_unique(*assumed, expr);
-	else if (IsA(expr, CoalesceExpr))
 	{
-		foreach(lc, ((CoalesceExpr *) expr)->args)
-		{
-			if (!assumed_value(lfirst(lc), scope, stores, assumed))
-				return false;
-		}
+		*assumed = list_append_unique(*assumed, expr);
+		return runops_assumed_stores(scope->values.assumption, (Param *) expr, stores);
 	}
-	else
+	if (!IsA(expr, CoalesceExpr))
 		return false;
 
-	*stores = runops_store_bit(RUNOPS_LEGACY_STORE);
+	*stores = RUNOPS_STORES_NONE;
+	foreach(lc, ((CoalesceExpr *) expr)->args)
+	{
+		RunopsStoreSet arg;
+
+		if (!assumed_value(lfirst(lc), scope, &arg, assumed))
+			return false;
+		if (*stores == RUNOPS_STORES_NONE)
+			*stores = arg;
+	}
+
 	return true;
 }
 
@@ -126,8 +132,8 @@ assumed_value(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
  * The stores that the id in an expression may belong to, if its value is
  * known.
  *
- * NULL belongs to no store.  If the value is not known but assumed to name
- * legacy, the assumed parameters are added to *assumed.
+ * NULL belongs to no store.  If the value is not known but something is assumed of
+ * it, the parameters are added to *assumed.
  */
 bool
 runops_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores,
@@ -188,4 +194,18 @@ runops_array_value_stores(Node *expr, RunopsScope *scope, RunopsStoreSet *stores
 	*stores = isnull ? RUNOPS_STORES_NONE :
 		runops_array_stores(DatumGetArrayTypeP(value));
 	return true;
+}
+
+/*
+ * Count that the id by which a table is found has no known shape.
+ *
+ * If that is assumed of a parameter, it is noted for the later executions of the plan.
+ */
+void
+runops_note_shapeless(const RunopsValues *values, const RunopsRoute *route)
+{
+	if (values->assumption != NULL)
+		values->assumption->shapeless =
+			list_append_unique_oid(values->assumption->shapeless, route->relid);
+	runops_stats_add_legacy(route, RUNOPS_UNCLASSIFIABLE);
 }

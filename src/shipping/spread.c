@@ -138,9 +138,9 @@ runops_spread_plan(RunopsWholeStatement *statement)
 	if (statement->obstacle != NULL)
 		return NULL;
 
-	stmt = planner_compat(rows_query(query, &attnos), statement->query_string,
-						  statement->cursorOptions & ~CURSOR_OPT_PARALLEL_OK,
-						  statement->params);
+	stmt = runops_plan_part(rows_query(query, &attnos), statement->query_string,
+							statement->cursorOptions & ~CURSOR_OPT_PARALLEL_OK,
+							statement->params);
 	/* what only the statements for the stores read */
 	extract_query_dependencies((Node *) query, &relations, &items, &depends_on_role);
 	stmt->relationOids = list_concat_unique_oid(stmt->relationOids, relations);
