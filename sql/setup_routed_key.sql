@@ -4,6 +4,7 @@
 \set SHOW_CONTEXT never
 \set VERBOSITY default
 SET client_min_messages = warning;
+SET runops.enable_shipping = off;
 CREATE ROLE regress_rk;
 CREATE SCHEMA rk;
 CREATE SCHEMA "Rk 2";
@@ -101,7 +102,13 @@ SET runops.enable_shipping = on;
 INSERT INTO run (id, env) VALUES (:'N', 'again') ON CONFLICT ON CONSTRAINT "run key" DO UPDATE SET env = excluded.env RETURNING id, env;
 INSERT INTO item VALUES (:'N', 2, 'z') ON CONFLICT ON CONSTRAINT item_pkey DO UPDATE SET v = excluded.v WHERE item.v <> excluded.v RETURNING *;
 WITH i AS (INSERT INTO item VALUES (:'N', 3, 'w') ON CONFLICT ON CONSTRAINT item_pkey DO NOTHING RETURNING *) SELECT * FROM i;
-RESET runops.enable_shipping;
+INSERT INTO item VALUES (:'N', 2, 'both'), (:'L', 1, 'both') ON CONFLICT ON CONSTRAINT item_pkey DO UPDATE SET v = excluded.v RETURNING no, v;
+PREPARE upsert_item (text, int) AS INSERT INTO item VALUES ($1, $2, 'p') ON CONFLICT ON CONSTRAINT item_pkey DO UPDATE SET v = excluded.v || item.v RETURNING v;
+EXECUTE upsert_item (:'N', 2);
+EXECUTE upsert_item (:'L', 1);
+EXECUTE upsert_item (:'N', 2);
+SELECT r.id, r.env, shout(r.env), count(*) FROM run r JOIN item i ON i.run_id = r.id WHERE r.id = :'N' GROUP BY r.id;
+SET runops.enable_shipping = off;
 PREPARE upsert (text, text) AS INSERT INTO run (id, env) VALUES ($1, $2) ON CONFLICT ON CONSTRAINT "run key" DO UPDATE SET env = excluded.env RETURNING id, env;
 EXECUTE upsert (:'L', 'prepared');
 CREATE FUNCTION put(text, text) RETURNS text BEGIN ATOMIC INSERT INTO run (id, env) VALUES ($1, $2) ON CONFLICT ON CONSTRAINT "run key" DO UPDATE SET env = excluded.env RETURNING run.env; END;
@@ -221,6 +228,39 @@ CREATE INDEX item_only ON ONLY item (v);
 DROP INDEX item_v_idx, item_only;
 SET client_min_messages = warning;
 TABLE keys;
+
+-- what is undone, is undone for the key too
+BEGIN;
+SAVEPOINT s;
+SELECT runops.add_store('a', 'rk_a', remote_schema => 'rk_a') \g /dev/null
+ROLLBACK TO s;
+SELECT relation, valid, live FROM keys WHERE relation = 'item';
+ROLLBACK;
+-- the leaf's was dropped and made again by its own name
+BEGIN;
+SET LOCAL client_min_messages = error;
+ALTER TABLE runops_legacy.item DROP CONSTRAINT item_pkey CASCADE;
+ALTER TABLE runops_legacy.item ADD PRIMARY KEY (no, run_id);
+SELECT finding, hint FROM runops.doctor() WHERE object LIKE 'table %' AND finding LIKE '%primary key%';
+ALTER TABLE item ADD CONSTRAINT item_pkey PRIMARY KEY (no, run_id);
+SELECT finding, hint FROM runops.doctor() WHERE object LIKE 'table %' AND finding LIKE '%primary key%';
+ROLLBACK;
+-- a partition beside the leaves gets a primary key from core
+BEGIN;
+CREATE TABLE beside PARTITION OF item FOR VALUES IN ('z');
+SELECT indisprimary, indisvalid, inhparent::regclass FROM pg_index JOIN pg_inherits ON inhrelid = indexrelid WHERE indrelid = 'beside'::regclass;
+ROLLBACK;
+-- a partitioned table
+CREATE TABLE parts (id text PRIMARY KEY, n int) PARTITION BY HASH (id);
+CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+SELECT runops.attach('parts', 'id') \g /dev/null
+INSERT INTO parts VALUES (:'L', 1) ON CONFLICT ON CONSTRAINT parts_pkey DO UPDATE SET n = 2;
+INSERT INTO parts VALUES (:'L', 1) ON CONFLICT ON CONSTRAINT parts_pkey DO UPDATE SET n = 2 RETURNING n;
+SELECT id, n FROM parts WHERE id = :'L' GROUP BY id;
+SELECT * FROM keys WHERE relation LIKE '%parts%';
+SELECT runops.detach('parts', force => true) \g /dev/null
+SELECT * FROM keys WHERE relation LIKE '%parts%';
+DROP TABLE parts;
 
 -- rights: the owner, with CREATE on the schema
 ALTER TABLE item OWNER TO regress_rk;

@@ -281,6 +281,11 @@ CREATE FUNCTION runops._make_key(relation regclass, name name) RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'runops_make_key';
 
+-- Has a routed table no primary key, though that of its old table holds for all stores?
+CREATE FUNCTION runops._lacks_key(relation regclass) RETURNS boolean
+	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'runops_lacks_key';
+
 /*
  * Put the parent in the place of the table.  The caller holds the lock and has
  * made the checks.
@@ -403,6 +408,7 @@ REVOKE EXECUTE ON FUNCTION
 	runops._add_checks(regclass, text, name[]),
 	runops._move_to_leaf_schema(regclass),
 	runops._make_key(regclass, name),
+	runops._lacks_key(regclass),
 	runops._attach(regclass, text, name[]),
 	runops._check_prepared(regclass, text, name[], boolean),
 	runops.attach(regclass, text, name[], interval, boolean)

@@ -337,6 +337,13 @@ AS $$
 	JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
 	WHERE NOT EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvname = s.server AND m.umuser IN (0, c.relowner))
 	UNION ALL
+	SELECT 'info', format('table %s', p.relation),
+		'has no primary key, although the primary key of its leaf holds over all stores',
+		format('Run ALTER TABLE %s ADD CONSTRAINT %I %s.', p.relation, c.conname, pg_get_constraintdef(c.oid)), NULL
+	FROM runops.table_config p
+	JOIN pg_constraint c ON c.conrelid = p.leaf AND c.contype = 'p'
+	WHERE runops._lacks_key(p.relation)
+	UNION ALL
 	SELECT 'warning', format('%s %s', CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, c.oid::regclass),
 		'was never analyzed; autovacuum analyzes neither routed tables nor their foreign leaves',
 		format('Run ANALYZE %s regularly.', t.relation), NULL

@@ -63,6 +63,7 @@
 #include "topology/topology.h"
 
 PG_FUNCTION_INFO_V1(runops_make_key);
+PG_FUNCTION_INFO_V1(runops_lacks_key);
 PG_FUNCTION_INFO_V1(runops_create_leaf);
 
 /*
@@ -234,6 +235,37 @@ runops_make_key(PG_FUNCTION_ARGS)
 	runops_argument_lock(PG_GETARG_OID(0), ShareRowExclusiveLock);
 
 	PG_RETURN_BOOL(runops_give_key(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(1)), &detail));
+}
+
+/*
+ * lacks_key(relation regclass)
+ *
+ * Could a table be given the primary key of its old table, and has none?  Not
+ * if the table is not routed.
+ */
+Datum
+runops_lacks_key(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Relation	routed = runops_argument_open(relid, AccessShareLock);
+	const RunopsRoute *route = runops_route(relid);
+	Oid			old_relid = route && !OidIsValid(runops_primary_index(relid)) ?
+		runops_old_table(route) : InvalidOid;
+	Oid			index_oid = OidIsValid(old_relid) ? runops_primary_index(old_relid) : InvalidOid;
+	bool		result = false;
+
+	if (OidIsValid(index_oid))
+	{
+		Relation	old = table_open(old_relid, AccessShareLock);
+		Relation	index = index_open(index_oid, AccessShareLock);
+
+		result = why_not_whole(route, routed, old, index) == NULL;
+		index_close(index, NoLock);
+		table_close(old, NoLock);
+	}
+	table_close(routed, NoLock);
+
+	PG_RETURN_BOOL(result);
 }
 
 /*
