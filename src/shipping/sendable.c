@@ -224,7 +224,7 @@ is_short_interval(Node *node)
 		return false;
 	interval = DatumGetIntervalP(value->constvalue);
 
-	return Abs((int64) interval->month) < 12 * 1000 && Abs((int64) interval->day) < 365000 &&
+	return llabs(interval->month) < 12 * 1000 && llabs(interval->day) < 365000 &&
 		interval->time < 1000 * (int64) 366 * USECS_PER_DAY &&
 		interval->time > -1000 * (int64) 366 * USECS_PER_DAY;
 }
