@@ -46,6 +46,7 @@ SELECT * FROM run WHERE id = :'N';
 SELECT id FROM run WHERE id IN (:'L', :'N') OR n = 3 ORDER BY id;
 SELECT env, count(*), max(n) FROM run GROUP BY env HAVING count(*) > 1 ORDER BY env;
 SELECT DISTINCT env FROM run ORDER BY env LIMIT 2;
+SELECT r.id, r.env, count(*) FROM run r JOIN item i ON i.run_id = r.id GROUP BY r.id ORDER BY r.id LIMIT 3;
 SELECT id, row_number() OVER (PARTITION BY env ORDER BY id) FROM run ORDER BY id LIMIT 5;
 SELECT r.id, i.v FROM run r JOIN item i ON i.run_id = r.id WHERE r.id = :'L' ORDER BY 2;
 SELECT count(*), sum(i.v) FROM run r JOIN item i ON i.run_id = r.id;
