@@ -184,6 +184,8 @@ hook_ExecutorStart(QueryDesc *queryDesc, int eflags)
 
 	if (runops_is_choice(queryDesc->plannedstmt))
 		runops_choose_plan(queryDesc, eflags, &start);
+	if (queryDesc->plannedstmt->planTree->total_cost >= RUNOPS_AVOID_COST)
+		runops_restore_cost(queryDesc);
 	if (PLAN_HAS_TARGETS(queryDesc->plannedstmt))
 		runops_watch_statement(queryDesc, eflags);
 	noted = runops_has_plan_note(queryDesc->plannedstmt);

@@ -10,6 +10,11 @@
  * generic plan's cost is raised instead; for example, a join, an aggregate or
  * a LIMIT can be pushed down only to a known store.
  *
+ * A statement that is sent as a whole is planned here only as far as its text, and its
+ * generic plan has the same text.  So a plan of it for known values gets a higher
+ * cost, which is taken away when the plan is started.  Otherwise a generic plan that
+ * is expensive for legacy would be avoided, although only ids of stores come.
+ *
  * A plan is generic only if no values are bound and the query has an external
  * parameter.  Most generic plans are not changed here, because their
  * parameters are assumed to be ids of legacy; see any_id.c.
@@ -27,11 +32,6 @@
 
 #include "base/compat.h"
 #include "planner/planner_int.h"
-
-/*
- * More than the cost of any plan for known values; core uses the same number.
- */
-#define AVOID_COST	1.0e10
 
 /* The results of the walk over a plan. */
 typedef struct PlanFindings
@@ -186,7 +186,7 @@ runops_steer(PlannedStmt *stmt, RunopsSteering steering)
 
 	if (steering == RUNOPS_STEER_CUSTOM)
 	{
-		plan->total_cost += AVOID_COST;
+		plan->total_cost += RUNOPS_AVOID_COST;
 		return;
 	}
 
@@ -203,4 +203,35 @@ runops_steer(PlannedStmt *stmt, RunopsSteering steering)
 		if (plan->total_cost <= jit_inline_above_cost)
 			stmt->jitFlags &= ~PGJIT_INLINE;
 	}
+}
+
+/*
+ * Raise the cost of a plan for known values, if a generic plan is as good.
+ */
+void
+runops_prefer_generic(PlannedStmt *stmt, Query *parse, ParamListInfo params)
+{
+	if (IsA(stmt->planTree, CustomScan) && params != NULL &&
+		runops_has_extern_param((Node *) parse))
+		stmt->planTree->total_cost += RUNOPS_AVOID_COST;
+}
+
+/*
+ * Give a plan whose cost was raised its own cost again, for whoever looks at it.  The
+ * plan of the plan cache is not changed.
+ */
+void
+runops_restore_cost(QueryDesc *queryDesc)
+{
+	CustomScan *node = (CustomScan *) queryDesc->plannedstmt->planTree;
+	PlannedStmt *stmt;
+
+	if (!IsA(node, CustomScan) || strcmp(node->methods->CustomName, RUNOPS_STATEMENT_NAME) != 0)
+		return;
+	stmt = makeNode(PlannedStmt);
+	memcpy(stmt, queryDesc->plannedstmt, sizeof(PlannedStmt));
+	stmt->planTree = (Plan *) makeNode(CustomScan);
+	memcpy(stmt->planTree, node, sizeof(CustomScan));
+	stmt->planTree->total_cost -= RUNOPS_AVOID_COST;
+	queryDesc->plannedstmt = stmt;
 }

@@ -666,7 +666,10 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	}
 	stmt = ship_statement(&cxt, parse, cursorOptions, ship, &note.obstacle);
 	if (stmt != NULL)
+	{
+		runops_prefer_generic(stmt, parse, boundParams);
 		return stmt;
+	}
 	if (cxt.assumed != NIL && is_for_legacy(&cxt))
 	{
 		query = copyObject(parse);

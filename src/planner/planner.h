@@ -69,6 +69,14 @@ typedef struct RunopsPlanStart
 extern const CustomScanMethods runops_choice_methods;
 
 /*
+ * More than the cost of any plan for known values; core uses the same number.
+ */
+#define RUNOPS_AVOID_COST	1.0e10
+
+/* The name of the node of a statement that is sent as a whole. */
+#define RUNOPS_STATEMENT_NAME "Runops Statement"
+
+/*
  * Is a plan a choice of plans, as any_id.c makes it?
  */
 static inline bool
@@ -121,6 +129,9 @@ extern void runops_reveal_user(EState *estate, ResultRelInfo *rri);
 
 /* in plan_note.c */
 extern const char *runops_plan_obstacle(PlannedStmt *stmt);
+
+/* in plancache.c */
+extern void runops_restore_cost(QueryDesc *queryDesc);
 
 /* in planner.c */
 extern PlannedStmt *runops_plan(Query *parse, const char *query_string,

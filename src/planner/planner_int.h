@@ -222,5 +222,6 @@ extern bool runops_has_extern_param(Node *node);
 extern RunopsSteering runops_steering(Query *parse, ParamListInfo params,
 									  const RunopsTally *tally);
 extern void runops_steer(PlannedStmt *stmt, RunopsSteering steering);
+extern void runops_prefer_generic(PlannedStmt *stmt, Query *parse, ParamListInfo params);
 
 #endif							/* RUNOPS_PLANNER_INT_H */

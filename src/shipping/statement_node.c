@@ -62,7 +62,7 @@ typedef struct StatementState
 static Node *create_state(CustomScan *node);
 
 const CustomScanMethods runops_statement_methods = {
-	.CustomName = "Runops Statement",
+	.CustomName = RUNOPS_STATEMENT_NAME,
 	.CreateCustomScanState = create_state
 };
 
@@ -465,7 +465,7 @@ explain_statement(CustomScanState *node, List *ancestors, ExplainState *es)
 }
 
 static const CustomExecMethods statement_exec_methods = {
-	.CustomName = "Runops Statement",
+	.CustomName = RUNOPS_STATEMENT_NAME,
 	.BeginCustomScan = begin_statement,
 	.ExecCustomScan = exec_statement,
 	.EndCustomScan = end_statement,

@@ -123,6 +123,27 @@ foreach my $mode ('auto', 'force_generic_plan')
 	run("DELETE FROM run WHERE id = '$odd'");
 }
 
+# if the plan for legacy is expensive, and only ids of stores come
+run(<<"SQL");
+RESET plan_cache_mode;
+CREATE TABLE log (id text PRIMARY KEY, run_id text NOT NULL, note text);
+INSERT INTO log SELECT g, '$l', 'x' FROM generate_series(1, 20000) g;
+ANALYZE log;
+SELECT runops.attach('log', 'run_id');
+SELECT runops.provision('new', relation => 'log');
+SELECT runops.provision('b', relation => 'log');
+PREPARE logged(text) AS SELECT /* anyH */ count(*) FROM log WHERE run_id = \$1;
+SQL
+unlike(run("EXPLAIN EXECUTE logged('$n')"), qr/\d{6}/, 'the cost that EXPLAIN shows');
+foreach my $round (1 .. 5)
+{
+	is(run("EXECUTE logged('$_')"), 0, "expensive for legacy: $_") foreach $n, $b;
+}
+my $expensive = plans('/* anyH');
+run("EXECUTE logged('$n'); EXECUTE logged('$b')") foreach 1 .. 5;
+is(plans('/* anyH') - $expensive, 0, 'expensive for legacy: planned no more');
+is(run("EXECUTE logged('$l')"), 20000, 'expensive for legacy: its rows');
+
 # statements of PL/pgSQL, in every way in which it executes them
 run(<<"SQL");
 RESET plan_cache_mode;
