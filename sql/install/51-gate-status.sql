@@ -146,7 +146,6 @@ GRANT EXECUTE ON FUNCTION
 	runops._gate_reason(),
 	runops._verdict(oid),
 	runops._server_state(oid),
-	runops._store_of_leaf(regclass),
 	runops._store_verdicts(),
 	runops.status()
 TO pg_monitor;

@@ -41,7 +41,6 @@ REVOKE EXECUTE ON FUNCTION
 	runops._resolver_changed(),
 	runops._routed_relations(relation regclass),
 	runops._schema_parity(store text, relations regclass[], here jsonb, there jsonb),
-	runops._store_of_leaf(leaf regclass),
 	runops._table_facts_sql(source text),
 	runops._table_parity(pairs runops._table_pair[], version integer, functions jsonb),
 	runops._trigger_parity(pairs runops._table_pair[]),

@@ -199,6 +199,8 @@ conversion_context(void *arg)
 		errcontext("column \"%s\" of foreign table \"%s\"", column, table);
 	else if (table != NULL)
 		errcontext("whole-row reference to foreign table \"%s\"", table);
+	else if (type->node == NULL && attno <= type->desc->natts)
+		errcontext("column \"%s\" of the result", NameStr(TupleDescAttr(type->desc, attno - 1)->attname));
 	else
 		errcontext("processing expression at position %d in select list", attno);
 }

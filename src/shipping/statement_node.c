@@ -449,6 +449,26 @@ rescan_statement(CustomScanState *node)
 }
 
 /*
+ * What is for programs: the leaves of the statement, and whether it writes.
+ */
+static void
+explain_leaves(StatementState *state, ExplainState *es)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, state->leaves)
+	{
+		Oid			leaf = lfirst_oid(lc);
+
+		names = lappend(names, quote_qualified_identifier(get_namespace_name(get_rel_namespace(leaf)),
+														  get_rel_name(leaf)));
+	}
+	ExplainPropertyList("Leaves", names, es);
+	ExplainPropertyBool("Writes", (state->flags & STATEMENT_WRITES) != 0, es);
+}
+
+/*
  * Explain the node.
  */
 static void
@@ -458,6 +478,8 @@ explain_statement(CustomScanState *node, List *ancestors, ExplainState *es)
 
 	ExplainPropertyText("Sent to Store",
 						runops_store_label(linitial_oid(private_item(plan, STATEMENT_LEAVES))), es);
+	if (es->format != EXPLAIN_FORMAT_TEXT)
+		explain_leaves((StatementState *) node, es);
 	if (es->verbose)
 		ExplainPropertyText("Remote SQL", strVal(private_item(plan, STATEMENT_SQL)), es);
 	if (es->analyze)

@@ -130,6 +130,8 @@ sub reached
 	$code->();
 	foreach my $line (split /\n/, slurp_file($log, $offset))
 	{
+		# the end of an earlier transaction that has only read is not waited for
+		next if $line =~ /: (?:COMMIT|ROLLBACK)/;
 		$store{$1} = 1 if $line =~ /^st_(new|a) LOG:  (?:statement|execute|connection authorized)/;
 	}
 	return join ' ', sort keys %store;

@@ -91,6 +91,7 @@ INSERT INTO documented VALUES
 	('f', 'finish_prepared', 'store text DEFAULT NULL::text', 'bigint', 'v', false, 'u', false),
 	-- watching
 	('f', 'recheck', 'store text DEFAULT NULL::text, accept_new_identity boolean DEFAULT false', 'TABLE(store text, verdict text, reason text, checked_at timestamp with time zone)', 'v', false, 'u', false),
+	('f', 'explain', 'query text', 'TABLE(relation regclass, stores text[], turns integer, reason text)', 'v', true, 'u', true),
 	('f', 'resolve_commits', '', 'bigint', 'v', false, 'u', false),
 	('f', 'forget_commit', 'id bigint', 'void', 'v', false, 'u', false),
 	('f', 'status', '', 'TABLE(item text, state text, reason text, since timestamp with time zone)', 's', false, 'r', false),

@@ -132,7 +132,7 @@ foreach my $database (qw(restored restored_sql restored_jobs restored_turned))
 	{
 		is($control->safe_psql($database, $query), $before{$query}, "$database: $query");
 	}
-	is($control->safe_psql($database, qq{EXPLAIN (COSTS OFF) SELECT * FROM "Ops"."TaskRun" WHERE id = '$n1'}) =~ /^Foreign Scan/ ? 1 : 0,
+	is($control->safe_psql($database, qq{EXPLAIN (COSTS OFF) SELECT * FROM "Ops"."TaskRun" WHERE id = '$n1'}) =~ /Sent to Store: new/ ? 1 : 0,
 		1, "$database: routed to the store");
 	($ret, $stdout, $stderr) = $control->psql($database, qq{DROP TABLE "Ops"."TaskRun"});
 	like($stderr, qr/ERROR/, "$database: the routed table is protected");

@@ -120,7 +120,7 @@ $split->sql("INSERT INTO run (id) VALUES ('$new'), ('$old')");
 my ($stdout, $stderr) = $split->try("ALTER TABLE run ADD COLUMN region text;\nSELECT * FROM run WHERE id = '$new'");
 
 like($stderr, qr/NOTICE:.*"run" was changed in this database only/, 'ALTER TABLE says that it reached one side');
-like($stderr, qr/ERROR:  42703: column "region" does not exist/, 'and reads of the store fail until the other has it');
+like($stderr, qr/ERROR:  42703: column run\.region does not exist/, 'and reads of the store fail until the other has it');
 is($split->sql(q{SELECT object, action FROM runops.provision('new') WHERE action <> 'exists'}),
 	'column public.run.region|create', 'provision adds it');
 works('statements after provision');

@@ -26,7 +26,7 @@ my @steps = $output =~ /^(\d+)\. /mg;
 is("@steps", join(' ', 1 .. 12), 'all steps');
 is(() = $output =~ /^ +ERROR:/mg, 2, 'two errors, those of the last step');
 like($output, qr/Index Scan using "TaskRun_pkey"/, 'the plan of a legacy read');
-like($output, qr/Foreign Scan\n.*\n +Relations: \(runops_new."TaskRun" r\) INNER JOIN/, 'the plan of a join in the store');
+like($output, qr/Sent to Store: new\n +Remote SQL: SELECT "r"\."status",/, 'the plan of a join in the store');
 like($output, qr/\| LEGACY\n.*\| NEW\n.*\| LEGACY\n/, 'a page merged over both');
 like($output, qr/ legacy \| 39999\n +new +\| +500\n/, 'what is where');
 

@@ -201,7 +201,7 @@ foreach my $case (
 	my ($what, $sql) = @$case;
 
 	# the store freezes between two statements of a transaction
-	$relay->freeze_on('^(UPDATE|SELECT id, n|SELECT NULL|DECLARE)');
+	$relay->freeze_on('^(UPDATE|SELECT ("run"\."id"|id, n|NULL)|DECLARE)');
 	($stdout, $stderr, $took) = timed("BEGIN; SELECT n FROM run WHERE id = '$new_id'; SET LOCAL statement_timeout = '500ms'; $sql; ROLLBACK;\n$legacy");
 	like($stderr, qr/ERROR:  57014: canceling statement due to statement timeout/, "$what under way: statement_timeout");
 	cmp_ok($took, '<', 25, "$what under way: and not by postgres_fdw");

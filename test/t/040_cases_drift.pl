@@ -84,7 +84,7 @@ $rig->check(
 		want => "{L}|\n3\n2\n42703\n42703\n42703",
 		off => "42703\n3\n2\n42703\n42703\n42703"
 	});
-like(error(q{SELECT * FROM run WHERE id = '{N}'}), qr/column "extra".*does not exist in store "new", or has different columns there.*runops\.provision.*table "run" in store "new"/s, 'the error says where');
+like(error(q{SELECT * FROM run WHERE id = '{N}'}), qr/column run\.extra .*does not exist in store "new", or has different columns there.*runops\.provision.*table "run" in store "new"/s, 'the error says where');
 $rig->sql(q{SELECT runops.provision('new'), runops.provision('a')});
 
 # an index that only the control plane has
@@ -102,7 +102,7 @@ $rig->check(
 		sql => q{SELECT sum(n) FROM run; SELECT id FROM run WHERE id = '{N}'; SELECT n FROM run WHERE id = '{L}';},
 		want => "22003\n{N}\n1"
 	});
-like(error(q{SELECT n FROM run WHERE id = '{N}'}), qr/out of range for type integer.*runops\.verify.*column "n" of foreign table "run".*store "new"/s, 'with column, table and store');
+like(error(q{SELECT n FROM run WHERE id = '{N}'}), qr/out of range for type integer.*runops\.verify.*column "n" of the result.*store "new"/s, 'with column, table and store');
 $rig->store_sql('new', 'UPDATE run SET n = 2; ALTER TABLE run ALTER n TYPE int');
 
 # an enum value that only the store has
@@ -116,7 +116,7 @@ $rig->check(
 		sql => q{SELECT id FROM run WHERE st = 'DONE'; SELECT st FROM run WHERE id = '{N}'; SELECT st FROM run WHERE id = '{L}';},
 		want => "22P02\n22P02\n"
 	});
-like(error(q{SELECT st FROM run WHERE id = '{N}'}), qr/invalid input value for enum.*column "st" of foreign table "run".*store "new"/s, 'with column, table and store');
+like(error(q{SELECT st FROM run WHERE id = '{N}'}), qr/invalid input value for enum.*column "st" of the result.*store "new"/s, 'with column, table and store');
 $rig->sql(q{ALTER TABLE run DROP COLUMN st});
 $rig->store_sql($_, 'ALTER TABLE run DROP COLUMN st') foreach ('new', 'a');
 
