@@ -625,7 +625,7 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 	AnalyzeContext cxt = {.values.params = boundParams,
 		.shapeless = runops_shapeless_ids,
 		.top = parse};
-	RunopsPlanNote note = {NIL};
+	RunopsPlanNote note = {0};
 	RunopsSteering steering;
 	Query	   *query = NULL;
 	List	   *leaves = NIL;
