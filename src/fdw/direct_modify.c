@@ -8,6 +8,11 @@
  * of the join.  The result relation's own columns are put into a tuple of that
  * relation, because the RETURNING list reads them there.
  *
+ * In WITH, core executes the statement when its first row is wanted, or at the end
+ * of the whole statement.  By then the store may have rows that the same statement
+ * inserts, which it must not see.  So the engine may execute it before these rows
+ * are sent.
+ *
  * Copyright (c) 2026, The runops authors
  *
  *-------------------------------------------------------------------------
@@ -19,6 +24,7 @@
 #include "executor/executor.h"
 #include "executor/instrument.h"
 #include "foreign/foreign.h"
+#include "utils/lsyscache.h"
 
 #include "base/compat.h"
 #include "fdw/fdw_int.h"
@@ -38,9 +44,11 @@ enum DirectPrivate
 /* The state of a direct modification. */
 typedef struct DirectState
 {
+	ForeignScanState *node;
 	RunopsQuery query;
 	RunopsRowType row;
 	RunopsParams params;
+	bool		begun;			/* was its execution begun? */
 	bool		executed;
 	bool		has_returning;	/* does the store return columns? */
 	bool		set_processed;	/* do its rows count for the statement? */
@@ -78,6 +86,52 @@ map_columns(DirectState *state, ForeignScanState *node)
 }
 
 /*
+ * Are there triggers that are executed before the statement?
+ */
+static bool
+has_before_triggers(const ResultRelInfo *rri, CmdType operation)
+{
+	const TriggerDesc *triggers = rri->ri_RootResultRelInfo != NULL ?
+		rri->ri_RootResultRelInfo->ri_TrigDesc : rri->ri_TrigDesc;
+
+	return triggers != NULL &&
+		(operation == CMD_UPDATE ? triggers->trig_update_before_statement :
+		 triggers->trig_delete_before_statement);
+}
+
+/*
+ * Is a node certainly executed, so that it may be executed earlier?
+ *
+ * Core executes each modification in WITH, also if nobody reads its rows.  But a
+ * condition without columns may stand above the scans of a partitioned table.
+ * Run-time pruning depends on parameters that the statement to be sent has too.
+ */
+static bool
+is_certainly_executed(ForeignScanState *node)
+{
+	PlannedStmt *stmt = node->ss.ps.state->es_plannedstmt;
+	Plan	   *plan = node->ss.ps.plan;
+	ListCell   *lc;
+
+	foreach(lc, stmt->subplans)
+	{
+		Plan	   *modify = (Plan *) lfirst(lc);
+		Plan	   *source;
+
+		if (modify == NULL || !IsA(modify, ModifyTable))
+			continue;
+		source = outerPlan(modify);
+		if (source == plan ||
+			(IsA(source, Append) && list_member_ptr(((Append *) source)->appendplans, plan)))
+			return true;
+	}
+
+	return false;
+}
+
+static void start_modify(void *arg);
+
+/*
  * Begin a direct UPDATE or DELETE.
  */
 static void
@@ -88,11 +142,14 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	DirectState *state;
 	RunopsQuery *q;
 	RunopsFdwCall call;
+	Bitmapset  *exec_params = NULL;
+	int			rti = -1;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 
 	state = palloc0(sizeof(DirectState));
+	state->node = node;
 	node->fdw_state = state;
 	state->has_returning = boolVal(runops_fdw_private(plan->fdw_private, DIRECT_HAS_RETURNING, T_Boolean));
 	state->set_processed = boolVal(runops_fdw_private(plan->fdw_private, DIRECT_SET_PROCESSED, T_Boolean));
@@ -112,6 +169,14 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 	q->reads = true;
 	q->whole = true;
 	q->no_rows = !state->has_returning;
+	(void) runops_fdw_collect_params((Node *) plan->fdw_exprs, &exec_params);
+	q->fixable = bms_is_empty(exec_params) &&
+		!has_before_triggers(node->resultRelInfo, plan->operation) &&
+		is_certainly_executed(node);
+	q->start = start_modify;
+	q->arg = state;
+	while ((rti = bms_next_member(FOREIGN_SCAN_BASE_RELIDS(plan), rti)) >= 0)
+		q->relids = lappend_oid(q->relids, exec_rt_fetch(rti, node->ss.ps.state)->relid);
 	q->snapshot = node->ss.ps.state->es_snapshot;
 	q->cid = node->ss.ps.state->es_output_cid;
 
@@ -124,27 +189,64 @@ runopsBeginDirectModify(ForeignScanState *node, int eflags)
 }
 
 /*
- * Send the statement, and wait for its result.
+ * Send the statement, wait for its result, and note what it has changed.
  */
 static void
 execute(ForeignScanState *node, DirectState *state)
 {
+	RunopsQuery *q = &state->query;
+	EState	   *estate = node->ss.ps.state;
+	Oid			relid = runops_fdw_scan_relid(node);
 	RunopsFdwCall call;
 
+	if (state->begun)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot execute the UPDATE or DELETE of \"%s\" again", get_rel_name(relid)),
+				 errdetail("It has failed before, and a function that its statement calls has caught the error."),
+				 errhint("Catch the errors of the statement outside of the function.")));
+	state->begun = true;
 	runops_fdw_enter_scan(&call, node, false);
 	runops_fdw_measure(&call, &node->ss.ps, &state->usage);
 	PG_TRY();
 	{
 		runops_fdw_eval_params(&state->params, node->ss.ps.ps_ExprContext);
-		runops_query_open(&state->query);
+		runops_query_open(q);
 	}
 	PG_CATCH();
 	{
-		runops_fdw_rethrow(node->ss.ps.state, NULL, runops_fdw_scan_relid(node), NULL);
+		runops_fdw_rethrow(estate, NULL, relid, NULL);
 	}
 	PG_END_TRY();
 	runops_fdw_leave(&call);
+
+	runops_stats_add(relid, RUNOPS_ROWS, q->processed);
+	if (q->processed > 0)
+	{
+		runops_fdw_note_write(relid);
+		if (castNode(ForeignScan, node->ss.ps.plan)->operation == CMD_UPDATE)
+			runops_held_note(relid);
+	}
+	if (state->set_processed)
+		estate->es_processed += q->processed;
+	if (node->resultRelInfo->ri_projectReturning == NULL && node->ss.ps.instrument)
+		node->ss.ps.instrument->tuplecount += q->processed;
 	state->executed = true;
+}
+
+/*
+ * Execute the statement before a write of the same transaction is sent; arg is
+ * its state.
+ */
+static void
+start_modify(void *arg)
+{
+	DirectState *state = (DirectState *) arg;
+	MemoryContext oldcontext = MemoryContextSwitchTo(state->node->ss.ps.state->es_query_cxt);
+
+	if (!state->begun)
+		execute(state->node, state);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
@@ -190,25 +292,10 @@ runopsIterateDirectModify(ForeignScanState *node)
 	RunopsQuery *q = &state->query;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	TupleTableSlot *result = slot;
-	EState	   *estate = node->ss.ps.state;
-	Oid			relid = runops_fdw_scan_relid(node);
 	const RunopsRow *row;
 
 	if (!state->executed)
-	{
 		execute(node, state);
-		runops_stats_add(relid, RUNOPS_ROWS, q->processed);
-		if (q->processed > 0)
-		{
-			runops_fdw_note_write(relid);
-			if (castNode(ForeignScan, node->ss.ps.plan)->operation == CMD_UPDATE)
-				runops_held_note(relid);
-		}
-		if (state->set_processed)
-			estate->es_processed += q->processed;
-		if (node->resultRelInfo->ri_projectReturning == NULL && node->ss.ps.instrument)
-			node->ss.ps.instrument->tuplecount += q->processed;
-	}
 	if (node->resultRelInfo->ri_projectReturning == NULL || state->returned >= q->processed)
 		return ExecClearTuple(slot);
 

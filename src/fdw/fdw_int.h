@@ -225,6 +225,7 @@ extern int	runops_fdw_scan_rtindex(ForeignScanState *node);
 extern Oid	runops_fdw_scan_relid(ForeignScanState *node);
 extern Oid	runops_fdw_scan_userid(ForeignScanState *node);
 extern Oid	runops_fdw_result_userid(EState *estate, ResultRelInfo *rri);
+extern bool runops_fdw_collect_params(Node *node, void *context);
 
 /* in unique_entries.c */
 typedef struct RunopsFdwUnique RunopsFdwUnique;

@@ -19,7 +19,6 @@
 #include "executor/execAsync.h"
 #include "executor/executor.h"
 #include "foreign/foreign.h"
-#include "nodes/nodeFuncs.h"
 #include "storage/latch.h"
 #include "utils/syscache.h"
 
@@ -50,22 +49,6 @@ typedef struct RemoteScan
 	instr_time	wait_start;		/* of core, for an asynchronous scan */
 	AsyncRequest *request;		/* of the Append, if it is asynchronous */
 } RemoteScan;
-
-/*
- * Collect the numbers of the executor's parameters in an expression.
- */
-static bool
-collect_params(Node *node, void *context)
-{
-	Bitmapset **params = (Bitmapset **) context;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		*params = bms_add_member(*params, ((Param *) node)->paramid);
-
-	return expression_tree_walker(node, collect_params, context);
-}
 
 /*
  * Is a scan the only one of its statement that reads from its server, and is
@@ -142,7 +125,7 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 	state->scratch = AllocSetContextCreate(CurrentMemoryContext, "runops scan",
 										   ALLOCSET_SMALL_SIZES);
 	node->fdw_state = state;
-	(void) collect_params((Node *) plan->fdw_exprs, &state->exec_params);
+	(void) runops_fdw_collect_params((Node *) plan->fdw_exprs, &state->exec_params);
 	runops_fdw_init_params(&state->params, &node->ss.ps, plan->fdw_exprs);
 	runops_fdw_init_row(&state->row, rel, node, (List *) runops_fdw_private(plan->fdw_private, SCAN_ATTRS, T_IntList));
 
@@ -163,7 +146,7 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 	 * core does not announce that a sub-plan is executed again for an outer
 	 * row, on which only a condition depends that is evaluated here
 	 */
-	(void) collect_params((Node *) plan->scan.plan.qual, &here_params);
+	(void) runops_fdw_collect_params((Node *) plan->scan.plan.qual, &here_params);
 	q->rewinds = (eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) != 0 ||
 		(bms_is_empty(state->exec_params) && !bms_is_empty(here_params));
 	q->fixable = bms_is_empty(state->exec_params);
@@ -179,7 +162,7 @@ runopsBeginForeignScan(ForeignScanState *node, int eflags)
 		node->ss.ps.state->es_epq_active == NULL)
 	{
 		state->locker = runops_fdw_locker(node, q, &state->params);
-		(void) collect_params((Node *) plan->scan.plan.qual, &state->qual_params);
+		(void) runops_fdw_collect_params((Node *) plan->scan.plan.qual, &state->qual_params);
 		q->fixable = q->fixable && bms_is_empty(state->qual_params);
 		q->rewinds = false;
 		q->lock_rest = lock_rest;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scan_node.c
- *	  Finds the table and the user of a plan node.
+ *	  Finds the table, the user and the parameters of a plan node.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -11,6 +11,7 @@
 
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 
 #include "base/compat.h"
 #include "fdw/fdw_int.h"
@@ -62,4 +63,21 @@ runops_fdw_result_userid(EState *estate, ResultRelInfo *rri)
 		userid = result_relation_user(listed, estate);
 
 	return OidIsValid(userid) ? userid : GetUserId();
+}
+
+/*
+ * Collect the numbers of the executor's parameters in an expression; context is
+ * a Bitmapset ** that they are added to.
+ */
+bool
+runops_fdw_collect_params(Node *node, void *context)
+{
+	Bitmapset **params = (Bitmapset **) context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		*params = bms_add_member(*params, ((Param *) node)->paramid);
+
+	return expression_tree_walker(node, runops_fdw_collect_params, context);
 }

@@ -78,6 +78,8 @@ typedef struct RunopsWritten
 {
 	Oid			relid;
 	CommandId	cid;			/* of the last statement that did */
+	bool		inserted;		/* was a batch of rows inserted? */
+	CommandId	inserted_cid;	/* ... by which last statement */
 } RunopsWritten;
 
 /* A command that was sent, and what its result must be like. */
@@ -308,7 +310,8 @@ extern void runops_frame_require(RunopsConn *c, RunopsNeed need,
 extern void runops_frame_later(RunopsConn *c, const char *sql);
 extern bool runops_frame_is_ending(const RunopsConn *c);
 extern void runops_frame_end_read(RunopsConn *c, Snapshot snapshot);
-extern void runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid);
+extern void runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid,
+									bool inserts);
 extern bool runops_frame_again(RunopsConn *c);
 extern void runops_frame_check_read(RunopsConn *c, const RunopsQuery *q);
 extern bool runops_frame_has_open(RunopsConn *c);

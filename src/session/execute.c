@@ -38,7 +38,7 @@ runops_conn_execute(RunopsConn *c, Oid relid, CommandId cid,
 	do
 	{
 		runops_frame_require(c, RUNOPS_NEED_WRITE, NULL);
-		runops_frame_note_write(c, cid, relid);
+		runops_frame_note_write(c, cid, relid, false);
 		c->sql = sql;
 		for (int i = 0; i < nrows; i++)
 			runops_segment_statement(c, sql, nparams, values + (Size) i * nparams, prepared,

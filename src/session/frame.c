@@ -79,31 +79,33 @@ send_later(RunopsConn *c)
  * Note that a statement writes to a foreign table.
  *
  * cid is the number of the statement, by which this server would hide its rows
- * from every snapshot that was taken before it.
+ * from every snapshot that was taken before it.  inserts: does it insert rows
+ * that it has collected?
  */
 void
-runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid)
+runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid, bool inserts)
 {
-	MemoryContext oldcontext;
-	RunopsWritten *written;
+	RunopsWritten *written = NULL;
 	ListCell   *lc;
 
 	foreach(lc, c->written)
 	{
-		written = (RunopsWritten *) lfirst(lc);
-		if (written->relid == relid)
-		{
-			written->cid = Max(written->cid, cid);
-			return;
-		}
+		if (((RunopsWritten *) lfirst(lc))->relid == relid)
+			written = (RunopsWritten *) lfirst(lc);
 	}
+	if (written == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(c->cxt);
 
-	oldcontext = MemoryContextSwitchTo(c->cxt);
-	written = palloc(sizeof(RunopsWritten));
-	written->relid = relid;
-	written->cid = cid;
-	c->written = lappend(c->written, written);
-	MemoryContextSwitchTo(oldcontext);
+		written = palloc0(sizeof(RunopsWritten));
+		written->relid = relid;
+		c->written = lappend(c->written, written);
+		MemoryContextSwitchTo(oldcontext);
+	}
+	written->cid = Max(written->cid, cid);
+	if (inserts)
+		written->inserted_cid = Max(written->inserted_cid, cid);
+	written->inserted |= inserts;
 }
 
 /*
@@ -112,14 +114,15 @@ runops_frame_note_write(RunopsConn *c, CommandId cid, Oid relid)
  *
  * A query that could be opened before the write was.  What is left are queries
  * of a STABLE function, which has the snapshot of the calling statement, and
- * searches for each row of another table.
+ * searches for each row of another table.  An UPDATE or DELETE that is sent as a
+ * whole must not find rows that its statement has inserted.
  */
 void
 runops_frame_check_read(RunopsConn *c, const RunopsQuery *q)
 {
 	ListCell   *lc;
 
-	if (q->need >= RUNOPS_NEED_LOCKS || q->snapshot == NULL)
+	if (q->need == RUNOPS_NEED_LOCKS || !q->reads || q->snapshot == NULL)
 		return;
 
 	foreach(lc, c->written)
@@ -129,6 +132,16 @@ runops_frame_check_read(RunopsConn *c, const RunopsQuery *q)
 		if (written->cid < q->snapshot->curcid ||
 			!list_member_oid(q->relids, written->relid))
 			continue;
+		if (q->need == RUNOPS_NEED_WRITE &&
+			(!written->inserted || written->inserted_cid < q->snapshot->curcid))
+			continue;
+		if (q->need == RUNOPS_NEED_WRITE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot change \"%s\" in store \"%s\" as it was before rows were inserted",
+							get_rel_name(written->relid), runops_store_label(written->relid)),
+					 errdetail("The UPDATE or DELETE must not find rows that its statement inserts, and the store has inserted some of them already."),
+					 errhint("Execute the UPDATE or DELETE before the INSERT, as a statement of its own.")));
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot read \"%s\" in store \"%s\" as it was before it was changed",
@@ -252,11 +265,37 @@ runops_frame_again(RunopsConn *c)
 }
 
 /*
+ * Is an UPDATE or DELETE being sent as a whole on a connection?
+ */
+static bool
+sends_whole_write(RunopsConn *c)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &runops_queries)
+	{
+		RunopsQuery *q = dlist_container(RunopsQuery, node, iter.cur);
+
+		if (q->need == RUNOPS_NEED_WRITE && q->sending &&
+			q->state == RUNOPS_QUERY_NEW && q->conn == c)
+			return true;
+	}
+
+	return false;
+}
+
+/*
  * Open the queries that will use this connection and were not sent yet.
+ *
+ * They may be an UPDATE or DELETE of the statement that inserts rows, or changes
+ * them one by one.  If there are several, they keep their order, so none is sent
+ * before another one.  They are not sent inside of a savepoint that does not
+ * belong to their statement, because its rollback would undo them.
  */
 static void
 open_new(RunopsConn *c)
 {
+	bool		with_writes = !sends_whole_write(c);
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &runops_queries)
@@ -266,6 +305,9 @@ open_new(RunopsConn *c)
 
 		if (q->state != RUNOPS_QUERY_NEW || !q->fixable || q->start == NULL ||
 			q->use.serverid != c->session.server->serverid)
+			continue;
+		if (q->need == RUNOPS_NEED_WRITE &&
+			(!with_writes || q->level != runops_segment_nest(c)))
 			continue;
 		/* collected rows are sent for a query that must see them */
 		if (c->nest > 0 && q->snapshot != NULL && q->snapshot->curcid > c->cid)

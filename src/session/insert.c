@@ -112,7 +112,7 @@ runops_insert_send(RunopsInsert *insert, const char *sql, int nstatements,
 		c->cid = insert->cid;
 		insert->sending = true;
 		runops_frame_require(c, RUNOPS_NEED_WRITE, NULL);
-		runops_frame_note_write(c, insert->cid, insert->use.relid);
+		runops_frame_note_write(c, insert->cid, insert->use.relid, true);
 		c->sql = sql;
 		for (int i = 0; i < nstatements; i++)
 			runops_segment_statement(c, sql, nparams, values + (Size) i * nparams, true, false);

@@ -172,9 +172,9 @@ note_writes(const RunopsQuery *q)
 	ListCell   *lc;
 
 	if (q->targets == NIL)
-		runops_frame_note_write(q->conn, q->cid, q->use.relid);
+		runops_frame_note_write(q->conn, q->cid, q->use.relid, false);
 	foreach(lc, q->targets)
-		runops_frame_note_write(q->conn, q->cid, lfirst_oid(lc));
+		runops_frame_note_write(q->conn, q->cid, lfirst_oid(lc), false);
 }
 
 /*
@@ -503,7 +503,7 @@ runops_query_init(RunopsQuery *q)
 	/* a cursor needs a transaction */
 	if (!q->whole && q->need == RUNOPS_NEED_NOTHING)
 		q->need = RUNOPS_NEED_SNAPSHOT;
-	q->reads = q->reads && runops_moment_matters();
+	q->counts = q->reads && runops_moment_matters();
 	q->state = RUNOPS_QUERY_NEW;
 	q->level = GetCurrentTransactionNestLevel();
 	q->complete = complete_open;
@@ -530,13 +530,14 @@ runops_query_send(RunopsQuery *q)
 	}
 
 	Assert(q->state == RUNOPS_QUERY_NEW);
+	q->sending = true;
 	/* rows of an earlier statement, but not of its own */
 	runops_inserts_flush(q->use.serverid,
 						 q->need == RUNOPS_NEED_WRITE ? q->cid :
 						 q->snapshot == NULL ? InvalidCommandId : q->snapshot->curcid, NULL);
 	Assert(q->state == RUNOPS_QUERY_NEW);
 	c = runops_conn_get(&q->use);
-	if (q->reads)
+	if (q->counts)
 		runops_reads_note(c->umid, q->use.relid);
 	q->conn = c;
 	q->processed = 0;
@@ -669,6 +670,7 @@ runops_query_stop(RunopsQuery *q)
 		tuplestore_end(q->store);
 	}
 	q->store = NULL;
+	q->sending = false;
 	q->state = RUNOPS_QUERY_NEW;
 }
 

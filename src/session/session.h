@@ -105,7 +105,8 @@ typedef struct RunopsQuery
 	bool		whole;			/* few rows: fetch them without a cursor */
 	bool		no_rows;		/* it writes, and returns nothing */
 	bool		rewinds;		/* may it be rewound? */
-	bool		fixable;		/* are its parameters known at its start? */
+	bool		fixable;		/* may it be sent before its first row is
+								 * wanted? */
 	int			fetch_size;		/* rows of the first fetch */
 	Snapshot	snapshot;		/* of the local statement */
 	CommandId	cid;			/* of the local statement, if it writes */
@@ -126,6 +127,8 @@ typedef struct RunopsQuery
 	/* the rest is private to query.c and frame.c */
 	dlist_node	node;			/* in runops_queries, until it is closed */
 	bool		listed;
+	bool		counts;			/* must what it reads be of one moment? */
+	bool		sending;		/* was it, or is it being sent? */
 	MemoryContext cxt;			/* of this struct */
 	ResourceOwner owner;		/* of its files */
 	MemoryContext batch;		/* of the rows in memory */
