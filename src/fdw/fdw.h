@@ -94,6 +94,15 @@ extern bool runops_fdw_sorts_differ(const RunopsCollations *known, List *clauses
 /* in one_role.c */
 extern void runops_fdw_one_role(const RunopsStoreUse *use, bool writes);
 
+/* in row_key.c */
+extern List *runops_fdw_row_key(Oid relid, Oid *depends);
+
+/* in changed_keys.c */
+typedef struct RunopsChangedKeys RunopsChangedKeys;
+extern RunopsChangedKeys *runops_fdw_changed_keys(MemoryContext cxt);
+extern bool runops_fdw_change_key(RunopsChangedKeys *keys, int n,
+								  const char *const *values);
+
 /* in note_writes.c */
 extern void runops_fdw_note_write(Oid relid);
 extern void runops_fdw_note_lock(Oid relid);

@@ -167,7 +167,6 @@ extern bool runops_fdw_may_search(PlannerInfo *root, RelOptInfo *baserel,
 extern void runops_fdw_modify_callbacks(FdwRoutine *routine);
 
 /* in row_key.c */
-extern List *runops_fdw_row_key(Oid relid, Oid *depends);
 extern char *runops_fdw_key_junk(const FormData_pg_attribute *att);
 extern bool runops_fdw_add_key(PlannerInfo *root, Index rtindex, Relation rel);
 extern void runops_fdw_key_condition(StringInfo sql, Relation rel, List *key,
@@ -192,13 +191,6 @@ extern bool runops_fdw_lock_next(RunopsLocker *locker, RunopsRowType *type,
 extern void runops_fdw_lock_rest(RunopsLocker *locker);
 extern void runops_fdw_lock_rescan(RunopsLocker *locker, bool anew);
 extern void runops_fdw_lock_end(RunopsLocker *locker);
-
-/* in changed_keys.c */
-typedef struct RunopsChangedKeys RunopsChangedKeys;
-
-extern RunopsChangedKeys *runops_fdw_changed_keys(MemoryContext cxt);
-extern bool runops_fdw_change_key(RunopsChangedKeys *keys, int n,
-								  const char *const *values);
 
 /* in note_writes.c */
 extern bool runops_fdw_scan_locks(ForeignScanState *node);

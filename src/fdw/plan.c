@@ -131,7 +131,7 @@ assigns_checked(PlannerInfo *root, Index resultRelation)
 		assigned = bms_add_member(assigned, lfirst_int(lc) - FirstLowInvalidHeapAttributeNumber);
 
 	return bms_overlap(key_attrs, assigned) ||
-		runops_reference_assigned(rte->relid, assigned);
+		runops_reference_assigned(rte->relid, assigned, assigned);
 }
 
 /*

@@ -67,7 +67,9 @@ extern RunopsReferenceNotes *runops_reference_begin(Relation rel, CommandId cid)
 extern void runops_reference_note(RunopsReferenceNotes *notes,
 								  TupleTableSlot *slot);
 extern bool runops_reference_is_trigger(Oid function);
-extern bool runops_reference_assigned(Oid relid, const Bitmapset *assigned);
+extern bool runops_reference_assigned(Oid relid, const Bitmapset *referring,
+									  const Bitmapset *referred);
+extern void runops_reference_check_insert(Relation rel, TupleTableSlot *slot);
 extern void runops_reference_check_update(Relation rel, HeapTupleHeader old,
 										  TupleTableSlot *slot);
 
@@ -78,6 +80,11 @@ extern void runops_reference_check_drop(DropStmt *stmt);
 /* in unique.c */
 extern bool runops_unique_insert(const RunopsUniqueKeys *keys,
 								 TupleTableSlot *slot, bool skip);
+extern Bitmapset *runops_unique_claim(const RunopsUniqueKeys *keys,
+									  TupleTableSlot *slot);
+extern void runops_unique_settle(const RunopsUniqueKeys *keys,
+								 TupleTableSlot *slot, const Bitmapset *made,
+								 bool inserted);
 extern void runops_unique_update(const RunopsUniqueKeys *keys,
 								 TupleTableSlot *old_slot,
 								 TupleTableSlot *new_slot);

@@ -426,6 +426,32 @@ runops_reference_child(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Check the references of a row that was inserted into a foreign leaf, as their
+ * triggers do.
+ */
+void
+runops_reference_check_insert(Relation rel, TupleTableSlot *slot)
+{
+	ListCell   *lc;
+
+	if (runops_gate_flag_off())
+		return;
+
+	foreach(lc, runops_references_from(runops_reference_table(RelationGetRelid(rel))))
+	{
+		RunopsReference *reference = (RunopsReference *) lfirst(lc);
+		AttrNumber	attno = runops_reference_attno(RelationGetRelid(rel),
+												   &reference->child_column, reference);
+		bool		isnull;
+		Datum		key = slot_getattr(slot, attno, &isnull);
+
+		if (!isnull && !foreign_key_stands(rel, attno, reference) &&
+			!found_together(rel, reference, key))
+			require_parent(rel, reference, key);
+	}
+}
+
+/*
  * Is this the function of a trigger that checks a reference of new rows?
  */
 bool
@@ -456,9 +482,12 @@ column_assigned(Oid relid, const NameData *column, const RunopsReference *refere
 /*
  * Must runops_reference_check_update() check an UPDATE of a foreign leaf that
  * assigns these columns?
+ *
+ * referring has those that matter if they refer to a row, and referred those that
+ * matter if a row refers to them.
  */
 bool
-runops_reference_assigned(Oid relid, const Bitmapset *assigned)
+runops_reference_assigned(Oid relid, const Bitmapset *referring, const Bitmapset *referred)
 {
 	Oid			table = runops_reference_table(relid);
 	ListCell   *lc;
@@ -470,14 +499,14 @@ runops_reference_assigned(Oid relid, const Bitmapset *assigned)
 	{
 		RunopsReference *reference = (RunopsReference *) lfirst(lc);
 
-		if (column_assigned(relid, &reference->child_column, reference, assigned))
+		if (column_assigned(relid, &reference->child_column, reference, referring))
 			return true;
 	}
 	foreach(lc, runops_references_to(table))
 	{
 		RunopsReference *reference = (RunopsReference *) lfirst(lc);
 
-		if (column_assigned(relid, &reference->parent_column, reference, assigned))
+		if (column_assigned(relid, &reference->parent_column, reference, referred))
 			return true;
 	}
 

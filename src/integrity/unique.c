@@ -462,6 +462,55 @@ runops_unique_insert(const RunopsUniqueKeys *keys, TupleTableSlot *slot,
 }
 
 /*
+ * Insert the entries of a row that an upsert may insert, before the store decides.
+ *
+ * Returns which keys got an entry; the others have one of the same store, or none.
+ * Raises unique_violation if another store has a key.  runops_unique_settle() must
+ * be called when the store has answered.
+ */
+Bitmapset *
+runops_unique_claim(const RunopsUniqueKeys *keys, TupleTableSlot *slot)
+{
+	Datum		values[MAX_ENTRY_VALUES];
+	Bitmapset  *made = NULL;
+
+	for (int i = 0; i < keys->nkeys; i++)
+	{
+		const RunopsUniqueKey *key = &keys->keys[i];
+
+		if (get_values(key, slot, values) && make_entry(keys, key, values, true))
+			made = bms_add_member(made, i);
+	}
+
+	return made;
+}
+
+/*
+ * Settle what runops_unique_claim() has done, when it is known whether the store has
+ * inserted the row.
+ *
+ * If it has, the key of another row is violated, even if the store has no such
+ * index.  If it has not, the row's entries are deleted.
+ */
+void
+runops_unique_settle(const RunopsUniqueKeys *keys, TupleTableSlot *slot,
+					 const Bitmapset *made, bool inserted)
+{
+	Datum		values[MAX_ENTRY_VALUES];
+
+	for (int i = 0; i < keys->nkeys; i++)
+	{
+		const RunopsUniqueKey *key = &keys->keys[i];
+
+		if (bms_is_member(i, made) == inserted || !get_values(key, slot, values))
+			continue;
+		if (inserted)
+			raise_violation(keys, key, values);
+		delete_entry(keys, key, values);
+	}
+}
+
+/*
  * Delete the entries of a row that is deleted.
  */
 void

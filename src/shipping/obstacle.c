@@ -25,7 +25,6 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -40,7 +39,6 @@
 
 #include "base/compat.h"
 #include "fdw/fdw.h"
-#include "integrity/integrity.h"
 #include "shipping/shipping_int.h"
 #include "topology/topology.h"
 
@@ -606,53 +604,20 @@ check_node(Node *node, void *context)
 }
 
 /*
- * Check the table that a query writes to: what writing a row of it needs here.
+ * Check the table that a query writes to.
  */
 static bool
 check_target(ObstacleContext *cxt, Query *query)
 {
 	const RunopsReplacement *table = find_replacement(cxt, query, query->resultRelation);
-	const char *name;
-	const RunopsUniqueKeys *keys;
-	Bitmapset  *assigned = NULL;
-	List	   *assignments = query->commandType == CMD_UPDATE ? query->targetList :
-		query->onConflict ? query->onConflict->onConflictSet : NIL;
-	bool		updates = query->commandType == CMD_UPDATE || assignments != NIL;
-	ListCell   *lc;
+	const char *obstacle;
 
 	/* check_table() has refused it already otherwise */
 	if (table == NULL)
 		return false;
-	name = table->route->name;
-	if (query->withCheckOptions != NIL)
-		return refuse(cxt, _("A policy or a view checks the new rows."));
-	if (runops_ship_has_row_triggers(table->route->relid, query->commandType, updates) ||
-		runops_ship_has_row_triggers(table->leaf->relid, query->commandType, updates))
-		return refuse(cxt, psprintf(_("\"%s\" has row triggers or references."), name));
-
-	foreach(lc, assignments)
-	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-		AttrNumber	attno;
-
-		if (tle->resjunk)
-			continue;
-		if (bms_is_member(tle->resno - FirstLowInvalidHeapAttributeNumber, table->route->alias_attnos))
-			return refuse(cxt, psprintf(_("It assigns an alias of \"%s\"."), name));
-		attno = get_attnum(table->leaf->relid,
-						   get_attname(table->route->relid, tle->resno, false));
-		assigned = bms_add_member(assigned, attno - FirstLowInvalidHeapAttributeNumber);
-	}
-	if (updates && table->route->alias_generated)
-		return refuse(cxt, psprintf(_("An alias of \"%s\" is a generated column."), name));
-
-	keys = runops_unique_keys(table->leaf->relid);
-	if (keys != NULL &&
-		(query->commandType != CMD_UPDATE || keys->generated || bms_overlap(keys->watched, assigned)))
-		return refuse(cxt, psprintf(_("\"%s\" has a unique key over all stores."), name));
-	if (updates && runops_reference_assigned(table->leaf->relid, assigned))
-		return refuse(cxt, psprintf(_("It assigns a column of a reference of \"%s\"."), name));
-
+	obstacle = runops_ship_target_obstacle(cxt->shipment, query, table);
+	if (obstacle != NULL)
+		return refuse(cxt, obstacle);
 	cxt->shipment->writes = true;
 
 	return false;

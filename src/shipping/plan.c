@@ -354,8 +354,13 @@ runops_ship_plan(RunopsShipment *shipment, const char *sql)
 	if (reads_rows(shipment))
 		flags |= STATEMENT_READS;
 	/* a SELECT returns rows even if they have no columns */
-	if (query->commandType == CMD_SELECT || output != NIL || shipment->guarded != NIL)
+	if (query->commandType == CMD_SELECT || output != NIL || shipment->guarded != NIL ||
+		shipment->one_by_one)
 		flags |= STATEMENT_RETURNS;
+	if (shipment->one_by_one)
+		flags |= STATEMENT_ONE_BY_ONE;
+	if (shipment->refers)
+		flags |= STATEMENT_REFERS;
 
 	/*
 	 * The tables are restricted to known keys, so there are few rows.  If
@@ -376,6 +381,9 @@ runops_ship_plan(RunopsShipment *shipment, const char *sql)
 									  list_make1_oid(shipment->userid), leaves, targets);
 	node->custom_private = lappend(node->custom_private, inserted);
 	node->custom_private = lappend(node->custom_private, describe_guard(stmt, shipment));
+	node->custom_private = lappend(node->custom_private,
+								   makeInteger(shipment->one_by_one ? shipment->nparams :
+											   list_length(shipment->values)));
 	stmt->planTree = (Plan *) node;
 	if (shipment->statement->cursorOptions & CURSOR_OPT_SCROLL)
 		stmt->planTree = materialize_finished_plan(stmt->planTree);

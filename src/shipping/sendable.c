@@ -23,20 +23,17 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "commands/trigger.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -337,34 +334,4 @@ runops_ship_is_untyped_value(Node *node)
 		return false;
 
 	return !depends_on_rows(node, NULL) && !contain_volatile_functions(node);
-}
-
-/*
- * Does a table have row triggers that a command would fire here?
- *
- * updates: the command is an UPDATE, or an INSERT that may update.
- */
-bool
-runops_ship_has_row_triggers(Oid relid, CmdType command, bool updates)
-{
-	Relation	rel = table_open(relid, AccessShareLock);
-	TriggerDesc *triggers = rel->trigdesc;
-	bool		result = false;
-
-	if (triggers != NULL)
-	{
-		result = command == CMD_INSERT &&
-			(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-			 triggers->trig_insert_instead_row);
-		result = result ||
-			(updates && (triggers->trig_update_before_row || triggers->trig_update_after_row ||
-						 triggers->trig_update_instead_row));
-		result = result ||
-			(command == CMD_DELETE &&
-			 (triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
-			  triggers->trig_delete_instead_row));
-	}
-	table_close(rel, NoLock);
-
-	return result;
 }

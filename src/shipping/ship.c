@@ -106,6 +106,8 @@ runops_ship(RunopsWholeStatement *statement)
 		return NULL;
 
 	query = copyObject(statement->query);
+	if (shipment.one_by_one)
+		runops_ship_add_outcome(query, first->leaf->relid);
 	statement->obstacle = runops_ship_guard(&shipment, query);
 	if (statement->obstacle != NULL)
 		return NULL;

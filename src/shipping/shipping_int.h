@@ -34,6 +34,12 @@ typedef struct RunopsShipment
 								 * parameters of the text */
 	List	   *rows;			/* of RunopsShippedRows */
 	List	   *guarded;		/* columns that the guard returns; see guard.c */
+	bool		one_by_one;		/* are the rows of the INSERT sent one by one? */
+	bool		refers;			/* does DO UPDATE assign a column of a
+								 * reference? */
+	int			nparams;		/* parameters of the text, if it is
+								 * one_by_one: the other values are of later
+								 * rows */
 } RunopsShipment;
 
 /* The rows of an INSERT … VALUES, as far as they are checked here. */
@@ -58,9 +64,10 @@ enum RunopsStatementPrivate
 	STATEMENT_INSERTED,			/* for each INSERT: the indexes of the routed
 								 * table and of the leaf in the range table,
 								 * the names of the columns, and the rows */
-	STATEMENT_GUARDED			/* the indexes of the routed table and of the
+	STATEMENT_GUARDED,			/* the indexes of the routed table and of the
 								 * leaf, and the columns that the guard
 								 * returns, see guard.c; or NIL */
+	STATEMENT_NPARAMS			/* parameters of the text */
 };
 
 /* The most values of an INSERT: the protocol has at most 65535 parameters. */
@@ -74,6 +81,9 @@ enum RunopsStatementPrivate
 #define STATEMENT_COUNTS	0x10	/* the rows that it writes are those of
 									 * the command tag */
 #define STATEMENT_READS		0x20	/* it reads rows of tables */
+#define STATEMENT_ONE_BY_ONE	0x40	/* its rows are sent one by one */
+#define STATEMENT_REFERS	0x80	/* DO UPDATE assigns a column of a
+									 * reference, from the new row */
 
 /* in obstacle.c */
 extern const char *runops_ship_obstacle(RunopsShipment *shipment);
@@ -88,7 +98,13 @@ extern bool runops_ship_text_depends(Oid funcid, List *args);
 extern bool runops_ship_is_evaluated_here(Node *node);
 extern bool runops_ship_depends_on_rows(Node *node);
 extern bool runops_ship_is_untyped_value(Node *node);
-extern bool runops_ship_has_row_triggers(Oid relid, CmdType command, bool updates);
+
+/* in target.c */
+extern const char *runops_ship_target_obstacle(RunopsShipment *shipment, Query *query,
+											   const RunopsReplacement *table);
+
+/* in outcome.c */
+extern void runops_ship_add_outcome(Query *query, Oid leaf);
 
 /* in insert_rows.c */
 extern bool runops_ship_insert_rows(Query *query, List **attrs, List **rows);

@@ -29,6 +29,7 @@
 #include "base/compat.h"
 #include "fdw/fdw.h"
 #include "gate/gate.h"
+#include "integrity/integrity.h"
 #include "session/session.h"
 #include "shipping/shipping_int.h"
 #include "topology/topology.h"
@@ -56,8 +57,15 @@ typedef struct StatementState
 	List	   *targets;
 	List	   *guarded;
 	bool		opened;
+	RunopsRow **returned;		/* of each row that is sent alone; some are
+								 * NULL */
+	int			nreturned;
+	int			next_returned;
 	RunopsUsage usage;			/* if the node is measured */
 } StatementState;
+
+/* The most rows that are sent one by one in one message. */
+#define MAX_ONE_BY_ONE	200
 
 static Node *create_state(CustomScan *node);
 
@@ -76,8 +84,8 @@ private_item(CustomScan *plan, int item)
 }
 
 /*
- * Prepare the answer's rows.  The last column of a guarded statement is not part
- * of the result.
+ * Prepare the answer's rows.  The last columns, which tell the outcome of a row and
+ * guard the statement, are not part of the result.
  */
 static void
 init_rows(StatementState *state)
@@ -87,6 +95,8 @@ init_rows(StatementState *state)
 
 	for (int i = 1; i <= desc->natts; i++)
 		attrs = lappend_int(attrs, i);
+	if (state->flags & STATEMENT_ONE_BY_ONE)
+		attrs = lappend_int(attrs, InvalidAttrNumber);
 	if (state->guarded != NIL)
 		attrs = lappend_int(attrs, InvalidAttrNumber);
 	runops_fdw_init_result(&state->row, desc, attrs);
@@ -117,7 +127,7 @@ begin_statement(CustomScanState *node, EState *estate, int eflags)
 	/* the text of a query may begin with WITH or VALUES */
 	q->tag = state->flags & STATEMENT_COUNTS ?
 		GetCommandTagName(CreateCommandTag((Node *) estate->es_plannedstmt)) : "SELECT";
-	q->nparams = state->params.n;
+	q->nparams = intVal(private_item(plan, STATEMENT_NPARAMS));
 	q->values = state->params.values;
 	q->need = state->flags & STATEMENT_WRITES ? RUNOPS_NEED_WRITE :
 		state->flags & STATEMENT_LOCKS ? RUNOPS_NEED_LOCKS : RUNOPS_NEED_NOTHING;
@@ -133,7 +143,8 @@ begin_statement(CustomScanState *node, EState *estate, int eflags)
 	q->targets = state->targets;
 	q->start = start_statement;
 	q->arg = state;
-	runops_query_init(q);
+	if ((state->flags & STATEMENT_ONE_BY_ONE) == 0)
+		runops_query_init(q);
 }
 
 /*
@@ -178,6 +189,31 @@ clear_row(CheckedTable *table)
 }
 
 /*
+ * Store the values of a row of an INSERT in the slot.
+ */
+static void
+fill_row(CheckedTable *table, EState *estate, List *numbers, const NullableDatum *values)
+{
+	TupleTableSlot *slot = table->slot;
+	TupleConstr *constr = slot->tts_tupleDescriptor->constr;
+	ListCell   *number;
+	int			i = 0;
+
+	clear_row(table);
+	foreach(number, numbers)
+	{
+		const NullableDatum *value = &values[lfirst_int(number)];
+		AttrNumber	attno = table->attnos[i++];
+
+		slot->tts_values[attno - 1] = value->value;
+		slot->tts_isnull[attno - 1] = value->isnull;
+	}
+	ExecStoreVirtualTuple(slot);
+	if (constr != NULL && constr->has_generated_stored)
+		ExecComputeStoredGenerated(table->rri, estate, slot, CMD_INSERT);
+}
+
+/*
  * Check the rows of an INSERT, as core checks the rows of a plain table.
  *
  * Their keys belong to the store: the plan was made for them.
@@ -185,29 +221,13 @@ clear_row(CheckedTable *table)
 static void
 check_inserted(CheckedTable *table, EState *estate, List *rows, const NullableDatum *values)
 {
-	TupleTableSlot *slot = table->slot;
-	TupleConstr *constr = slot->tts_tupleDescriptor->constr;
 	ListCell   *lc;
 
 	foreach(lc, rows)
 	{
-		ListCell   *number;
-		int			i = 0;
-
 		CHECK_FOR_INTERRUPTS();
-		clear_row(table);
-		foreach(number, (List *) lfirst(lc))
-		{
-			const NullableDatum *value = &values[lfirst_int(number)];
-			AttrNumber	attno = table->attnos[i++];
-
-			slot->tts_values[attno - 1] = value->value;
-			slot->tts_isnull[attno - 1] = value->isnull;
-		}
-		ExecStoreVirtualTuple(slot);
-		if (constr != NULL && constr->has_generated_stored)
-			ExecComputeStoredGenerated(table->rri, estate, slot, CMD_INSERT);
-		runops_fdw_check_row(estate, table->rri, slot, CMD_INSERT, table->alias_checks);
+		fill_row(table, estate, (List *) lfirst(lc), values);
+		runops_fdw_check_row(estate, table->rri, table->slot, CMD_INSERT, table->alias_checks);
 		ResetPerTupleExprContext(estate);
 	}
 }
@@ -261,11 +281,10 @@ note_use(StatementState *state)
  * as if it had written.
  */
 static void
-note_written(StatementState *state)
+note_written(StatementState *state, uint64 processed)
 {
 	CustomScan *plan = (CustomScan *) state->css.ss.ps.plan;
 	EState	   *estate = state->css.ss.ps.state;
-	uint64		processed = state->query.processed;
 	ListCell   *lc;
 
 	if ((state->flags & STATEMENT_COUNTS) != 0)
@@ -283,6 +302,158 @@ note_written(StatementState *state)
 }
 
 /*
+ * Send some rows of an upsert, each by an execution of the statement for one row.
+ * written[i] gets whether the store has written the row.
+ */
+static void
+send_rows(StatementState *state, List *rows, int first, int n, int *written)
+{
+	EState	   *estate = state->css.ss.ps.state;
+	RunopsQuery *q = &state->query;
+	List	   *slots = linitial(rows);
+	const char **values = palloc_array(const char *, Max(n * q->nparams, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		ListCell   *slot;
+		ListCell   *number;
+
+		memcpy(values + i * q->nparams, q->values, q->nparams * sizeof(char *));
+		forboth(slot, slots, number, (List *) list_nth(rows, first + i))
+			values[i * q->nparams + lfirst_int(slot)] = q->values[lfirst_int(number)];
+	}
+	PG_TRY();
+	{
+		runops_conn_execute(runops_conn_get(&q->use), q->use.relid, estate->es_output_cid, q->sql,
+							n, q->nparams, values, true, state->returned + first, written);
+	}
+	PG_CATCH();
+	{
+		runops_fdw_rethrow(estate, NULL, q->use.relid, NULL);
+	}
+	PG_END_TRY();
+	pfree(values);
+}
+
+/*
+ * Was a row inserted, and not updated?  Raises core's error if the statement has
+ * changed the row before.
+ */
+static bool
+read_outcome(StatementState *state, const RunopsRow *row, RunopsChangedKeys *changed)
+{
+	const char *position = row->data;
+	const char *printed = NULL;
+	const char **key;
+	Datum	   *texts;
+	bool	   *nulls;
+	int			n;
+	int			length;
+	bool		inserted;
+
+	for (int i = 0; i < row->ncolumns - (state->guarded != NIL ? 1 : 0); i++)
+		printed = runops_row_next(&position, &length);
+	if (printed == NULL)
+		elog(ERROR, "store \"%s\" does not tell the outcome of a row",
+			 runops_store_label(state->query.use.relid));
+
+	deconstruct_array(DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, unconstify(char *, printed),
+															  TEXTOID, -1)),
+					  TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
+	inserted = strcmp(TextDatumGetCString(texts[0]), "true") == 0;
+	key = palloc_array(const char *, n);
+	for (int i = 1; i < n; i++)
+		key[i - 1] = nulls[i] ? "" : TextDatumGetCString(texts[i]);
+	if (n > 1 && !runops_fdw_change_key(changed, n - 1, key))
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("ON CONFLICT DO UPDATE command cannot affect row a second time"),
+				 errhint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")));
+
+	return inserted;
+}
+
+/*
+ * Check the references of the rows that the store has written.
+ */
+static void
+check_references(StatementState *state, CheckedTable *table, List *rows, const bool *wrote)
+{
+	EState	   *estate = state->css.ss.ps.state;
+	Relation	rel = table->rri->ri_RelationDesc;
+	RunopsReferenceNotes *notes = runops_reference_begin(rel, estate->es_output_cid);
+
+	/* so that their keys are looked up together */
+	for (int i = 0; notes != NULL && i < list_length(rows); i++)
+	{
+		fill_row(table, estate, (List *) list_nth(rows, i), state->params.datums);
+		if (wrote[i])
+			runops_reference_note(notes, table->slot);
+	}
+	for (int i = 0; i < list_length(rows); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		fill_row(table, estate, (List *) list_nth(rows, i), state->params.datums);
+		if (wrote[i])
+			runops_reference_check_insert(rel, table->slot);
+	}
+}
+
+/*
+ * Send the rows of an upsert one by one, and keep the entries of unique keys over all
+ * stores and the references.
+ *
+ * The entries are made first, so that a session that waits for another one does not
+ * hold a lock in the store yet.  Returns the number of rows that were written.
+ */
+static uint64
+send_one_by_one(StatementState *state)
+{
+	CustomScan *plan = (CustomScan *) state->css.ss.ps.plan;
+	EState	   *estate = state->css.ss.ps.state;
+	List	   *description = linitial_node(List, private_item(plan, STATEMENT_INSERTED));
+	List	   *rows = lfourth_node(List, description);
+	int			n = list_length(rows);
+	const RunopsUniqueKeys *keys = runops_unique_keys(state->query.use.relid);
+	RunopsChangedKeys *changed = runops_fdw_changed_keys(CurrentMemoryContext);
+	Bitmapset **made = palloc0_array(Bitmapset *, n);
+	int		   *written = palloc0_array(int, n);
+	bool	   *wrote = palloc0_array(bool, n);
+	uint64		result = 0;
+	CheckedTable table;
+
+	init_table(&table, estate, description);
+	for (int i = 0; keys != NULL && i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		fill_row(&table, estate, (List *) list_nth(rows, i), state->params.datums);
+		made[i] = runops_unique_claim(keys, table.slot);
+	}
+
+	state->returned = palloc0_array(RunopsRow *, n);
+	state->nreturned = n;
+	for (int first = 0; first < n; first += MAX_ONE_BY_ONE)
+		send_rows(state, rows, first, Min(n - first, MAX_ONE_BY_ONE), written + first);
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		inserted = written[i] > 0 && state->returned[i] != NULL &&
+			read_outcome(state, state->returned[i], changed);
+
+		result += written[i];
+		wrote[i] = inserted || ((state->flags & STATEMENT_REFERS) != 0 && written[i] > 0);
+		if (keys == NULL)
+			continue;
+		fill_row(&table, estate, (List *) list_nth(rows, i), state->params.datums);
+		runops_unique_settle(keys, table.slot, made[i], inserted);
+	}
+	check_references(state, &table, rows, wrote);
+	ExecDropSingleTupleTableSlot(table.slot);
+
+	return result;
+}
+
+/*
  * Send the statement, and wait for its first rows.
  */
 static void
@@ -290,6 +461,7 @@ open_statement(StatementState *state)
 {
 	RunopsQuery *q = &state->query;
 	EState	   *estate = state->css.ss.ps.state;
+	MemoryContext oldcontext;
 	RunopsFdwCall call;
 
 	if (state->opened)
@@ -305,19 +477,28 @@ open_statement(StatementState *state)
 	runops_fdw_measure(&call, &state->css.ss.ps, &state->usage);
 	runops_fdw_one_role(&q->use, q->need != RUNOPS_NEED_NOTHING);
 	note_use(state);
-	PG_TRY();
+	if (state->flags & STATEMENT_ONE_BY_ONE)
 	{
-		runops_query_open(q);
+		oldcontext = MemoryContextSwitchTo(estate->es_query_cxt);
+		q->processed = send_one_by_one(state);
+		MemoryContextSwitchTo(oldcontext);
 	}
-	PG_CATCH();
+	else
 	{
-		runops_fdw_rethrow(estate, NULL, q->use.relid, NULL);
+		PG_TRY();
+		{
+			runops_query_open(q);
+		}
+		PG_CATCH();
+		{
+			runops_fdw_rethrow(estate, NULL, q->use.relid, NULL);
+		}
+		PG_END_TRY();
 	}
-	PG_END_TRY();
 	runops_fdw_leave(&call);
 	state->opened = true;
 	if (q->need == RUNOPS_NEED_WRITE)
-		note_written(state);
+		note_written(state, q->processed);
 }
 
 /*
@@ -377,6 +558,25 @@ check_guard(StatementState *state, const RunopsRow *row)
 }
 
 /*
+ * The next row that the store has sent, or NULL.
+ */
+static const RunopsRow *
+next_sent(StatementState *state)
+{
+	if ((state->flags & STATEMENT_ONE_BY_ONE) == 0)
+		return runops_query_next(&state->query);
+	while (state->next_returned < state->nreturned)
+	{
+		const RunopsRow *row = state->returned[state->next_returned++];
+
+		if (row != NULL)
+			return row;
+	}
+
+	return NULL;
+}
+
+/*
  * The next row of the result.
  */
 static TupleTableSlot *
@@ -391,11 +591,11 @@ next_row(ScanState *node)
 	open_statement(state);
 	runops_fdw_enter_table(&call, state->query.use.relid, false);
 	runops_fdw_measure(&call, &node->ps, &state->usage);
-	while ((row = runops_query_next(&state->query)) != NULL)
+	while ((row = next_sent(state)) != NULL)
 	{
 		if (state->guarded != NIL)
 			check_guard(state, row);
-		if (!output && state->guarded != NIL)
+		if (!output && (state->guarded != NIL || (state->flags & STATEMENT_ONE_BY_ONE) != 0))
 			continue;
 		runops_fdw_store_row(&state->row, row, slot);
 		runops_stats_add(state->query.use.relid, RUNOPS_ROWS, 1);
@@ -432,7 +632,8 @@ end_statement(CustomScanState *node)
 {
 	StatementState *state = (StatementState *) node;
 
-	runops_query_close(&state->query);
+	if ((state->flags & STATEMENT_ONE_BY_ONE) == 0)
+		runops_query_close(&state->query);
 }
 
 /*
@@ -443,7 +644,9 @@ rescan_statement(CustomScanState *node)
 {
 	StatementState *state = (StatementState *) node;
 
-	if (state->opened)
+	if (state->flags & STATEMENT_ONE_BY_ONE)
+		state->next_returned = 0;
+	else if (state->opened)
 		runops_query_rewind(&state->query);
 	ExecScanReScan(&node->ss);
 }

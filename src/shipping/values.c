@@ -158,7 +158,12 @@ put_rows(RunopsShipment *shipment, Query *query, List *attnos, List *rows)
 		}
 		lists = lappend(lists, params);
 		sent->rows = lappend(sent->rows, numbers);
+		if (shipment->one_by_one && list_length(lists) == 1)
+			shipment->nparams = list_length(shipment->values);
 	}
+	/* the text is that of the first row */
+	if (shipment->one_by_one)
+		lists = list_truncate(lists, 1);
 	table_close(rel, NoLock);
 
 	if (query->jointree->fromlist != NIL)
