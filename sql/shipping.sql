@@ -153,6 +153,16 @@ SELECT id, at > now() - interval '1 day', CURRENT_USER = 'nobody' FROM "Run" WHE
 SELECT id FROM "Run" WHERE id = {N} AND at::date = '2026-01-02'
 SELECT date_trunc('day', at) FROM "Run" WHERE id = {N}
 SELECT at AT TIME ZONE 'UTC' FROM "Run" WHERE id = {N}
+SELECT at + interval '90 minutes', interval '-1 second' + at, at - interval '26 hours' FROM "Run" WHERE id = {N} AND at + interval '5 seconds' < now()
+SELECT at + interval '1 day' FROM "Run" WHERE id = {N}
+SELECT at + n * interval '1 hour' FROM "Run" WHERE id = {N}
+SELECT extract(epoch FROM at), date_part('EPOCH', at), extract(epoch FROM at - '2026-01-01 00:00:00+00') FROM "Run" WHERE id = {N}
+SELECT extract(hour FROM at) FROM "Run" WHERE id = {N}
+SELECT date_trunc('day', at, 'Europe/Berlin'), to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS') FROM "Run" WHERE id = {N}
+SELECT to_char(at AT TIME ZONE 'UTC', 'TMMonth') FROM "Run" WHERE id = {N}
+SELECT to_char(at, 'YYYY') FROM "Run" WHERE id = {N}
+SELECT format('%s-%I', n, id), quote_literal(n), quote_nullable(vc) FROM "Run" WHERE id = {N}
+SELECT format('%s', at) FROM "Run" WHERE id = {N}
 SELECT id FROM "Run" WHERE id = {N} AND (vc = '' OR at > vc::timestamptz)
 SELECT 'x' || n, concat(n, id), jsonb_build_object('a', n, 'b', id) FROM "Run" WHERE id = {N}
 SELECT 'x' || at FROM "Run" WHERE id = {N}
@@ -189,6 +199,9 @@ UPDATE "Run" SET cost = 7 WHERE id = {N}
 UPDATE "Run" SET cost = 7000000 WHERE id = {N}
 UPDATE "Run" SET "friendly Id" = 'run_' || {N} WHERE id = {N}
 UPDATE "Run" SET "friendly Id" = NULL WHERE id = {N}
+INSERT INTO "Run" (id, "friendly Id", n) VALUES ({N}, 'run_' || {P}, 1) ON CONFLICT (id) DO UPDATE SET "friendly Id" = EXCLUDED."friendly Id", n = 3 RETURNING "friendly Id"
+INSERT INTO "Run" (id, "friendly Id", n) VALUES ({N}, 'run_' || {N}, 1) ON CONFLICT (id) DO UPDATE SET "friendly Id" = lower(EXCLUDED."friendly Id")
+INSERT INTO "Run" (id, "friendly Id", n) VALUES ({N}, 'run_' || {N}, 1) ON CONFLICT (id) DO UPDATE SET "friendly Id" = EXCLUDED.vc
 UPDATE "Run" SET id = {N} WHERE id = {N}
 UPDATE "Run" SET id = {P} WHERE id = {N}
 UPDATE runs SET n = 3 WHERE id = {N}

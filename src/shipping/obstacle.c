@@ -253,6 +253,15 @@ refuse_function(Oid funcid, void *context)
 }
 
 /*
+ * Check the functions of a node.
+ */
+static bool
+check_node_functions(ObstacleContext *cxt, Node *node)
+{
+	return !runops_ship_is_settled(node) && check_functions_in_node(node, refuse_function, cxt);
+}
+
+/*
  * Check an operator.  One of an extension is printed with its schema in some
  * expressions only.
  */
@@ -545,7 +554,7 @@ check_node(Node *node, void *context)
 				return true;
 			break;
 		case T_OpExpr:
-			return check_functions_in_node(node, refuse_function, cxt) || check_result(cxt, node) ||
+			return check_node_functions(cxt, node) || check_result(cxt, node) ||
 				check_comparison(cxt, ((OpExpr *) node)->opno, ((OpExpr *) node)->args);
 		case T_ScalarArrayOpExpr:
 			return check_functions_in_node(node, refuse_function, cxt) ||
@@ -599,7 +608,7 @@ check_node(Node *node, void *context)
 			return check_structure(cxt, node);
 	}
 
-	return check_functions_in_node(node, refuse_function, cxt) || check_result(cxt, node) ||
+	return check_node_functions(cxt, node) || check_result(cxt, node) ||
 		expression_tree_walker(node, check_node, cxt);
 }
 

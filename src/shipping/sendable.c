@@ -48,7 +48,8 @@ static const Oid by_text[] = {
 	F_JSON_BUILD_ARRAY_ANY, F_JSON_BUILD_OBJECT_ANY, F_JSONB_BUILD_ARRAY_ANY,
 	F_JSONB_BUILD_OBJECT_ANY, F_ARRAY_TO_STRING_ANYARRAY_TEXT,
 	F_ARRAY_TO_STRING_ANYARRAY_TEXT_TEXT, F_JSON_AGG, F_JSONB_AGG,
-	F_JSON_OBJECT_AGG, F_JSONB_OBJECT_AGG
+	F_JSON_OBJECT_AGG, F_JSONB_OBJECT_AGG, F_FORMAT_TEXT, F_FORMAT_TEXT_ANY,
+	F_QUOTE_LITERAL_ANYELEMENT, F_QUOTE_NULLABLE_ANYELEMENT
 };
 
 /*
@@ -224,6 +225,98 @@ is_short_interval(Node *node)
 	return llabs(interval->month) < 12 * 1000 && llabs(interval->day) < 365000 &&
 		interval->time < 1000 * (int64) 366 * USECS_PER_DAY &&
 		interval->time > -1000 * (int64) 366 * USECS_PER_DAY;
+}
+
+/*
+ * Is an expression an interval of neither months nor days, which is added in every
+ * time zone alike?
+ */
+static bool
+is_plain_duration(Node *node)
+{
+	Const	   *value = (Const *) node;
+	Interval   *interval;
+
+	if (!IsA(node, Const) || value->consttype != INTERVALOID || value->constisnull)
+		return false;
+	interval = DatumGetIntervalP(value->constvalue);
+
+	return interval->month == 0 && interval->day == 0;
+}
+
+/*
+ * Is an expression a constant text?  Sets its value.
+ */
+static bool
+is_text(Node *node, char **value)
+{
+	Const	   *constant = (Const *) node;
+
+	if (!IsA(node, Const) || constant->consttype != TEXTOID || constant->constisnull)
+		return false;
+	*value = TextDatumGetCString(constant->constvalue);
+
+	return true;
+}
+
+/*
+ * Is a format of to_char() one without names in the language of a locale?
+ */
+static bool
+is_plain_format(const char *format)
+{
+	for (; format[0] != '\0'; format++)
+	{
+		if (pg_toupper(format[0]) == 'T' && pg_toupper(format[1]) == 'M')
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Does a stable function or operator not depend on settings, because of its constant
+ * arguments?
+ */
+bool
+runops_ship_is_settled(Node *node)
+{
+	Oid			funcid;
+	List	   *args;
+	char	   *text;
+
+	if (IsA(node, OpExpr))
+	{
+		set_opfuncid((OpExpr *) node);
+		funcid = ((OpExpr *) node)->opfuncid;
+		args = ((OpExpr *) node)->args;
+	}
+	else if (IsA(node, FuncExpr))
+	{
+		funcid = ((FuncExpr *) node)->funcid;
+		args = ((FuncExpr *) node)->args;
+	}
+	else
+		return false;
+
+	switch (funcid)
+	{
+		case F_TIMESTAMPTZ_PL_INTERVAL:
+		case F_TIMESTAMPTZ_MI_INTERVAL:
+			return is_plain_duration(lsecond(args));
+		case F_INTERVAL_PL_TIMESTAMPTZ:
+			return is_plain_duration(linitial(args));
+		case F_EXTRACT_TEXT_TIMESTAMPTZ:
+		case F_DATE_PART_TEXT_TIMESTAMPTZ:
+			return is_text(linitial(args), &text) && pg_strcasecmp(text, "epoch") == 0;
+		case F_TO_CHAR_TIMESTAMP_TEXT:
+			return is_text(lsecond(args), &text) && is_plain_format(text);
+			/* it names its time zone, as AT TIME ZONE does */
+		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT:
+			return true;
+		default:
+			return false;
+	}
 }
 
 /*

@@ -95,6 +95,7 @@ extern bool runops_ship_type_is_known(const RunopsShipment *shipment, Oid type);
 extern bool runops_ship_function_is_sent(const RunopsShipment *shipment, Oid funcid);
 extern bool runops_ship_aggregate_is_sent(const RunopsShipment *shipment, const Aggref *agg);
 extern bool runops_ship_text_depends(Oid funcid, List *args);
+extern bool runops_ship_is_settled(Node *node);
 extern bool runops_ship_is_evaluated_here(Node *node);
 extern bool runops_ship_depends_on_rows(Node *node);
 extern bool runops_ship_is_untyped_value(Node *node);
