@@ -123,6 +123,10 @@ INSERT INTO "Run" (id, n) VALUES ({N}, 1), ({L}, 4) ON CONFLICT (n) DO NOTHING
 INSERT INTO "Run" (id, n) VALUES ({N}, 1), ({L}, 4) ON CONFLICT (id) DO UPDATE SET n = (SELECT k FROM source WHERE k = 3) RETURNING n
 INSERT INTO "Run" (id, n) VALUES ({M}, 1), ({L}, 4) ON CONFLICT (id) DO UPDATE SET n = (SELECT k FROM source WHERE k = 3) RETURNING n
 INSERT INTO runs (id, n) VALUES ({N}, 5), ({L}, 6), ({M}, 7) ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n + runs.n RETURNING id, n
+INSERT INTO "Run" (id, env) SELECT {N}, env FROM source WHERE k = 2 ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env
+INSERT INTO "Run" (id, env) VALUES ({P}, (SELECT env FROM source WHERE k = 2)) ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env
+INSERT INTO "Run" (id, env) VALUES ({P}, (SELECT env FROM source WHERE k = 2)), ({N}, 'x') ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env
+INSERT INTO "Run" (id, env) SELECT {L}, env FROM source WHERE k = 2 ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env
 WITH i AS (INSERT INTO source VALUES (9, {L}, 'w') RETURNING id) INSERT INTO "Run" (id) SELECT id FROM i ON CONFLICT (id) DO NOTHING
 WITH i AS (INSERT INTO "Run" (id) VALUES ({P}), ({M}) ON CONFLICT (id) DO NOTHING RETURNING id) SELECT id FROM i
 WITH i AS (SELECT 4 AS n) INSERT INTO "Run" (id) VALUES ({N}), ({L}) ON CONFLICT (id) DO UPDATE SET n = (SELECT n FROM i)

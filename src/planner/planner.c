@@ -39,6 +39,7 @@
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
 #include "port/pg_bitutils.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
@@ -521,6 +522,41 @@ refuse_upserts(const AnalyzeContext *cxt, const char *obstacle)
 }
 
 /*
+ * The table of an upsert in a store whose rows come from queries, or NULL.  If such an
+ * upsert is not sent as a whole, its rows can be read first.
+ */
+static const RunopsRoute *
+upsert_of_query(const AnalyzeContext *cxt, Query *parse)
+{
+	const RunopsReplacement *target = NULL;
+	bool		queries;
+	ListCell   *lc;
+
+	foreach(lc, cxt->replacements)
+	{
+		const RunopsReplacement *replacement = (RunopsReplacement *) lfirst(lc);
+
+		if (replacement->upsert && replacement->query != parse)
+			return NULL;
+		if (replacement->upsert)
+			target = replacement;
+	}
+	if (target == NULL)
+		return NULL;
+
+	queries = checkExprHasSubLink((Node *) parse->targetList);
+	foreach(lc, parse->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		queries = queries || rte->rtekind == RTE_SUBQUERY ||
+			(rte->rtekind == RTE_VALUES && checkExprHasSubLink((Node *) rte->values_lists));
+	}
+
+	return queries ? target->route : NULL;
+}
+
+/*
  * The plan of a statement that is sent as a whole, or NULL.  If only something else
  * than its tables prevents that, *obstacle says what.
  */
@@ -564,7 +600,9 @@ ship_statement(AnalyzeContext *cxt, Query *parse, int cursorOptions, RunopsShipF
 									 leaf->store, statement.obstacle)));
 		}
 	}
-	if (stmt == NULL)
+	if (stmt == NULL && runops_enable_shipping)
+		cxt->spread = upsert_of_query(cxt, parse);
+	if (stmt == NULL && cxt->spread == NULL)
 		refuse_upserts(cxt, statement.obstacle);
 
 	return stmt;
@@ -657,17 +695,20 @@ runops_plan(Query *parse, const char *query_string, int cursorOptions,
 
 	cxt.values.assumption = runops_assumption(parse, boundParams);
 	analyze_query(&cxt, parse, 1, NIL, NIL);
+	if (cxt.spread == NULL)
+	{
+		stmt = ship_statement(&cxt, parse, cursorOptions, ship, &note.obstacle);
+		if (stmt != NULL)
+		{
+			runops_prefer_generic(stmt, parse, boundParams);
+			return stmt;
+		}
+	}
 	if (cxt.spread != NULL)
 	{
 		steering = runops_steering(parse, boundParams, &cxt.tally);
 		stmt = spread_statement(&cxt, parse, query_string, cursorOptions, ship);
 		runops_steer(stmt, steering);
-		return stmt;
-	}
-	stmt = ship_statement(&cxt, parse, cursorOptions, ship, &note.obstacle);
-	if (stmt != NULL)
-	{
-		runops_prefer_generic(stmt, parse, boundParams);
 		return stmt;
 	}
 	if (cxt.assumed != NIL && is_for_legacy(&cxt))
