@@ -228,6 +228,20 @@ INSERT INTO "Attempt" ("runId", no, id) VALUES ({N}, 1, 'a1x') ON CONFLICT ("run
 INSERT INTO "Attempt" ("runId", no, id) VALUES ({N}, 1, 'a1x'), ({L}, 1, 'a1y') ON CONFLICT ("runId", no) DO UPDATE SET out = EXCLUDED.id
 INSERT INTO "Run" (id, "friendly Id") VALUES ({N}, 'run_' || {N}) ON CONFLICT ON CONSTRAINT "Run_pkey" DO NOTHING
 INSERT INTO "Attempt" ("runId", no, id) SELECT "runId", no + 10, id || 'x' FROM "Attempt" WHERE "runId" = {N}
+INSERT INTO "Attempt" (no, "runId", id) SELECT no + 10, {N}, id || 'x' FROM "Attempt" WHERE "runId" = {N} RETURNING id, no, state, out
+INSERT INTO "Attempt" SELECT id || 'y', {N}, no + 20, 'DONE', out FROM "Attempt" WHERE "runId" = {N} ORDER BY no DESC LIMIT 2
+INSERT INTO "Attempt" (id, no, "runId", state) SELECT g || 'g', g, {N}, 'EXECUTING' FROM generate_series(101, 103) g RETURNING state, id
+INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, 'z' || max(no), max(no) + 1 FROM "Attempt" WHERE "runId" = {N} HAVING max(no) > 1
+INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, a.id || b.id, a.no * 10 + b.no FROM "Attempt" a, "Attempt" b WHERE a."runId" = {N} AND b."runId" = {N} AND a.no < b.no
+INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, id || 'n', NULL FROM "Attempt" WHERE "runId" = {N}
+INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, id || 'l', k FROM "Attempt", local WHERE "runId" = {N}
+INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, id || random(), no + 50 FROM "Attempt" WHERE "runId" = {N} AND no > 5
+INSERT INTO "Attempt" ("runId", id, no, out) SELECT {N}, id || 'u', no, 'again' FROM "Attempt" WHERE "runId" = {N} AND no < 3 UNION ALL SELECT {N}, 'uu', 77, 'new' ON CONFLICT ("runId", no) DO UPDATE SET out = EXCLUDED.out || "Attempt".no RETURNING no, out, xmax = 0
+INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, id || 'u', no FROM "Attempt" WHERE "runId" = {N} ON CONFLICT DO NOTHING
+WITH c AS (SELECT no FROM "Attempt" WHERE "runId" = {N} AND no > 1) INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, 'c' || c.no, c.no + 30 FROM c WHERE EXISTS (SELECT FROM c d WHERE d.no < c.no) RETURNING no
+WITH i AS (INSERT INTO "Attempt" ("runId", id, no) SELECT {N}, id || 'u', no + 40 FROM "Attempt" WHERE "runId" = {N} RETURNING no) SELECT no FROM i
+INSERT INTO "Run" (id, n, "friendly Id") SELECT {Q}, 2 * no, NULL FROM "Attempt" WHERE "runId" = {N} AND no = 1
+INSERT INTO "Run" (id, n, "friendly Id") SELECT {Q}, 2 * no, 'run_' || {Q} FROM "Attempt" WHERE "runId" = {N} AND no = 1
 WITH i AS (INSERT INTO "Attempt" ("runId", no, id) VALUES ({N}, 5, 'a5') ON CONFLICT DO NOTHING RETURNING id) SELECT (SELECT count(*) FROM i), (SELECT count(*) FROM "Attempt" WHERE "runId" = {N} AND state = 'PENDING')
 WITH u AS (UPDATE "Run" SET vc = 'z' WHERE id = {N} RETURNING n) UPDATE "Attempt" SET out = u.n::text FROM u WHERE "runId" = {N} AND no = 1 RETURNING out
 WITH u AS (UPDATE "Run" SET n = n + 1 WHERE id = {N} RETURNING n) SELECT n FROM u

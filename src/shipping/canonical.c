@@ -9,7 +9,8 @@
  * assignments to parts of a column.  The text of such a query would be another
  * statement, mostly without an error.  So these changes are undone here.
  *
- * INSERT … VALUES is made anew; see values.c.
+ * INSERT … VALUES is made anew; see values.c.  The query of INSERT … SELECT is put into
+ * another one, whose columns are in the order of those that are assigned.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -20,6 +21,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 
 #include "base/compat.h"
 #include "shipping/shipping_int.h"
@@ -195,6 +197,50 @@ undo_assignments(List *tlist)
 }
 
 /*
+ * Put the query of an INSERT … SELECT into another one, which has what is assigned as its
+ * columns.  Core's deparse prints the query only.
+ */
+static void
+wrap_source(Query *insert, Index rti)
+{
+	RangeTblEntry *rte = rt_fetch(rti, insert->rtable);
+	RangeTblEntry *inner = makeNode(RangeTblEntry);
+	RangeTblRef *ref = makeNode(RangeTblRef);
+	Query	   *outer = makeNode(Query);
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	/* its columns may have equal names */
+	foreach(lc, rte->eref->colnames)
+		names = lappend(names, makeString(psprintf("c%d", foreach_current_index(lc) + 1)));
+	inner->rtekind = RTE_SUBQUERY;
+	inner->subquery = rte->subquery;
+	inner->alias = makeAlias("s", names);
+	inner->eref = makeAlias("s", copyObject(names));
+	inner->inFromCl = true;
+	IncrementVarSublevelsUp((Node *) inner->subquery, 1, 1);
+
+	ref->rtindex = 1;
+	outer->commandType = CMD_SELECT;
+	outer->rtable = list_make1(inner);
+	outer->jointree = makeFromExpr(list_make1(ref), NULL);
+	foreach(lc, insert->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+		AttrNumber	column = list_length(outer->targetList) + 1;
+		Node	   *expr = (Node *) tle->expr;
+
+		outer->targetList = lappend(outer->targetList,
+									makeTargetEntry(copyObject(tle->expr), column,
+													pstrdup(tle->resname), false));
+		tle->expr = (Expr *) makeVar(rti, column, exprType(expr), exprTypmod(expr),
+									 exprCollation(expr), 0);
+	}
+	ChangeVarNodes((Node *) outer->targetList, rti, 1, 0);
+	rte->subquery = outer;
+}
+
+/*
  * Rename other entries than EXCLUDED that have its name.
  */
 static void
@@ -234,6 +280,8 @@ canonicalize_walker(Node *node, void *context)
 	/* the target of an UPDATE of a view would be printed a second time */
 	if (query->resultRelation != 0)
 		rt_fetch(query->resultRelation, query->rtable)->inFromCl = false;
+	if (runops_ship_insert_source(query) != 0)
+		wrap_source(query, runops_ship_insert_source(query));
 	if (query->commandType == CMD_UPDATE)
 		query->targetList = undo_assignments(query->targetList);
 	if (query->onConflict != NULL && query->onConflict->action == ONCONFLICT_UPDATE)

@@ -2,7 +2,7 @@
  *
  * guard.c
  *	  Lets the store check the constraints of the routed table for the rows that
- *	  a statement changes.
+ *	  a statement changes, or inserts from a query.
  *
  * The planner relies on NOT NULL and CHECK of the routed table, and the store's
  * table may not have them.  A row that is inserted is checked here before it is
@@ -36,6 +36,7 @@ typedef struct Guard
 {
 	Index		rti;			/* of the table that is written to */
 	Index		excluded;		/* of EXCLUDED, or 0 */
+	bool		all;			/* is the whole row new, and not seen here? */
 	List	   *violated;		/* conditions, each true if a constraint is
 								 * violated */
 } Guard;
@@ -57,6 +58,21 @@ is_not_null(const Guard *guard, TargetEntry *tle)
 }
 
 /*
+ * Add the condition that a column is NULL.
+ */
+static void
+add_null_test(Guard *guard, Form_pg_attribute att)
+{
+	NullTest   *test = makeNode(NullTest);
+
+	test->arg = (Expr *) makeVar(guard->rti, att->attnum, att->atttypid, att->atttypmod,
+								 att->attcollation, 0);
+	test->nulltesttype = IS_NULL;
+	test->location = -1;
+	guard->violated = lappend(guard->violated, test);
+}
+
+/*
  * Add the constraints that the assignments may violate.  Returns why one of them
  * cannot be sent, or NULL.
  */
@@ -71,20 +87,18 @@ add_constraints(RunopsShipment *shipment, Guard *guard, Relation rel, List *assi
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
 		Form_pg_attribute att;
-		NullTest   *test;
 
 		if (tle->resjunk)
 			continue;
 		att = TupleDescAttr(desc, tle->resno - 1);
 		assigned = bms_add_member(assigned, tle->resno - FirstLowInvalidHeapAttributeNumber);
-		if (!att->attnotnull || is_not_null(guard, tle))
-			continue;
-		test = makeNode(NullTest);
-		test->arg = (Expr *) makeVar(guard->rti, tle->resno, att->atttypid, att->atttypmod,
-									 att->attcollation, 0);
-		test->nulltesttype = IS_NULL;
-		test->location = -1;
-		guard->violated = lappend(guard->violated, test);
+		if (att->attnotnull && !guard->all && !is_not_null(guard, tle))
+			add_null_test(guard, att);
+	}
+	for (int i = 0; guard->all && i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attnotnull && !TupleDescAttr(desc, i)->attisdropped)
+			add_null_test(guard, TupleDescAttr(desc, i));
 	}
 
 	for (int i = 0; desc->constr != NULL && i < desc->constr->num_check; i++)
@@ -101,7 +115,7 @@ add_constraints(RunopsShipment *shipment, Guard *guard, Relation rel, List *assi
 		if (obstacle != NULL)
 			return obstacle;
 		pull_varattnos(condition, 1, &reads);
-		if (!bms_overlap(reads, assigned) && !runops_fdw_reads_computed(desc, reads))
+		if (!guard->all && !bms_overlap(reads, assigned) && !runops_fdw_reads_computed(desc, reads))
 			continue;
 		ChangeVarNodes(condition, 1, guard->rti, 0);
 		guard->violated = lappend(guard->violated,
@@ -181,9 +195,10 @@ guard_query(RunopsShipment *shipment, Query *query, bool top)
 	Relation	rel;
 	const char *obstacle;
 
-	if (assignments == NIL)
+	guard.all = runops_ship_insert_source(query) != 0;
+	if (assignments == NIL && !guard.all)
 		return NULL;
-	if (query->commandType == CMD_INSERT)
+	if (query->onConflict != NULL)
 		guard.excluded = query->onConflict->exclRelIndex;
 	rel = table_open(rt_fetch(query->resultRelation, query->rtable)->relid, NoLock);
 	obstacle = add_constraints(shipment, &guard, rel, assignments);

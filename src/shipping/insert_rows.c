@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * insert_rows.c
- *	  Finds the values of the rows that an INSERT … VALUES inserts.
+ *	  Finds the values of the rows that an INSERT … VALUES inserts, and the query
+ *	  of an INSERT … SELECT.
  *
  * Copyright (c) 2026, The runops authors
  *
@@ -108,4 +109,22 @@ runops_ship_insert_rows(Query *query, List **attnos, List **rows)
 	}
 
 	return true;
+}
+
+/*
+ * The index in the range table of the query whose rows an INSERT … SELECT inserts; 0 if
+ * it is another INSERT.
+ */
+Index
+runops_ship_insert_source(Query *query)
+{
+	Index		rti;
+
+	if (query->commandType != CMD_INSERT || query->jointree->quals != NULL ||
+		list_length(query->jointree->fromlist) != 1 ||
+		!IsA(linitial(query->jointree->fromlist), RangeTblRef))
+		return 0;
+	rti = linitial_node(RangeTblRef, query->jointree->fromlist)->rtindex;
+
+	return rt_fetch(rti, query->rtable)->rtekind == RTE_SUBQUERY ? rti : 0;
 }

@@ -679,7 +679,8 @@ check_ctes(ObstacleContext *cxt, Query *query)
 }
 
 /*
- * Check what a query inserts.  The values of a row are evaluated here.
+ * Check what a query inserts.  The values of a row are evaluated here; those of the rows
+ * of a query are not.
  */
 static bool
 check_insert(ObstacleContext *cxt, Query *query)
@@ -687,8 +688,12 @@ check_insert(ObstacleContext *cxt, Query *query)
 	List	   *attnos;
 	List	   *rows;
 
+	if (runops_ship_insert_source(query) != 0)
+		return runops_fdw_differs(&cxt->shipment->collations, (Node *) query->targetList) ?
+			refuse(cxt, _("It depends on a collation that is not known to be the same in the store.")) :
+			check_assigned(cxt, query->targetList);
 	if (!runops_ship_insert_rows(query, &attnos, &rows))
-		return refuse(cxt, _("It inserts the result of a query."));
+		return refuse(cxt, _("It inserts values that depend on a query."));
 	if ((Size) list_length(rows) * list_length(attnos) > RUNOPS_MAX_VALUES)
 		return refuse(cxt, _("It inserts too many values."));
 

@@ -109,6 +109,7 @@ extern void runops_ship_add_outcome(Query *query, Oid leaf);
 
 /* in insert_rows.c */
 extern bool runops_ship_insert_rows(Query *query, List **attrs, List **rows);
+extern Index runops_ship_insert_source(Query *query);
 
 /* in guard.c */
 extern const char *runops_ship_guard(RunopsShipment *shipment, Query *query);

@@ -178,6 +178,29 @@ key_obstacle(RunopsShipment *shipment, Query *query, const RunopsReplacement *ta
 }
 
 /*
+ * Does an INSERT … SELECT give an alias a value?  It must name the store, and the value
+ * is not known here.
+ */
+static bool
+inserts_alias(Query *query, const RunopsReplacement *table)
+{
+	ListCell   *lc;
+
+	if (runops_ship_insert_source(query) == 0)
+		return false;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (bms_is_member(tle->resno - FirstLowInvalidHeapAttributeNumber, table->route->alias_attnos) &&
+			!(IsA(tle->expr, Const) && ((Const *) tle->expr)->constisnull))
+			return true;
+	}
+
+	return table->route->alias_generated;
+}
+
+/*
  * Why a statement that writes to a table cannot be sent: a sentence, or NULL if it
  * can.
  */
@@ -201,6 +224,8 @@ runops_ship_target_obstacle(RunopsShipment *shipment, Query *query,
 	if (references)
 		shipment->one_by_one = true;
 
+	if (inserts_alias(query, table))
+		return psprintf(_("It inserts aliases of \"%s\" from a query."), name);
 	obstacle = collect_assigned(query, table, &assigned);
 	if (obstacle == NULL)
 		obstacle = key_obstacle(shipment, query, table, &assigned, updates);

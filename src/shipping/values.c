@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -201,15 +202,76 @@ values_entry(Query *query)
 static Node *take_values(Node *node, void *context);
 
 /*
+ * Give each column of the table a value in an INSERT … SELECT: the store may have
+ * other defaults.
+ */
+static void
+fill_columns(RunopsShipment *shipment, Query *query)
+{
+	RangeTblEntry *target = rt_fetch(query->resultRelation, query->rtable);
+	Relation	rel = table_open(target->relid, NoLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	Bitmapset  *given = NULL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+		given = bms_add_member(given, lfirst_node(TargetEntry, lc)->resno);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Node	   *null;
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		if (att->attidentity)
+			query->override = OVERRIDING_SYSTEM_VALUE;
+		if (bms_is_member(att->attnum, given))
+			continue;
+		null = (Node *) makeNullConst(att->atttypid, att->atttypmod, att->attcollation);
+		query->targetList = lappend(query->targetList,
+									makeTargetEntry((Expr *) make_value(shipment, null, false),
+													att->attnum, pstrdup(NameStr(att->attname)),
+													false));
+	}
+	table_close(rel, NoLock);
+}
+
+/*
+ * Take the columns out of the query of an INSERT … SELECT that are constants without a
+ * type: the parser has copied them to where they are assigned.
+ */
+static void
+drop_unknown(Query *source)
+{
+	ListCell   *lc;
+
+	foreach(lc, source->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (exprType((Node *) tle->expr) == UNKNOWNOID && tle->ressortgroupref == 0)
+			tle->expr = (Expr *) makeNullConst(TEXTOID, -1, DEFAULT_COLLATION_OID);
+	}
+}
+
+/*
  * Replace the values of an INSERT.  The values of its rows are taken out while the
  * rest is looked at.
  */
 static Query *
 take_insert(RunopsShipment *shipment, Query *query)
 {
+	Index		source = runops_ship_insert_source(query);
 	List	   *attnos;
 	List	   *rows;
 
+	if (source != 0)
+	{
+		drop_unknown(rt_fetch(source, query->rtable)->subquery);
+		query = query_tree_mutator(query, take_values, shipment, QTW_IGNORE_JOINALIASES);
+		fill_columns(shipment, query);
+		return query;
+	}
 	if (!runops_ship_insert_rows(query, &attnos, &rows))
 		elog(ERROR, "rows of an INSERT are not constant");
 	query->targetList = NIL;
