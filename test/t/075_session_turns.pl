@@ -94,7 +94,7 @@ foreach my $mode ('force_custom_plan', 'force_generic_plan')
 }
 turns("SELECT n FROM run WHERE id = '$n'; SELECT n FROM run WHERE id = '$n'");
 turns("SELECT n FROM run WHERE id = '$n'");
-is_deeply([ grep { /FROM public\.run/ } $relay->statements ], [], 'what was prepared is not sent as text');
+is_deeply([ grep { /FROM "?public"?\."?run/ } $relay->statements ], [], 'what was prepared is not sent as text');
 
 # a column of the store got another type: asked again, without an error
 $split->store_sql('ALTER TABLE run ALTER n TYPE bigint');
@@ -102,6 +102,8 @@ is(turns("SELECT n FROM run WHERE id = '$n'"), '2', 'a statement that was prepar
 is(turns("SELECT n FROM run WHERE id = '$n'"), '1', 'and then costs what it did');
 
 # the end of a transaction that has only read is not waited for: the store does not even hear of it
+$session->query_safe('SET runops.enable_shipping = off');
+
 my $two = "SELECT a.n, (SELECT max(b.n) FROM run b WHERE b.id = '$n2') FROM run a WHERE a.id = '$n'";
 
 foreach my $case (

@@ -13,7 +13,8 @@ use TwoClusters;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $split = TwoClusters->new(relay => 1);
+# what a statement does that is not sent as a whole
+my $split = TwoClusters->new(relay => 1, conf => "runops.enable_shipping = off\n");
 my $relay = $split->relay;
 my $id = '0123456789abcdefghij%04dv1';
 

@@ -17,6 +17,8 @@ use Test::More;
 my $split = TwoClusters->new(relay => 1, server_options => "connect_timeout '2'", conf => <<'EOT');
 session_preload_libraries = 'auto_explain'
 compute_query_id = on
+# the plans and the texts are those of leaves
+runops.enable_shipping = off
 EOT
 my $relay = $split->relay;
 my ($l, $n, $n2) = ('c00000000000000000000run1', '0123456789abcdefghijklmn01', '0123456789abcdefghijklmn11');
