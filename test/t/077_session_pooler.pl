@@ -158,7 +158,9 @@ is(leftovers(), $clean, 'and nothing is left');
 like(run($s1, "ANALYZE run"), qr{^WARNING:  0A000: skipping "run" --- cannot analyze it in store "new"$}m, "ANALYZE says what it leaves out");
 like(run($s1, 'IMPORT FOREIGN SCHEMA public FROM SERVER run_ops INTO public'), qr/0A000: cannot do this through the connection pooler/, 'IMPORT FOREIGN SCHEMA is refused');
 run($s1, "ALTER FOREIGN TABLE runops_new.run OPTIONS (ADD use_remote_estimate 'true')");
+run($s1, 'SET runops.enable_shipping = off');
 like(run($s1, sprintf $read, $n), qr/0A000: cannot do this through the connection pooler/, 'and so is use_remote_estimate of a table');
+run($s1, 'RESET runops.enable_shipping');
 run($s1, 'ALTER FOREIGN TABLE runops_new.run OPTIONS (DROP use_remote_estimate)');
 is(leftovers(), $clean, 'and nothing is left by that');
 
