@@ -267,6 +267,32 @@ $one->query('TRUNCATE env');
 is(value($_, 'e6'), undef, 'TRUNCATE of the foreign table') foreach $one, $two;
 $node->safe_psql('moved', q{INSERT INTO env VALUES ('e3', 'o1', 'moved')});
 $node->safe_psql('run_ops', q{SELECT runops.invalidate_environment('e3')});
+
+# the same for a routed table, written by a statement that is sent to its store as a whole
+my $moved = '0123456789abcdefghijklmna1';
+
+$node->safe_psql('postgres', 'CREATE DATABASE store');
+$node->safe_psql('second', sprintf(<<'EOT', $node->host, $node->port, $moved));
+CREATE SERVER store FOREIGN DATA WRAPPER runops_fdw OPTIONS (host '%s', port '%s', dbname 'store');
+CREATE USER MAPPING FOR CURRENT_USER SERVER store;
+SELECT runops.add_store('new', 'store');
+CREATE TABLE moved (id text PRIMARY KEY, v text);
+SELECT runops.attach('moved', 'id');
+SELECT runops.provision('new');
+INSERT INTO moved VALUES ('%s', 'far');
+SELECT runops.add_resolver('moved', 'SELECT id, v FROM moved WHERE id = $1');
+EOT
+my ($writer, $reader) = map {
+	PgWire->new(host => $node->host, port => $node->port, user => getpwuid($>) . '', dbname => 'second')
+} 1 .. 2;
+my $look = "SELECT runops.resolve('moved', '$moved') ->> 'v'";
+
+like(join("\n", map { $_->[0] } @{ ($writer->query("EXPLAIN DELETE FROM moved WHERE id = '$moved'"))[-1]{rows} }), qr/Sent to Store/, 'a statement that is sent');
+$writer->query("BEGIN; DELETE FROM moved WHERE id = '$moved'");
+is(($writer->query($look))[-1]{rows}[0][0], undef, 'what this transaction has deleted in a store');
+is(($reader->query($look))[-1]{rows}[0][0], 'far', 'is not cached as absent either');
+$writer->query('ROLLBACK');
+
 # a user mapping
 $node->safe_psql('run_ops', q{ALTER USER MAPPING FOR CURRENT_USER SERVER control_plane OPTIONS (ADD user 'nobody_knows')});
 my $result = ($one->query(q{SELECT runops.resolve('env', 'e3')}))[-1];
