@@ -123,6 +123,7 @@ INSERT INTO "Run" (id, n) VALUES ({N}, 1), ({L}, 4) ON CONFLICT (n) DO NOTHING
 INSERT INTO "Run" (id, n) VALUES ({N}, 1), ({L}, 4) ON CONFLICT (id) DO UPDATE SET n = (SELECT k FROM source WHERE k = 3) RETURNING n
 INSERT INTO "Run" (id, n) VALUES ({M}, 1), ({L}, 4) ON CONFLICT (id) DO UPDATE SET n = (SELECT k FROM source WHERE k = 3) RETURNING n
 INSERT INTO runs (id, n) VALUES ({N}, 5), ({L}, 6), ({M}, 7) ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n + runs.n RETURNING id, n
+INSERT INTO runs (id, n) VALUES ({N}, 5) ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n + runs.n WHERE EXCLUDED.n > 1 RETURNING id, n
 INSERT INTO "Run" (id, env) SELECT {N}, env FROM source WHERE k = 2 ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env
 INSERT INTO "Run" (id, env) VALUES ({P}, (SELECT env FROM source WHERE k = 2)) ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env
 INSERT INTO "Run" (id, env) VALUES ({P}, (SELECT env FROM source WHERE k = 2)), ({N}, 'x') ON CONFLICT (id) DO UPDATE SET env = EXCLUDED.env RETURNING id, env

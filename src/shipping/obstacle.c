@@ -142,8 +142,9 @@ check_table(ObstacleContext *cxt, Query *query, Index rti)
 	/* an old view keeps entries for rules that nothing refers to */
 	if (rte->relkind == RELKIND_VIEW)
 		return false;
-	/* EXCLUDED is the new row */
-	if (query->onConflict && query->onConflict->exclRelIndex == rti)
+	/* EXCLUDED is the new row; the rewriter leaves that of a view behind */
+	if (rte->relkind == RELKIND_COMPOSITE_TYPE ||
+		(query->onConflict && query->onConflict->exclRelIndex == rti))
 		return false;
 
 	table = find_replacement(cxt, query, rti);
