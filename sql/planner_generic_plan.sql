@@ -378,6 +378,16 @@ EXECUTE more(:'L');
 ALTER TABLE run DROP added;
 EXECUTE more(:'N');
 EXECUTE more(:'L');
+-- over a view with UNION ALL, by plans that are kept
+CREATE VIEW united AS SELECT id, n FROM run UNION ALL SELECT ref, k FROM local;
+PREPARE over_view(text) AS SELECT n FROM united WHERE id = $1 ORDER BY n;
+SHOW plan_cache_mode;
+EXECUTE over_view(:'N');
+EXECUTE over_view(:'N');
+EXECUTE over_view(:'L');
+EXECUTE over_view(:'N');
+DEALLOCATE over_view;
+DROP VIEW united;
 -- without the alias it says nothing
 ALTER TABLE run DROP CONSTRAINT "runops_alias_friendlyId";
 EXPLAIN (COSTS OFF) EXECUTE aliased('run_' || :'L');

@@ -342,8 +342,9 @@ lock_relations(PlannedStmt *stmt)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-		if (rte->rtekind == RTE_RELATION ||
-			(rte->rtekind == RTE_SUBQUERY && OidIsValid(rte->relid)))
+		/* before 16 another entry stands for a view, with its lock */
+		if (OidIsValid(rte->relid) && rte->rellockmode != NoLock &&
+			(rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY))
 			LockRelationOid(rte->relid, rte->rellockmode);
 	}
 

@@ -146,14 +146,14 @@ SELECT is_empty(
 	'a SECURITY DEFINER function pins its search_path');
 SELECT is_empty(
 	$$ SELECT p.oid::regprocedure FROM members p JOIN pg_language l ON l.oid = p.prolang
-		WHERE l.lanname = 'plpgsql' AND p.prokind = 'f'
+		WHERE l.lanname = 'plpgsql' AND p.prokind = 'f' AND p.proname <> 'explain'
 		AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false) $$,
-	'a PL/pgSQL function pins its search_path');
+	'a PL/pgSQL function pins its search_path, but for the one whose statement has the names of its caller');
 SELECT is_empty(
 	$$ SELECT p.oid::regprocedure FROM members p
 		WHERE p.provolatile = 'v' AND p.proname !~ '^(gen_|mint_)'
 		AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
-		AND p.proname NOT IN ('runops_fdw_validator', '_resolver_stats', 'claim', 'release_claim', 'find_idempotent', 'reset_idempotency', 'read_run_for_event')
+		AND p.proname NOT IN ('runops_fdw_validator', '_resolver_stats', 'claim', 'explain', 'release_claim', 'find_idempotent', 'reset_idempotency', 'read_run_for_event')
 		AND has_function_privilege('public', p.oid, 'EXECUTE') $$,
 	'what changes something may not be called by everybody');
 
