@@ -22,6 +22,8 @@ SELECT * FROM runops.explain($$SELECT count(*) FROM "Task Run"$$);
 SELECT * FROM runops.explain($$UPDATE "Task Run" SET n = 1 WHERE id = '0123456789abcdefghijklmna1' AND random() < 2$$);
 SELECT * FROM runops.explain($$INSERT INTO item SELECT '0123456789abcdefghijklmna1', 2, 2 WHERE random() < 2$$);
 SELECT * FROM runops.explain($$SELECT l.k, (SELECT r.n FROM "Task Run" r WHERE r.id = l.ref) FROM local l$$);
+SELECT * FROM runops.explain($$INSERT INTO item VALUES ('0123456789abcdefghijklmna1', 1, 1), ('clegacy000000000000000001', 1, 1) ON CONFLICT (run, no) DO UPDATE SET n = 2$$);
+SELECT * FROM runops.explain($$WITH unused AS (SELECT n FROM item WHERE run = '0123456789abcdefghijklmna1') SELECT n FROM "Task Run" WHERE id = '0123456789abcdefghijklmna1'$$);
 -- a prepared statement
 PREPARE p(text) AS SELECT n FROM "Task Run" WHERE id = $1;
 SELECT * FROM runops.explain($$EXECUTE p('0123456789abcdefghijklmna1')$$);

@@ -48,6 +48,9 @@ SET runops.enable_shipping = on;
 GRANT SELECT (id, n), UPDATE (n) ON run TO regress_shipping_reader;
 GRANT SELECT, INSERT ON child TO regress_shipping_reader;
 SET ROLE regress_shipping_reader;
+-- a query in WITH that is not used is not executed, as in core
+WITH x AS (SELECT secret FROM run WHERE id = :N) SELECT n FROM run WHERE id = :N;
+WITH x AS (SELECT secret FROM run WHERE id = :N) SELECT n FROM run, x WHERE id = :N;
 SELECT sent(format('SELECT n FROM run WHERE id = %L', :N)), n FROM run WHERE id = :N;
 SELECT state_of(format(s, :N)), s FROM unnest(ARRAY[
 	'SELECT n FROM run WHERE id = %L', 'SELECT secret FROM run WHERE id = %L', 'SELECT n FROM run WHERE id = %L AND secret = ''x''',

@@ -91,14 +91,28 @@ AS $$
 		SELECT l.relation, l.store, sum(l.turns) + bool_or(l.writes)::integer AS turns
 		FROM leaves l GROUP BY l.relation, l.store
 	)
-	SELECT l.relation, array_agg(DISTINCT l.store ORDER BY l.store),
-		CASE WHEN NOT bool_or(l.repeated) THEN (SELECT sum(s.turns) FROM by_store s WHERE s.relation = l.relation)::integer END,
-		concat_ws(' ',
-			string_agg(DISTINCT l.reason, ' '),
-			CASE WHEN count(DISTINCT l.store) > 1 THEN 'The keys that are known do not name one store.' END,
-			CASE WHEN bool_or(l.repeated) THEN 'A store is asked again for each row of another part of the plan.' END,
-			CASE WHEN bool_or(l.by_row) THEN 'Each row that is written after the first costs one more turn.' END)
-	FROM leaves l
-	GROUP BY l.relation
-	ORDER BY l.relation::text COLLATE "C"
+	SELECT r.* FROM (
+		-- an upsert whose rows go to the stores that their keys name when it is executed
+		SELECT t.relation, array_agg(s.store ORDER BY s.store), NULL::integer,
+			'Its rows go store by store, so the turns depend on the stores that their keys name.'
+		FROM jsonb_path_query(plan, 'strict $.**."Spread Table"') spread (name)
+			JOIN runops.routed_tables t ON t.relation = (
+				SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+				WHERE format('%I.%I', n.nspname, c.relname) = spread.name #>> '{}'),
+			LATERAL (SELECT runops._store_of_leaf(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = t.relation) s (store)
+		WHERE s.store IS NOT NULL
+		GROUP BY t.relation
+		UNION ALL
+		SELECT l.relation, array_agg(DISTINCT l.store ORDER BY l.store),
+			CASE WHEN NOT bool_or(l.repeated) THEN (SELECT sum(s.turns) FROM by_store s WHERE s.relation = l.relation)::integer END,
+			concat_ws(' ',
+				string_agg(DISTINCT l.reason, ' '),
+				CASE WHEN count(DISTINCT l.store) > 1 THEN 'The keys that are known do not name one store.' END,
+				CASE WHEN bool_or(l.repeated) THEN 'A store is asked again for each row of another part of the plan.' END,
+				CASE WHEN bool_or(l.by_row) THEN 'Each row that is written after the first costs one more turn.' END)
+		FROM leaves l
+		WHERE NOT jsonb_path_exists(plan, 'strict $.**."Spread Table"')
+		GROUP BY l.relation
+	) r (relation, stores, turns, reason)
+	ORDER BY r.relation::text COLLATE "C"
 $$;

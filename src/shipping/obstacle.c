@@ -672,6 +672,9 @@ check_ctes(ObstacleContext *cxt, Query *query)
 
 		if (cte->search_clause != NULL || cte->cycle_clause != NULL)
 			return refuse(cxt, _("It has SEARCH or CYCLE."));
+		/* it is not executed, and its privileges are not checked */
+		if (cte->cterefcount == 0 && castNode(Query, cte->ctequery)->commandType == CMD_SELECT)
+			return refuse(cxt, _("A query in WITH is not used."));
 		if (check_query(cxt, castNode(Query, cte->ctequery)))
 			return true;
 	}

@@ -411,6 +411,10 @@ explain_spread(CustomScanState *node, List *ancestors, ExplainState *es)
 						 list_length(((StoreRows *) lfirst(lc))->rows));
 	ExplainPropertyText("Rows Sent to",
 						es->analyze ? stores.data : "the stores that their keys name", es);
+	if (es->format != EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyText("Spread Table",
+							quote_qualified_identifier(get_namespace_name(get_rel_namespace(state->relid)),
+													   get_rel_name(state->relid)), es);
 }
 
 static const CustomExecMethods spread_exec_methods = {
