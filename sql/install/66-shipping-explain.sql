@@ -14,17 +14,18 @@ CREATE FUNCTION runops._plan_leaves(plan jsonb)
 RETURNS TABLE (leaf regclass, turns integer, writes boolean, by_row boolean, repeated boolean, reason text)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH RECURSIVE nodes (node, again, under_write) AS (
-		SELECT plan -> 0 -> 'Plan', false, false
+	WITH RECURSIVE nodes (node, again) AS (
+		SELECT plan -> 0 -> 'Plan', false
 		UNION ALL
 		SELECT child.node,
 			p.again OR child.node ->> 'Parent Relationship' = 'SubPlan'
-				OR (p.node ->> 'Node Type' = 'Nested Loop' AND child.node ->> 'Parent Relationship' = 'Inner'),
-			p.node ->> 'Node Type' = 'ModifyTable' OR (p.under_write AND p.node ->> 'Node Type' = 'Append')
+				OR (p.node ->> 'Node Type' = 'Nested Loop' AND child.node ->> 'Parent Relationship' = 'Inner')
 		FROM nodes p, jsonb_array_elements(coalesce(p.node -> 'Plans', '[]')) child (node)
 	), used AS (
 		SELECT n.*, names.name, names.ord,
 			n.node ->> 'Node Type' = 'ModifyTable' AS modifies,
+			-- of a write: is it done with the rows that the first node below has read?
+			n.node -> 'Plans' -> 0 ->> 'Node Type' <> 'Foreign Scan' OR n.node -> 'Plans' -> 0 ->> 'Operation' = 'Select' AS by_row,
 			n.node ->> 'Node Type' = 'Foreign Scan' AND n.node ->> 'Operation' <> 'Select' AS direct
 		FROM nodes n, LATERAL (
 			-- one table, the tables of a join, of a statement sent as a whole, and the targets of a write
@@ -43,12 +44,11 @@ AS $$
 	SELECT c.oid::regclass,
 		CASE WHEN c.relkind <> 'f' OR u.ord > 1 THEN 0
 			-- a direct modification is a turn of the scan below
-			WHEN u.modifies AND (u.node -> 'Plans' -> 0 ->> 'Node Type' <> 'Foreign Scan' OR u.node -> 'Plans' -> 0 ->> 'Operation' = 'Select') THEN 1
+			WHEN u.modifies AND u.by_row THEN 1
 			WHEN u.modifies THEN 0
 			ELSE 1 END,
 		c.relkind = 'f' AND (u.modifies OR u.direct OR coalesce((u.node ->> 'Writes')::boolean, false)),
-		c.relkind = 'f' AND u.modifies AND u.node ->> 'Operation' <> 'Insert'
-			AND (u.node -> 'Plans' -> 0 ->> 'Node Type' <> 'Foreign Scan' OR u.node -> 'Plans' -> 0 ->> 'Operation' = 'Select'),
+		c.relkind = 'f' AND u.modifies AND u.node ->> 'Operation' <> 'Insert' AND u.by_row,
 		c.relkind = 'f' AND u.again AND u.node ->> 'Remote SQL' ~ '\$[0-9]' AND u.node ->> 'Node Type' <> 'Custom Scan',
 		u.node ->> 'Not Sent as a Whole'
 	FROM used u JOIN (

@@ -34,10 +34,10 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planmain.h"
 #include "port/pg_bitutils.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "storage/sinval.h"
 #include "utils/array.h"
@@ -352,33 +352,6 @@ lock_relations(PlannedStmt *stmt)
 }
 
 /*
- * Walker: lock the relations of a query as the parser did.
- */
-static bool
-lock_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-	{
-		Query	   *query = (Query *) node;
-		ListCell   *lc;
-
-		foreach(lc, query->rtable)
-		{
-			RangeTblEntry *rte = lfirst(lc);
-
-			if (rte->rtekind == RTE_RELATION)
-				LockRelationOid(rte->relid, rte->rellockmode);
-		}
-		return query_tree_walker(query, lock_walker, NULL,
-								 QTW_IGNORE_JOINALIASES);
-	}
-
-	return expression_tree_walker(node, lock_walker, context);
-}
-
-/*
  * Plan the query of a choice: for the stores that are assumed, or for the values of
  * the parameters.
  *
@@ -405,7 +378,7 @@ plan_query(CustomScan *node, QueryDesc *queryDesc, RunopsAssumption *assumption,
 		pushed = true;
 	}
 
-	lock_walker((Node *) query, NULL);
+	AcquireRewriteLocks(query, true, false);
 	stmt = plan_assuming(query, queryDesc->sourceText, cursorOptions, params, assumption);
 	if (pushed)
 		PopActiveSnapshot();

@@ -113,13 +113,10 @@ rows_of(SpreadState *state, TupleTableSlot *slot)
 	bool		isnull;
 	ListCell   *lc;
 
-	ExecClearTuple(row);
-	memset(row->tts_values, 0, row->tts_tupleDescriptor->natts * sizeof(Datum));
-	memset(row->tts_isnull, true, row->tts_tupleDescriptor->natts * sizeof(bool));
+	ExecStoreAllNullTuple(row);
 	foreach(lc, state->attnos)
 		row->tts_values[lfirst_int(lc) - 1] =
 		slot_getattr(slot, foreach_current_index(lc) + 1, &row->tts_isnull[lfirst_int(lc) - 1]);
-	ExecStoreVirtualTuple(row);
 
 	econtext->ecxt_scantuple = row;
 	value = ExecEvalExprSwitchContext(state->store_of, econtext, &isnull);

@@ -176,19 +176,6 @@ init_table(CheckedTable *table, EState *estate, List *description)
 }
 
 /*
- * Make the row of a table all nulls.
- */
-static void
-clear_row(CheckedTable *table)
-{
-	int			natts = table->slot->tts_tupleDescriptor->natts;
-
-	ExecClearTuple(table->slot);
-	memset(table->slot->tts_values, 0, natts * sizeof(Datum));
-	memset(table->slot->tts_isnull, true, natts * sizeof(bool));
-}
-
-/*
  * Store the values of a row of an INSERT in the slot.
  */
 static void
@@ -199,7 +186,7 @@ fill_row(CheckedTable *table, EState *estate, List *numbers, const NullableDatum
 	ListCell   *number;
 	int			i = 0;
 
-	clear_row(table);
+	ExecStoreAllNullTuple(slot);
 	foreach(number, numbers)
 	{
 		const NullableDatum *value = &values[lfirst_int(number)];
@@ -208,7 +195,6 @@ fill_row(CheckedTable *table, EState *estate, List *numbers, const NullableDatum
 		slot->tts_values[attno - 1] = value->value;
 		slot->tts_isnull[attno - 1] = value->isnull;
 	}
-	ExecStoreVirtualTuple(slot);
 	if (constr != NULL && constr->has_generated_stored)
 		ExecComputeStoredGenerated(table->rri, estate, slot, CMD_INSERT);
 }
@@ -336,30 +322,45 @@ send_rows(StatementState *state, List *rows, int first, int n, int *written)
 }
 
 /*
+ * The texts that a column of a row has as an array; returns their number, or -1
+ * if it is NULL.
+ */
+static int
+read_texts(const RunopsRow *row, int column, Datum **texts, bool **nulls)
+{
+	const char *position = row->data;
+	const char *printed = NULL;
+	int			length;
+	int			n;
+
+	for (int i = 0; i < column; i++)
+		printed = runops_row_next(&position, &length);
+	if (printed == NULL)
+		return -1;
+	deconstruct_array(DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, unconstify(char *, printed),
+															  TEXTOID, -1)),
+					  TEXTOID, -1, false, TYPALIGN_INT, texts, nulls, &n);
+
+	return n;
+}
+
+/*
  * Was a row inserted, and not updated?  Raises core's error if the statement has
  * changed the row before.
  */
 static bool
 read_outcome(StatementState *state, const RunopsRow *row, RunopsChangedKeys *changed)
 {
-	const char *position = row->data;
-	const char *printed = NULL;
 	const char **key;
 	Datum	   *texts;
 	bool	   *nulls;
-	int			n;
-	int			length;
+	int			n = read_texts(row, row->ncolumns - (state->guarded != NIL ? 1 : 0), &texts, &nulls);
 	bool		inserted;
 
-	for (int i = 0; i < row->ncolumns - (state->guarded != NIL ? 1 : 0); i++)
-		printed = runops_row_next(&position, &length);
-	if (printed == NULL)
+	if (n < 1)
 		elog(ERROR, "store \"%s\" does not tell the outcome of a row",
 			 runops_store_label(state->query.use.relid));
 
-	deconstruct_array(DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, unconstify(char *, printed),
-															  TEXTOID, -1)),
-					  TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
 	inserted = strcmp(TextDatumGetCString(texts[0]), "true") == 0;
 	key = palloc_array(const char *, n);
 	for (int i = 1; i < n; i++)
@@ -517,26 +518,18 @@ static void
 check_guard(StatementState *state, const RunopsRow *row)
 {
 	EState	   *estate = state->css.ss.ps.state;
-	const char *position = row->data;
-	const char *printed = NULL;
 	CheckedTable table;
 	Datum	   *texts;
 	bool	   *nulls;
-	int			n;
-	int			length;
+	int			n = read_texts(row, row->ncolumns, &texts, &nulls);
 
-	for (int i = 0; i < row->ncolumns; i++)
-		printed = runops_row_next(&position, &length);
-	if (printed == NULL)
+	if (n < 0)
 		return;
 
 	init_table(&table, estate, state->guarded);
-	deconstruct_array(DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, unconstify(char *, printed),
-															  TEXTOID, -1)),
-					  TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
 	if (n != table.ncolumns)
 		elog(ERROR, "guard of \"%s\" has %d columns", RelationGetRelationName(table.rri->ri_RelationDesc), n);
-	clear_row(&table);
+	ExecStoreAllNullTuple(table.slot);
 	for (int i = 0; i < n; i++)
 	{
 		AttrNumber	attno = table.attnos[i];
@@ -550,7 +543,6 @@ check_guard(StatementState *state, const RunopsRow *row)
 			table.slot->tts_values[attno - 1] =
 				OidInputFunctionCall(function, TextDatumGetCString(texts[i]), ioparam, att->atttypmod);
 	}
-	ExecStoreVirtualTuple(table.slot);
 	runops_fdw_check_row(estate, table.rri, table.slot, CMD_UPDATE, table.alias_checks);
 	elog(ERROR, "store \"%s\" takes a row of \"%s\" for one that violates a constraint",
 		 runops_store_label(state->query.use.relid),
